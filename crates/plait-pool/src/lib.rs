@@ -1,0 +1,3 @@
+//! Workers, their supervision, scheduling and the measured choice.
+
+pub mod completion;

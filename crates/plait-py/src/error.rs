@@ -1,0 +1,31 @@
+//! The border: the errors of the crates below become Python exceptions here
+//! and nowhere else.
+
+use std::io;
+
+use pyo3::PyErr;
+use pyo3::exceptions::PyOSError;
+
+/// Whatever the crates below report.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// A system call failed.
+    #[error(transparent)]
+    Sys(#[from] plait_sys::Error),
+}
+
+/// The result of a call into the crates below.
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        match error {
+            // OSError with a number picks its subclass by itself
+            // (ConnectionResetError, BlockingIOError, ...).
+            Error::Sys(error) => {
+                let reason = io::Error::from_raw_os_error(error.raw_os_error());
+                PyOSError::new_err((error.raw_os_error(), format!("{}: {reason}", error.call())))
+            }
+        }
+    }
+}

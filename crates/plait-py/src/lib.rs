@@ -1,0 +1,19 @@
+//! The PyO3 binding of plait: classes and conversions, no algorithms.
+
+mod error;
+
+use pyo3::prelude::*;
+
+/// The native module; `plait._binding` alone imports it.
+///
+/// It needs the interpreter lock: free-threaded builds are not tested yet.
+#[pymodule(gil_used = true)]
+mod _native {
+    use super::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("DEBUG_BUILD", cfg!(debug_assertions))
+    }
+}

@@ -1,0 +1,42 @@
+//! What a system call that failed leaves behind.
+
+use std::io;
+
+use rustix::io::Errno;
+
+/// A failed system call: which one, on what, and the kernel's answer.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{call}: {}", io::Error::from_raw_os_error(self.errno.raw_os_error()))]
+pub struct Error {
+    call: &'static str,
+    errno: Errno,
+}
+
+impl Error {
+    /// Wraps the answer of the system call named `call`.
+    #[must_use]
+    pub fn new(call: &'static str, errno: Errno) -> Self {
+        Self { call, errno }
+    }
+
+    /// The number of the error, as in `errno.h`.
+    #[must_use]
+    pub fn raw_os_error(&self) -> i32 {
+        self.errno.raw_os_error()
+    }
+
+    /// The kernel's answer.
+    #[must_use]
+    pub fn errno(&self) -> Errno {
+        self.errno
+    }
+
+    /// The name of the system call.
+    #[must_use]
+    pub fn call(&self) -> &'static str {
+        self.call
+    }
+}
+
+/// The result of a system call.
+pub type Result<T> = std::result::Result<T, Error>;

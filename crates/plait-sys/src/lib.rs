@@ -1,0 +1,14 @@
+//! The only crate of plait that talks to the kernel.
+//!
+//! One file, one facility. Everything here is small, safe to call and knows
+//! nothing of tasks, loops or Python; the layers above are written against
+//! these types and can be tested without the kernel's timing.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("plait runs on Linux only, for now: its engines are built on epoll, futex, memfd and pidfd");
+
+pub mod clock;
+mod error;
+pub mod futex;
+
+pub use error::{Error, Result};
