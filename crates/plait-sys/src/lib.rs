@@ -8,7 +8,12 @@
 compile_error!("plait runs on Linux only, for now: its engines are built on epoll, futex, memfd and pidfd");
 
 pub mod clock;
+pub mod epoll;
 mod error;
+pub mod eventfd;
 pub mod futex;
+mod raw;
+pub mod slack;
+pub mod stream;
 
 pub use error::{Error, Result};
