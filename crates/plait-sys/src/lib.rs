@@ -12,6 +12,7 @@ pub mod epoll;
 mod error;
 pub mod eventfd;
 pub mod futex;
+pub mod open;
 mod raw;
 pub mod slack;
 pub mod stream;

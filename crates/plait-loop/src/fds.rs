@@ -1,0 +1,178 @@
+//! Who watches which descriptor.
+//!
+//! A table indexed by the descriptor's number. Each time a number gets a new
+//! owner its generation grows, and the generation travels in the token of
+//! every event: an event that was on its way when the number changed hands
+//! is recognised and dropped, so a reused number never wakes an old owner.
+
+use std::os::fd::RawFd;
+
+use plait_sys::Result;
+use plait_sys::epoll::{Epoll, Interest};
+
+#[derive(Debug)]
+struct Slot<O> {
+    generation: u32,
+    /// What the kernel has been asked to watch for.
+    interest: Interest,
+    owner: Option<O>,
+}
+
+/// The owners of watched descriptors.
+#[derive(Debug)]
+pub struct FdTable<O> {
+    slots: Vec<Slot<O>>,
+}
+
+impl<O> Default for FdTable<O> {
+    fn default() -> Self {
+        Self { slots: Vec::new() }
+    }
+}
+
+fn index(fd: RawFd) -> Option<usize> {
+    usize::try_from(fd).ok()
+}
+
+impl<O> FdTable<O> {
+    /// The owner of `fd`.
+    #[must_use]
+    pub fn get(&self, fd: RawFd) -> Option<&O> {
+        self.slots.get(index(fd)?)?.owner.as_ref()
+    }
+
+    /// The owner of `fd`, to be changed.
+    pub fn get_mut(&mut self, fd: RawFd) -> Option<&mut O> {
+        self.slots.get_mut(index(fd)?)?.owner.as_mut()
+    }
+
+    /// The owner that the kernel's `token` was made for, if it still is.
+    #[must_use]
+    pub fn resolve(&self, token: u64) -> Option<&O> {
+        let slot = self.slots.get((token & u64::from(u32::MAX)) as usize)?;
+        if u64::from(slot.generation) != token >> 32 {
+            return None;
+        }
+        slot.owner.as_ref()
+    }
+
+    /// Makes `owner` the owner of `fd`, watched for nothing yet, and returns
+    /// the one before.
+    ///
+    /// # Errors
+    /// EBADF for a number that is not open: the table is indexed by it, so
+    /// it must not grow to whatever somebody passes.
+    pub fn insert(&mut self, fd: RawFd, owner: O) -> Result<Option<O>> {
+        plait_sys::open::check(fd)?;
+        let index = index(fd).unwrap_or_default();
+        while self.slots.len() <= index {
+            self.slots.push(Slot { generation: 0, interest: Interest::NONE, owner: None });
+        }
+        let slot = &mut self.slots[index];
+        slot.generation = slot.generation.wrapping_add(1);
+        Ok(slot.owner.replace(owner))
+    }
+
+    /// Has `fd` watched for `interest`; for nothing means not at all.
+    ///
+    /// # Errors
+    /// What [`Epoll::set`] reports; the old interest stays then.
+    pub fn watch(&mut self, epoll: &Epoll, fd: RawFd, interest: Interest) -> Result<()> {
+        let Some(slot) = index(fd).and_then(|index| self.slots.get_mut(index)) else { return Ok(()) };
+        let registered = !slot.interest.is_none();
+        if interest.is_none() {
+            if registered {
+                slot.interest = Interest::NONE;
+                epoll.delete(fd)?;
+            }
+            return Ok(());
+        }
+        let token = u64::from(slot.generation) << 32 | fd as u64;
+        epoll.set(fd, token, interest, registered)?;
+        slot.interest = interest;
+        Ok(())
+    }
+
+    /// Forgets the owner of `fd`, stops watching it, and returns the owner.
+    ///
+    /// # Errors
+    /// What [`Epoll::delete`] reports; the owner is forgotten all the same.
+    pub fn remove(&mut self, epoll: &Epoll, fd: RawFd) -> Result<Option<O>> {
+        let Some(slot) = index(fd).and_then(|index| self.slots.get_mut(index)) else { return Ok(None) };
+        let owner = slot.owner.take();
+        slot.generation = slot.generation.wrapping_add(1);
+        let registered = !slot.interest.is_none();
+        slot.interest = Interest::NONE;
+        if registered {
+            epoll.delete(fd)?;
+        }
+        Ok(owner)
+    }
+
+    /// All owners.
+    pub fn owners(&self) -> impl Iterator<Item = &O> {
+        self.slots.iter().filter_map(|slot| slot.owner.as_ref())
+    }
+
+    /// Takes all owners out, without a word to the kernel.
+    pub fn drain(&mut self) -> Vec<O> {
+        self.slots.drain(..).filter_map(|slot| slot.owner).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plait_sys::eventfd::EventFd;
+    use std::os::fd::AsRawFd;
+    use std::time::Duration;
+
+    fn tokens(epoll: &Epoll) -> Vec<u64> {
+        let mut events = Vec::new();
+        epoll.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        events.iter().map(|event| event.token).collect()
+    }
+
+    fn rung() -> EventFd {
+        let bell = EventFd::new().unwrap();
+        bell.ring().unwrap();
+        bell
+    }
+
+    #[test]
+    fn an_event_finds_its_owner() {
+        let (epoll, mut table, bell) = (Epoll::new().unwrap(), FdTable::default(), rung());
+        let fd = bell.as_raw_fd();
+        table.insert(fd, "me").unwrap();
+        assert_eq!(tokens(&epoll), [] as [u64; 0]);
+        table.watch(&epoll, fd, Interest::READ).unwrap();
+        assert_eq!(
+            tokens(&epoll).iter().filter_map(|&token| table.resolve(token)).collect::<Vec<_>>(),
+            [&"me"]
+        );
+        table.watch(&epoll, fd, Interest::NONE).unwrap();
+        assert_eq!(tokens(&epoll), [] as [u64; 0]);
+        assert_eq!(table.get(fd), Some(&"me"));
+    }
+
+    #[test]
+    fn an_event_for_an_old_owner_finds_nobody() {
+        let (epoll, mut table, bell) = (Epoll::new().unwrap(), FdTable::default(), rung());
+        let fd = bell.as_raw_fd();
+        table.insert(fd, "old").unwrap();
+        table.watch(&epoll, fd, Interest::READ).unwrap();
+        let on_its_way = tokens(&epoll);
+        assert_eq!(table.remove(&epoll, fd).unwrap(), Some("old"));
+        table.insert(fd, "new").unwrap();
+        assert_eq!(table.resolve(on_its_way[0]), None);
+        assert_eq!(tokens(&epoll), [] as [u64; 0], "nobody watches it yet");
+    }
+
+    #[test]
+    fn refuses_what_is_not_open() {
+        let mut table = FdTable::default();
+        for fd in [-1, i32::MAX] {
+            assert!(table.insert(fd, ()).is_err());
+        }
+    }
+}
