@@ -1,5 +1,46 @@
 """Every asynchronous method of Python, each at its best, behind one task model."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from plait._binding import native
 
+if TYPE_CHECKING:
+    from plait._loop.loop import EventLoop
+    from plait._loop.policy import install, uninstall
+    from plait._loop.run import new_event_loop, run
+
 __version__: str = native.__version__
+
+__all__ = [
+    "EventLoop",
+    "install",
+    "new_event_loop",
+    "run",
+    "uninstall",
+]
+
+# Where each name lives. Loaded when first used: a program that wants one
+# engine does not pay for the others, and neither does a pool's worker.
+_HOME = {
+    "EventLoop": "plait._loop.loop",
+    "install": "plait._loop.policy",
+    "new_event_loop": "plait._loop.run",
+    "run": "plait._loop.run",
+    "uninstall": "plait._loop.policy",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'plait' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,8 @@
 //! The PyO3 binding of plait: classes and conversions, no algorithms.
 
 mod error;
+mod event_loop;
+mod hot;
 
 use pyo3::prelude::*;
 
@@ -14,6 +16,7 @@ mod _native {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-        module.add("DEBUG_BUILD", cfg!(debug_assertions))
+        module.add("DEBUG_BUILD", cfg!(debug_assertions))?;
+        event_loop::register(module)
     }
 }

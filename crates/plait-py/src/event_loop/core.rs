@@ -1,0 +1,337 @@
+//! The loop's state, and the calls that put something into it.
+
+use std::collections::VecDeque;
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use plait_loop::bell::Bell;
+use plait_loop::fds::FdTable;
+use plait_loop::timers::Timers;
+use plait_sys::clock::Instant;
+use plait_sys::epoll::{Epoll, Event, Interest};
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple};
+
+use super::handle::{Handle, TimerHandle};
+use super::transport::SocketTransport;
+use super::watch::Watch;
+use crate::error::Error;
+
+/// The token of the bell; no table entry has it, for it names the largest
+/// possible descriptor.
+pub(super) const BELL: u64 = u64::MAX;
+
+/// What waits for its turn.
+pub(super) enum Ready {
+    /// A callback.
+    Call(Py<Handle>),
+    /// A connection whose protocol is to be told of it.
+    Begin(Py<SocketTransport>),
+    /// A connection that can be read or written.
+    Io { transport: Py<SocketTransport>, readable: bool, writable: bool },
+    /// A connection whose protocol is to be told of its end.
+    End(Py<SocketTransport>),
+}
+
+/// Who watches a descriptor.
+pub(super) enum Owner {
+    /// `add_reader` and `add_writer`.
+    Watch(Watch),
+    /// A transport, which owns the descriptor.
+    Transport(Py<SocketTransport>),
+}
+
+/// What the loop sleeps on.
+pub(super) struct Poller {
+    pub(super) epoll: Epoll,
+    pub(super) bell: Bell,
+}
+
+impl Poller {
+    fn new() -> Result<Self, Error> {
+        let poller = Self { epoll: Epoll::new()?, bell: Bell::new()? };
+        poller.epoll.set(poller.bell.as_raw_fd(), BELL, Interest::READ, false)?;
+        Ok(poller)
+    }
+}
+
+/// What the lock guards.
+pub(super) struct Core {
+    pub(super) ready: VecDeque<Ready>,
+    pub(super) timers: Timers<Py<TimerHandle>>,
+    pub(super) fds: FdTable<Owner>,
+    /// None once the loop is closed.
+    pub(super) poller: Option<Arc<Poller>>,
+}
+
+impl Core {
+    /// Adds something to be run, and wakes the loop should it sleep: that it
+    /// was called from another thread costs one load to find out, so nothing
+    /// scheduled the wrong way is left lying either.
+    pub(super) fn push(&mut self, item: Ready) -> PyResult<()> {
+        let Some(poller) = &self.poller else { return Err(closed()) };
+        self.ready.push_back(item);
+        poller.bell.ring().map_err(Error::from)?;
+        Ok(())
+    }
+}
+
+/// The error that every call on a closed loop raises.
+pub(super) fn closed() -> PyErr {
+    PyRuntimeError::new_err("Event loop is closed")
+}
+
+/// The native half of `plait.EventLoop`.
+#[pyclass(frozen, subclass, module = "plait._native")]
+pub(crate) struct Loop {
+    core: Mutex<Core>,
+    /// How many cancelled timers the heap holds.
+    dead_timers: Arc<AtomicUsize>,
+    pub(super) debug: AtomicBool,
+    pub(super) stopping: AtomicBool,
+    /// Reused from wait to wait.
+    pub(super) events: Mutex<Vec<Event>>,
+    /// Reused from read to read; empty until the first.
+    pub(super) read_buffer: Mutex<Vec<u8>>,
+}
+
+impl Loop {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn debug(&self) -> bool {
+        self.debug.load(Relaxed)
+    }
+
+    pub(super) fn dead_timers(&self) -> usize {
+        self.dead_timers.load(Relaxed)
+    }
+
+    /// The checks of debug mode, which asyncio makes in the same places.
+    fn check_debug(
+        slf: &Bound<'_, Self>,
+        callback: &Bound<'_, PyAny>,
+        method: &str,
+        here: bool,
+    ) -> PyResult<()> {
+        if slf.get().debug() {
+            if here {
+                slf.call_method0("_check_thread")?;
+            }
+            slf.call_method1("_check_callback", (callback, method))?;
+        }
+        Ok(())
+    }
+
+    fn schedule(
+        slf: &Bound<'_, Self>,
+        callback: &Bound<'_, PyAny>,
+        args: &Bound<'_, PyTuple>,
+        context: Option<Py<PyAny>>,
+    ) -> PyResult<Py<Handle>> {
+        let py = slf.py();
+        let this = slf.get();
+        let handle =
+            Handle::new(py, callback.clone().unbind(), args.clone().unbind(), context, this.debug())?;
+        let handle = Py::new(py, handle)?;
+        let item = Ready::Call(handle.clone_ref(py));
+        this.lock().push(item)?;
+        Ok(handle)
+    }
+
+    fn schedule_at(
+        slf: &Bound<'_, Self>,
+        when: f64,
+        callback: &Bound<'_, PyAny>,
+        args: &Bound<'_, PyTuple>,
+        context: Option<Py<PyAny>>,
+    ) -> PyResult<Py<TimerHandle>> {
+        let py = slf.py();
+        let this = slf.get();
+        let handle =
+            Handle::new(py, callback.clone().unbind(), args.clone().unbind(), context, this.debug())?;
+        let timer = TimerHandle::new(py, when, handle, Arc::clone(&this.dead_timers))?;
+        let entry = timer.clone_ref(py);
+        let mut core = this.lock();
+        let Some(poller) = core.poller.clone() else {
+            drop(core);
+            return Err(closed());
+        };
+        core.timers.push(Instant::from_secs_f64(when), entry);
+        // Only a loop that sleeps already can have missed it.
+        poller.bell.ring().map_err(Error::from)?;
+        Ok(timer)
+    }
+
+    /// Tells the exception handler that something raised, unless it is one of
+    /// the two exceptions that end the loop: those are given back.
+    pub(super) fn report(
+        slf: &Bound<'_, Self>,
+        error: PyErr,
+        describe: impl FnOnce(&Bound<'_, PyDict>) -> PyResult<()>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        if is_fatal(py, &error) {
+            return Err(error);
+        }
+        let context = PyDict::new(py);
+        context.set_item("exception", error.into_value(py))?;
+        describe(&context)?;
+        slf.call_method1("call_exception_handler", (context,)).map(drop)
+    }
+}
+
+/// Whether asyncio lets it through every callback.
+pub(super) fn is_fatal(py: Python<'_>, error: &PyErr) -> bool {
+    use pyo3::exceptions::{PyKeyboardInterrupt, PySystemExit};
+    error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
+}
+
+#[pymethods]
+impl Loop {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        Ok(Self {
+            core: Mutex::new(Core {
+                ready: VecDeque::new(),
+                timers: Timers::default(),
+                fds: FdTable::default(),
+                poller: Some(Arc::new(Poller::new()?)),
+            }),
+            dead_timers: Arc::default(),
+            debug: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            events: Mutex::default(),
+            read_buffer: Mutex::default(),
+        })
+    }
+
+    /// The loop's clock, in seconds: `time.monotonic()`.
+    #[expect(clippy::unused_self, reason = "a method of the loop for Python")]
+    fn time(&self) -> f64 {
+        Instant::now().as_secs_f64()
+    }
+
+    /// Has `callback(*args)` called in the next turn.
+    #[pyo3(signature = (callback, *args, context=None))]
+    fn call_soon(
+        slf: &Bound<'_, Self>,
+        callback: &Bound<'_, PyAny>,
+        args: &Bound<'_, PyTuple>,
+        context: Option<Py<PyAny>>,
+    ) -> PyResult<Py<Handle>> {
+        Self::check_debug(slf, callback, "call_soon", true)?;
+        Self::schedule(slf, callback, args, context)
+    }
+
+    /// As `call_soon`, from any thread.
+    #[pyo3(signature = (callback, *args, context=None))]
+    fn call_soon_threadsafe(
+        slf: &Bound<'_, Self>,
+        callback: &Bound<'_, PyAny>,
+        args: &Bound<'_, PyTuple>,
+        context: Option<Py<PyAny>>,
+    ) -> PyResult<Py<Handle>> {
+        Self::check_debug(slf, callback, "call_soon_threadsafe", false)?;
+        Self::schedule(slf, callback, args, context)
+    }
+
+    /// Has `callback(*args)` called `delay` seconds from now.
+    #[pyo3(signature = (delay, callback, *args, context=None))]
+    fn call_later(
+        slf: &Bound<'_, Self>,
+        delay: Option<f64>,
+        callback: &Bound<'_, PyAny>,
+        args: &Bound<'_, PyTuple>,
+        context: Option<Py<PyAny>>,
+    ) -> PyResult<Py<TimerHandle>> {
+        let Some(delay) = delay else {
+            return Err(PyTypeError::new_err("delay must not be None"));
+        };
+        Self::check_debug(slf, callback, "call_later", true)?;
+        // Through Python: whoever gives the loop another clock overrides it.
+        let now: f64 = slf.call_method0("time")?.extract()?;
+        Self::schedule_at(slf, now + delay, callback, args, context)
+    }
+
+    /// Has `callback(*args)` called at `when`, on the scale of `time()`.
+    #[pyo3(signature = (when, callback, *args, context=None))]
+    fn call_at(
+        slf: &Bound<'_, Self>,
+        when: Option<f64>,
+        callback: &Bound<'_, PyAny>,
+        args: &Bound<'_, PyTuple>,
+        context: Option<Py<PyAny>>,
+    ) -> PyResult<Py<TimerHandle>> {
+        let Some(when) = when else {
+            return Err(PyTypeError::new_err("when cannot be None"));
+        };
+        Self::check_debug(slf, callback, "call_at", true)?;
+        Self::schedule_at(slf, when, callback, args, context)
+    }
+
+    fn _set_native_debug(&self, enabled: bool) {
+        self.debug.store(enabled, Relaxed);
+    }
+
+    fn _set_stopping(&self, stopping: bool) -> PyResult<()> {
+        self.stopping.store(stopping, SeqCst);
+        if let Some(poller) = self.lock().poller.clone() {
+            poller.bell.ring().map_err(Error::from)?;
+        }
+        Ok(())
+    }
+
+    #[getter]
+    fn _is_stopping(&self) -> bool {
+        self.stopping.load(SeqCst)
+    }
+
+    /// Lets go of everything that waits, and of the descriptors.
+    fn _close_native(&self) {
+        let mut core = self.lock();
+        let ready = std::mem::take(&mut core.ready);
+        let timers = core.timers.drain();
+        let owners = core.fds.drain();
+        let poller = core.poller.take();
+        drop(core);
+        for timer in &timers {
+            timer.get().left_heap();
+        }
+        drop((ready, timers, owners, poller));
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Locked by this very thread, should an allocation under the lock set
+        // the collector off: what is not visited counts as in use.
+        let Ok(core) = self.core.try_lock() else { return Ok(()) };
+        for item in &core.ready {
+            match item {
+                Ready::Call(handle) => visit.call(handle)?,
+                Ready::Begin(transport) | Ready::End(transport) | Ready::Io { transport, .. } => {
+                    visit.call(transport)?;
+                }
+            }
+        }
+        for timer in core.timers.iter() {
+            visit.call(timer)?;
+        }
+        for owner in core.fds.owners() {
+            match owner {
+                Owner::Watch(watch) => watch.traverse(&visit)?,
+                Owner::Transport(transport) => visit.call(transport)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        self._close_native();
+    }
+}

@@ -1,0 +1,318 @@
+//! What happens to a connection: its begin, input, output, its end.
+
+use std::sync::PoisonError;
+
+use plait_sys::stream;
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::state::{self, Receiver};
+use super::{SocketTransport, logger, written_after_eof};
+use crate::error::Error;
+use crate::hot::buffer::recv_into;
+use crate::hot::context;
+
+/// The most that one read takes, as in asyncio. The buffer is the loop's and
+/// is reused: one of this size is above the allocator's map threshold, and
+/// mapping it for each read would cost more than the read (DESIGN.md).
+const READ_SIZE: usize = 256 * 1024;
+
+/// After so many writes to a lost connection asyncio says so in the log.
+const WRITES_TO_LOST: u32 = 5;
+
+impl SocketTransport {
+    /// Tells the protocol of the connection, then starts to read.
+    pub(in super::super) fn begin(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let protocol = this.lock().protocol.as_ref().map(|protocol| protocol.clone_ref(py));
+        let told = match protocol {
+            Some(protocol) => {
+                context::enter(py, &this.context, || protocol.call_method1(py, "connection_made", (slf,)))
+            }
+            None => Ok(py.None()),
+        };
+        let waiter = {
+            let mut state = this.lock();
+            state.open = true;
+            state.waiter.take()
+        };
+        // Whatever the protocol raised, the connection is there.
+        let reported = match told {
+            Ok(_) => Ok(()),
+            Err(error) => Self::report(slf, error, "Exception in callback connection_made() of the protocol"),
+        };
+        this.watch()?;
+        if let Some(waiter) = waiter
+            && !waiter.call_method0(py, "cancelled")?.is_truthy(py)?
+        {
+            waiter.call_method1(py, "set_result", (py.None(),))?;
+        }
+        reported
+    }
+
+    /// Reads and writes what the kernel said can be read and written, if that
+    /// is still wanted: it may have been said before a pause or a close.
+    pub(in super::super) fn on_ready(slf: &Bound<'_, Self>, readable: bool, writable: bool) -> PyResult<()> {
+        if readable && slf.get().lock().interest().read {
+            Self::on_readable(slf)?;
+        }
+        if writable && slf.get().lock().interest().write {
+            Self::flush(slf)?;
+        }
+        Ok(())
+    }
+
+    fn receiver(slf: &Bound<'_, Self>) -> PyResult<Receiver> {
+        let py = slf.py();
+        let protocol = {
+            let state = slf.get().lock();
+            if !matches!(state.receiver, Receiver::Unknown) {
+                return Ok(state.receiver.clone_ref(py));
+            }
+            state.protocol.as_ref().map(|protocol| protocol.clone_ref(py))
+        };
+        let Some(protocol) = protocol else {
+            return Err(PyRuntimeError::new_err("the transport has no protocol"));
+        };
+        let receiver = Receiver::of(protocol.bind(py))?;
+        let before = std::mem::replace(&mut slf.get().lock().receiver, receiver.clone_ref(py));
+        drop(before);
+        Ok(receiver)
+    }
+
+    fn on_readable(slf: &Bound<'_, Self>) -> PyResult<()> {
+        match Self::receiver(slf) {
+            Ok(Receiver::Stream(received)) => Self::read_bytes(slf, &received),
+            Ok(Receiver::Buffered(get, updated)) => Self::read_into(slf, &get, &updated),
+            Ok(Receiver::Unknown) => Ok(()),
+            Err(error) => Self::fail(slf, error, "Fatal error: the protocol cannot take data."),
+        }
+    }
+
+    /// Receives what there is: through the loop's buffer into an object of
+    /// the exact size.
+    fn receive<'py>(&self, py: Python<'py>) -> Result<Option<Bound<'py, PyBytes>>, Error> {
+        let buffer_of = &self.event_loop.get().read_buffer;
+        let fd = self.lock().fd;
+        // Taken, not borrowed: making an object can run the collector, and
+        // that any code at all.
+        let mut buffer = std::mem::take(&mut *buffer_of.lock().unwrap_or_else(PoisonError::into_inner));
+        buffer.resize(READ_SIZE, 0);
+        let received = stream::recv(fd, &mut buffer);
+        let data = received.map(|count| count.map(|count| PyBytes::new(py, &buffer[..count])));
+        *buffer_of.lock().unwrap_or_else(PoisonError::into_inner) = buffer;
+        Ok(data?)
+    }
+
+    fn read_bytes(slf: &Bound<'_, Self>, received: &Py<PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        match slf.get().receive(py) {
+            Ok(None) => Ok(()),
+            Ok(Some(data)) if data.as_bytes().is_empty() => Self::on_input_end(slf),
+            Ok(Some(data)) => match context::enter(py, &slf.get().context, || received.call1(py, (data,))) {
+                Ok(_) => Ok(()),
+                Err(error) => Self::fail(slf, error, "Fatal error: protocol.data_received() call failed."),
+            },
+            Err(error) => Self::fail(slf, error.into(), "Fatal read error on socket transport"),
+        }
+    }
+
+    fn read_into(slf: &Bound<'_, Self>, get: &Py<PyAny>, updated: &Py<PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let buffer = context::enter(py, &this.context, || {
+            let buffer = PyBuffer::<u8>::get(get.call1(py, (-1,))?.bind(py))?;
+            if buffer.len_bytes() == 0 {
+                return Err(PyRuntimeError::new_err("get_buffer() returned an empty buffer"));
+            }
+            Ok(buffer)
+        });
+        let buffer = match buffer {
+            Ok(buffer) => buffer,
+            Err(error) => return Self::fail(slf, error, "Fatal error: protocol.get_buffer() call failed."),
+        };
+        let fd = this.lock().fd;
+        let received = recv_into(py, fd, &buffer);
+        drop(buffer);
+        let count = match received {
+            Ok(Ok(None)) => return Ok(()),
+            Ok(Ok(Some(0))) => return Self::on_input_end(slf),
+            Ok(Ok(Some(count))) => count,
+            Ok(Err(error)) => return Self::fail(slf, error.into(), "Fatal read error on socket transport"),
+            Err(error) => return Self::fail(slf, error, "Fatal error: protocol.get_buffer() call failed."),
+        };
+        match context::enter(py, &this.context, || updated.call1(py, (count,))) {
+            Ok(_) => Ok(()),
+            Err(error) => Self::fail(slf, error, "Fatal error: protocol.buffer_updated() call failed."),
+        }
+    }
+
+    /// The peer will send no more.
+    fn on_input_end(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let protocol = {
+            let mut state = this.lock();
+            state.input_ended = true;
+            state.protocol.as_ref().map(|protocol| protocol.clone_ref(py))
+        };
+        this.watch()?;
+        let Some(protocol) = protocol else { return Ok(()) };
+        let keep_open =
+            context::enter(py, &this.context, || protocol.call_method0(py, "eof_received")?.is_truthy(py));
+        match keep_open {
+            Ok(true) => Ok(()),
+            Ok(false) => Self::close(slf),
+            Err(error) => Self::fail(slf, error, "Fatal error: protocol.eof_received() call failed."),
+        }
+    }
+
+    /// Sends `data`, at once if nothing else waits, and keeps what does not
+    /// go out now.
+    pub(super) fn send(slf: &Bound<'_, Self>, data: Vec<Bound<'_, PyBytes>>) -> PyResult<()> {
+        let this = slf.get();
+        let mut state = this.lock();
+        if state.eof {
+            drop(state);
+            return Err(written_after_eof());
+        }
+        let data: Vec<_> = data.into_iter().filter(|data| !data.as_bytes().is_empty()).collect();
+        if data.is_empty() {
+            return Ok(());
+        }
+        if state.lost > 0 {
+            state.lost += 1;
+            let say_so = state.lost > WRITES_TO_LOST;
+            drop(state);
+            if say_so {
+                logger(slf.py())?.call_method1("warning", ("socket.send() raised exception.",))?;
+            }
+            return Ok(());
+        }
+        let waited = !state.outbox.is_empty();
+        let mut rest = data.as_slice();
+        let mut sent = 0;
+        if let ([only], false) = (rest, waited) {
+            match stream::send(state.fd, only.as_bytes()) {
+                Ok(Some(count)) if count == only.as_bytes().len() => rest = &[],
+                Ok(count) => sent = count.unwrap_or(0),
+                Err(error) => {
+                    drop(state);
+                    return Self::fail(
+                        slf,
+                        Error::from(error).into(),
+                        "Fatal write error on socket transport",
+                    );
+                }
+            }
+        }
+        for data in rest {
+            state.outbox.push(data.clone().unbind(), data.as_bytes().len(), std::mem::take(&mut sent));
+        }
+        let (begun, several) = (!waited && !state.outbox.is_empty(), rest.len() > 1);
+        drop(state);
+        if begun && several {
+            return Self::flush(slf).and_then(|()| Self::pause_if_full(slf));
+        }
+        if begun {
+            this.watch()?;
+        }
+        Self::pause_if_full(slf)
+    }
+
+    /// Sends what waits, as far as there is room.
+    fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let mut done = Vec::new();
+        let sent = {
+            let mut state = this.lock();
+            let sent = {
+                let slices = state.outbox.slices(|chunk| chunk.as_bytes(py));
+                stream::send_vectored(state.fd, &slices)
+            };
+            if let Ok(Some(count)) = sent {
+                state.outbox.advance(count, |chunk| chunk.as_bytes(py).len(), &mut done);
+            }
+            sent
+        };
+        drop(done);
+        if let Err(error) = sent {
+            return Self::fail(slf, Error::from(error).into(), "Fatal write error on socket transport");
+        }
+        // May write more.
+        let free = this.lock().becomes_free();
+        if free {
+            Self::tell_protocol(slf, "resume_writing")?;
+        }
+        this.watch()?;
+        let (closing, eof) = {
+            let mut state = this.lock();
+            if !state.outbox.is_empty() || state.lost > 0 {
+                return Ok(());
+            }
+            if state.closing {
+                state.lost = 1;
+            }
+            (state.closing, state.eof)
+        };
+        if closing {
+            return Self::end(slf);
+        }
+        if eof { Self::shut_down_writing(slf) } else { Ok(()) }
+    }
+
+    pub(super) fn shut_down_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
+        const SHUT_WR: i32 = 1;
+        let py = slf.py();
+        let sock = slf.get().lock().sock.as_ref().map(|sock| sock.clone_ref(py));
+        match sock {
+            Some(sock) => sock.call_method1(py, "shutdown", (SHUT_WR,)).map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the protocol of the end, and closes the socket.
+    pub(in super::super) fn end(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let (fd, protocol, error) = {
+            let mut state = this.lock();
+            state.open = false;
+            let clone = |object: &Option<Py<PyAny>>| object.as_ref().map(|object| object.clone_ref(py));
+            (state.fd, clone(&state.protocol), clone(&state.error))
+        };
+        let owner = {
+            let mut core = this.event_loop.get().lock();
+            let core = &mut *core;
+            match &core.poller {
+                Some(poller) => core.fds.remove(&poller.epoll, fd).map_err(Error::from)?,
+                None => None,
+            }
+        };
+        drop(owner);
+        let told = match protocol {
+            Some(protocol) => context::enter(py, &this.context, || {
+                protocol.call_method1(py, "connection_lost", (error,)).map(drop)
+            }),
+            None => Ok(()),
+        };
+        let released = this.lock().release();
+        let closed = match &released.sock {
+            Some(sock) => sock.call_method0(py, "close").map(drop),
+            None => Ok(()),
+        };
+        let detached = match &released.server {
+            Some(server) => state::detach(server.bind(py), slf),
+            None => Ok(()),
+        };
+        closed.and(detached)?;
+        match told {
+            Ok(()) => Ok(()),
+            Err(error) => Self::report(slf, error, "Exception in callback connection_lost() of the protocol"),
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! A connected stream socket: asyncio's transport interface.
+//!
+//! The states of a connection, in the order that it passes them:
+//!
+//! | state | set by | then |
+//! |---|---|---|
+//! | made | `new` | `begin` is queued |
+//! | open | `begin` tells the protocol | reads unless paused |
+//! | closing | `close`, the peer's end | no more reads; what was written goes out |
+//! | lost | `abort`, an error, the last byte sent | nothing goes out; `end` is queued |
+//! | ended | `end` tells the protocol, closes the socket | nothing happens any more |
+//!
+//! What the protocol's methods raise never stops the loop: it is reported and
+//! the connection is lost, as in asyncio.
+
+mod io;
+mod state;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict};
+
+use self::state::{Limits, State};
+use super::core::{Loop, Owner, Ready};
+use crate::error::Error;
+use crate::hot::context;
+
+/// A transport over a connected stream socket.
+#[pyclass(frozen, subclass, weakref, dict, module = "plait._native")]
+pub(crate) struct SocketTransport {
+    event_loop: Py<Loop>,
+    extra: Py<PyDict>,
+    /// What the protocol's methods run in.
+    context: Py<PyAny>,
+    state: Mutex<State>,
+}
+
+impl SocketTransport {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn queue(slf: &Bound<'_, Self>, item: impl FnOnce(Py<Self>) -> Ready) -> PyResult<()> {
+        slf.get().event_loop.get().lock().push(item(slf.clone().unbind()))
+    }
+
+    /// Tells the kernel what this connection waits for now.
+    fn watch(&self) -> PyResult<()> {
+        let (fd, interest) = {
+            let state = self.lock();
+            (state.fd, state.interest())
+        };
+        let mut core = self.event_loop.get().lock();
+        let core = &mut *core;
+        // A closed loop watches nothing any more.
+        let Some(poller) = &core.poller else { return Ok(()) };
+        core.fds.watch(&poller.epoll, fd, interest).map_err(Error::from)?;
+        Ok(())
+    }
+
+    /// Gives the connection up: what was not sent is lost.
+    fn lose(slf: &Bound<'_, Self>, error: Option<Py<PyAny>>) -> PyResult<()> {
+        let unsent = {
+            let mut state = slf.get().lock();
+            if state.lost > 0 {
+                return Ok(());
+            }
+            state.closing = true;
+            state.lost = 1;
+            state.error = error;
+            state.outbox.clear()
+        };
+        drop(unsent);
+        slf.get().watch()?;
+        Self::queue(slf, Ready::End)
+    }
+
+    /// Calls the protocol's `method` and reports what it raises.
+    fn tell_protocol(slf: &Bound<'_, Self>, method: &str) -> PyResult<()> {
+        let py = slf.py();
+        let Some(protocol) = slf.get().lock().protocol.as_ref().map(|protocol| protocol.clone_ref(py)) else {
+            return Ok(());
+        };
+        match protocol.call_method0(py, method) {
+            Ok(_) => Ok(()),
+            Err(error) => Self::report(slf, error, &format!("protocol.{method}() failed")),
+        }
+    }
+
+    fn report(slf: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
+        let py = slf.py();
+        let protocol = slf.get().lock().protocol.as_ref().map(|protocol| protocol.clone_ref(py));
+        Loop::report(slf.get().event_loop.bind(py), error, |context| {
+            context.set_item("message", message)?;
+            context.set_item("transport", slf)?;
+            context.set_item("protocol", protocol)
+        })
+    }
+
+    /// An error that ends the connection. Those of the network are the
+    /// protocol's to hear of (in `connection_lost`); others are also reported.
+    fn fail(slf: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
+        let py = slf.py();
+        let value = error.value(py).clone().into_any().unbind();
+        let reported = if error.is_instance_of::<pyo3::exceptions::PyOSError>(py) {
+            Ok(())
+        } else {
+            Self::report(slf, error, message)
+        };
+        Self::lose(slf, Some(value)).and(reported)
+    }
+
+    /// Tells the protocol to stop writing if too much waits.
+    fn pause_if_full(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if slf.get().lock().becomes_full() { Self::tell_protocol(slf, "pause_writing") } else { Ok(()) }
+    }
+}
+
+#[pymethods]
+impl SocketTransport {
+    #[new]
+    #[pyo3(signature = (event_loop, sock, protocol, waiter=None, extra=None, server=None, context=None))]
+    #[expect(clippy::too_many_arguments, reason = "asyncio's own list, called from one place")]
+    fn new(
+        py: Python<'_>,
+        event_loop: Py<Loop>,
+        sock: &Bound<'_, PyAny>,
+        protocol: Py<PyAny>,
+        waiter: Option<Py<PyAny>>,
+        extra: Option<Py<PyDict>>,
+        server: Option<Py<PyAny>>,
+        context: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let fd = sock.call_method0("fileno")?.extract()?;
+        let context = match context {
+            Some(context) => context,
+            None => context::copy_current(py)?,
+        };
+        Ok(Self {
+            event_loop,
+            extra: extra.unwrap_or_else(|| PyDict::new(py).unbind()),
+            context,
+            state: Mutex::new(State::new(fd, sock.clone().unbind(), protocol, waiter, server)),
+        })
+    }
+
+    /// Takes the descriptor over and has the protocol told of the connection
+    /// in the next turn.
+    fn _start(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let (fd, server) = {
+            let state = this.lock();
+            (state.fd, state.server.as_ref().map(|server| server.clone_ref(py)))
+        };
+        let before = {
+            let mut core = this.event_loop.get().lock();
+            core.fds.insert(fd, Owner::Transport(slf.clone().unbind())).map_err(Error::from)?
+        };
+        drop(before);
+        if let Some(server) = server {
+            state::attach(server.bind(py), slf)?;
+        }
+        Self::queue(slf, Ready::Begin)
+    }
+
+    /// Sends `data` as soon as there is room, in the order of the calls.
+    fn write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let data = state::to_bytes(data)?;
+        Self::send(slf, vec![data])
+    }
+
+    /// Sends all of `list_of_data`, in one system call where there is room.
+    fn writelines(slf: &Bound<'_, Self>, list_of_data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let data: Vec<Bound<'_, PyBytes>> =
+            list_of_data.try_iter()?.map(|data| state::to_bytes(&data?)).collect::<PyResult<_>>()?;
+        Self::send(slf, data)
+    }
+
+    /// Tells the peer, after what was written, that no more will come.
+    fn write_eof(slf: &Bound<'_, Self>) -> PyResult<()> {
+        {
+            let mut state = slf.get().lock();
+            if state.closing || state.eof {
+                return Ok(());
+            }
+            state.eof = true;
+            if !state.outbox.is_empty() {
+                return Ok(());
+            }
+        }
+        Self::shut_down_writing(slf)
+    }
+
+    #[expect(clippy::unused_self, reason = "part of asyncio's interface")]
+    fn can_write_eof(&self) -> bool {
+        true
+    }
+
+    /// Closes the connection once what was written has gone out.
+    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let nothing_waits = {
+            let mut state = slf.get().lock();
+            if state.closing {
+                return Ok(());
+            }
+            state.closing = true;
+            let nothing_waits = state.outbox.is_empty();
+            if nothing_waits {
+                state.lost = 1;
+            }
+            nothing_waits
+        };
+        slf.get().watch()?;
+        if nothing_waits { Self::queue(slf, Ready::End) } else { Ok(()) }
+    }
+
+    /// Closes the connection now; what was not sent is lost.
+    fn abort(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::lose(slf, None)
+    }
+
+    /// As `abort`; the protocol's `connection_lost` gets `error`.
+    fn _force_close(slf: &Bound<'_, Self>, error: Option<Py<PyAny>>) -> PyResult<()> {
+        Self::lose(slf, error)
+    }
+
+    fn is_closing(&self) -> bool {
+        self.lock().closing
+    }
+
+    fn is_reading(&self) -> bool {
+        let state = self.lock();
+        !state.closing && !state.paused
+    }
+
+    fn pause_reading(&self) -> PyResult<()> {
+        {
+            let mut state = self.lock();
+            if state.closing || state.paused {
+                return Ok(());
+            }
+            state.paused = true;
+        }
+        self.watch()
+    }
+
+    fn resume_reading(&self) -> PyResult<()> {
+        {
+            let mut state = self.lock();
+            if state.closing || !state.paused {
+                return Ok(());
+            }
+            state.paused = false;
+        }
+        self.watch()
+    }
+
+    /// Sets the marks, in bytes that wait, at which the protocol is told to
+    /// stop and to go on.
+    #[pyo3(signature = (high=None, low=None))]
+    fn set_write_buffer_limits(slf: &Bound<'_, Self>, high: Option<i64>, low: Option<i64>) -> PyResult<()> {
+        let limits = Limits::new(high, low)?;
+        slf.get().lock().limits = limits;
+        Self::pause_if_full(slf)
+    }
+
+    /// The marks, low and high.
+    fn get_write_buffer_limits(&self) -> (usize, usize) {
+        let limits = self.lock().limits;
+        (limits.low, limits.high)
+    }
+
+    /// How many bytes wait to be sent.
+    fn get_write_buffer_size(&self) -> usize {
+        self.lock().outbox.len()
+    }
+
+    fn set_protocol(&self, protocol: Py<PyAny>) {
+        let before = self.lock().set_protocol(protocol);
+        drop(before);
+    }
+
+    fn get_protocol(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.lock().protocol.as_ref().map(|protocol| protocol.clone_ref(py))
+    }
+
+    #[pyo3(signature = (name, default=None))]
+    fn get_extra_info(
+        &self,
+        py: Python<'_>,
+        name: &Bound<'_, PyAny>,
+        default: Option<Py<PyAny>>,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        Ok(self.extra.bind(py).get_item(name)?.map(Bound::unbind).or(default))
+    }
+
+    #[getter]
+    fn _loop(&self, py: Python<'_>) -> Py<Loop> {
+        self.event_loop.clone_ref(py)
+    }
+
+    #[getter]
+    fn _protocol_paused(&self) -> bool {
+        self.lock().protocol_paused
+    }
+
+    /// `loop.start_tls` asks for it.
+    #[classattr]
+    #[pyo3(name = "_start_tls_compatible")]
+    const START_TLS_COMPATIBLE: bool = true;
+
+    fn __repr__(&self) -> String {
+        let state = self.lock();
+        format!("<SocketTransport {state}>")
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        visit.call(&self.extra)?;
+        visit.call(&self.context)?;
+        match self.state.try_lock() {
+            Ok(state) => state.traverse(&visit),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let held = self.lock().release();
+        drop(held);
+    }
+}
+
+/// The error of a write after `write_eof`.
+fn written_after_eof() -> PyErr {
+    PyRuntimeError::new_err("Cannot call write() after write_eof()")
+}
+
+/// A logger of asyncio, for what it logs in the same place.
+fn logger(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static LOGGER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    LOGGER.import(py, "asyncio.log", "logger")
+}

@@ -1,0 +1,176 @@
+//! One turn: wait for what is ready, then run what was ready before.
+//!
+//! The order is asyncio's, and programs lean on it: events first, then timers
+//! join the queue behind what waits already, and of the queue exactly what
+//! was in it at that moment runs. What a callback adds waits for the next
+//! turn, so that no callback can starve the sockets.
+//!
+//! The interpreter lock is released only for a wait that really blocks.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use plait_sys::clock::Instant;
+use plait_sys::epoll::Event;
+use pyo3::prelude::*;
+
+use super::core::{BELL, Core, Loop, Owner, Poller, Ready, closed};
+use super::handle::{Handle, TimerHandle};
+use super::transport::SocketTransport;
+use crate::error::Error;
+
+impl Loop {
+    /// How long this turn may sleep. Cancelled timers that it comes across
+    /// move to `removed`.
+    fn sleep_time(&self, core: &mut Core, removed: &mut Vec<Py<TimerHandle>>) -> Option<Duration> {
+        core.timers.compact(self.dead_timers(), |timer| timer.get().is_dead(), removed);
+        if !core.ready.is_empty() || self.stopping.load(SeqCst) {
+            return Some(Duration::ZERO);
+        }
+        let deadline = core.timers.next_deadline(|timer| timer.get().is_dead(), removed)?;
+        Some(deadline.saturating_since(Instant::now()))
+    }
+
+    /// Sleeps until something is ready, and notes what.
+    fn poll(&self, py: Python<'_>, events: &mut Vec<Event>) -> PyResult<()> {
+        let mut removed = Vec::new();
+        let (poller, timeout) = {
+            let mut core = self.lock();
+            let poller = core.poller.clone().ok_or_else(closed)?;
+            let timeout = self.sleep_time(&mut core, &mut removed);
+            if timeout != Some(Duration::ZERO) {
+                poller.bell.lie_down();
+            }
+            (poller, timeout)
+        };
+        for timer in &removed {
+            timer.get().left_heap();
+        }
+        // May run Python code, and that may schedule: then the bell is rung
+        // and the wait ends at once.
+        drop(removed);
+        let polled = if timeout == Some(Duration::ZERO) {
+            poller.epoll.wait(events, timeout)
+        } else {
+            let polled = py.detach(|| poller.epoll.wait(events, timeout));
+            poller.bell.get_up();
+            polled
+        };
+        polled.map_err(Error::from)?;
+        // A turn in Rust runs no bytecode: nobody else looks for signals.
+        py.check_signals()?;
+        self.enqueue(py, &poller, events)
+    }
+
+    /// Puts what became ready and what became due into the queue.
+    fn enqueue(&self, py: Python<'_>, poller: &Poller, events: &[Event]) -> PyResult<()> {
+        let mut core = self.lock();
+        let core = &mut *core;
+        for event in events {
+            if event.token == BELL {
+                poller.bell.drain().map_err(Error::from)?;
+                continue;
+            }
+            match core.fds.resolve(event.token) {
+                Some(Owner::Watch(watch)) => {
+                    let handles = watch.woken(py, event);
+                    core.ready.extend(handles.into_iter().flatten().map(Ready::Call));
+                }
+                Some(Owner::Transport(transport)) => core.ready.push_back(Ready::Io {
+                    transport: transport.clone_ref(py),
+                    readable: event.readable,
+                    writable: event.writable,
+                }),
+                // Its owner has changed since the kernel saw it ready.
+                None => {}
+            }
+        }
+        if !core.timers.is_empty() {
+            let now = Instant::now();
+            while let Some(timer) = core.timers.pop_due(now) {
+                timer.get().left_heap();
+                core.ready.push_back(Ready::Call(timer.into_bound(py).into_super().unbind()));
+            }
+        }
+        Ok(())
+    }
+
+    fn run_handle(slf: &Bound<'_, Self>, handle: &Py<Handle>) -> PyResult<()> {
+        let py = slf.py();
+        let Err(error) = handle.get().run(py) else { return Ok(()) };
+        Self::report(slf, error, |context| {
+            let handle = handle.bind(py);
+            let call = handle.get().describe(py)?;
+            context.set_item("message", format!("Exception in callback {call}"))?;
+            context.set_item("handle", handle)?;
+            if let Some(stack) = handle.get().source_traceback() {
+                context.set_item("source_traceback", stack)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// As `run_handle`, and tells if it held the loop up for too long.
+    fn run_handle_timed(slf: &Bound<'_, Self>, handle: &Py<Handle>) -> PyResult<()> {
+        let started = Instant::now();
+        slf.setattr("_current_handle", handle)?;
+        let outcome = Self::run_handle(slf, handle);
+        slf.setattr("_current_handle", slf.py().None())?;
+        let seconds = Instant::now().saturating_since(started).as_secs_f64();
+        if outcome.is_ok() && !handle.get().is_cancelled() {
+            slf.call_method1("_report_slow_callback", (handle, seconds))?;
+        }
+        outcome
+    }
+
+    fn run_item(slf: &Bound<'_, Self>, item: Ready) -> PyResult<()> {
+        match item {
+            Ready::Call(handle) if handle.get().is_cancelled() => Ok(()),
+            Ready::Call(handle) if slf.get().debug() => Self::run_handle_timed(slf, &handle),
+            Ready::Call(handle) => Self::run_handle(slf, &handle),
+            Ready::Begin(transport) => SocketTransport::begin(transport.bind(slf.py())),
+            Ready::Io { transport, readable, writable } => {
+                SocketTransport::on_ready(transport.bind(slf.py()), readable, writable)
+            }
+            Ready::End(transport) => SocketTransport::end(transport.bind(slf.py())),
+        }
+    }
+}
+
+#[pymethods]
+impl Loop {
+    /// Turns the loop once: waits until something is ready or due, then runs
+    /// what is in the queue.
+    ///
+    /// `SystemExit` and `KeyboardInterrupt` pass through; the queue keeps
+    /// what had not run.
+    fn _run_once(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        // Taken, not borrowed: a callback may turn the loop itself.
+        let mut events = std::mem::take(&mut *this.events.lock().unwrap_or_else(PoisonError::into_inner));
+        let polled = this.poll(py, &mut events);
+        events.clear();
+        *this.events.lock().unwrap_or_else(PoisonError::into_inner) = events;
+        polled?;
+        let count = this.lock().ready.len();
+        for _ in 0..count {
+            let item = this.lock().ready.pop_front();
+            // Empty early if a callback turned the loop, or closed it.
+            let Some(item) = item else { break };
+            Self::run_item(slf, item)?;
+        }
+        Ok(())
+    }
+
+    /// Turns the loop until it is told to stop.
+    fn _run(slf: &Bound<'_, Self>) -> PyResult<()> {
+        loop {
+            Self::_run_once(slf)?;
+            if slf.get().stopping.load(SeqCst) {
+                return Ok(());
+            }
+        }
+    }
+}

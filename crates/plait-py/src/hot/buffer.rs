@@ -1,0 +1,32 @@
+//! Receiving straight into a buffer that a protocol gave.
+
+use std::os::fd::RawFd;
+
+use plait_sys::stream;
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyBufferError;
+use pyo3::prelude::*;
+
+use crate::error::Error;
+
+/// Receives what there is into `buffer`, without a copy in between. `None`
+/// if there is nothing, `Some(0)` at the end of the input.
+///
+/// The outer error is the buffer's, the inner one the connection's.
+pub(crate) fn recv_into(
+    _py: Python<'_>,
+    fd: RawFd,
+    buffer: &PyBuffer<u8>,
+) -> PyResult<Result<Option<usize>, Error>> {
+    if buffer.readonly() || !buffer.is_c_contiguous() {
+        return Err(PyBufferError::new_err("the buffer to receive into must be writable and contiguous"));
+    }
+    // SAFETY: the export keeps the memory in place and of this length until
+    // `buffer` is released; it is writable and contiguous (checked), and
+    // bytes have no invalid values. While this slice lives, one system call
+    // writes to it with the interpreter lock held, so no Python code sees it;
+    // a thread that writes to the same memory without the lock races with
+    // itself in any program, and the slice's contents are never read here.
+    let target = unsafe { std::slice::from_raw_parts_mut(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes()) };
+    Ok(stream::recv(fd, target).map_err(Error::from))
+}

@@ -1,0 +1,1 @@
+"""The event loop's Python half: what happens once in a while."""

@@ -1,0 +1,180 @@
+"""`EventLoop`: the native loop and asyncio's own cold paths in one class.
+
+Everything that happens for each callback, timer, event or byte is native. What
+happens once per connection or program (address look-up, happy eyeballs,
+`asyncio.Server`, TLS over a transport, asynchronous generators, debug mode) is
+inherited from `asyncio.BaseEventLoop`: it is right, and it is what each
+version's users expect. `tests/test_loop_contract.py` holds the inherited hooks
+to the form that is relied on here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.base_events
+import asyncio.events
+import asyncio.log
+import concurrent.futures
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from plait._binding import native
+from plait._loop.serving import ServingMixin
+from plait._loop.signals import SignalsMixin
+from plait._loop.sockets import SocketsMixin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["EventLoop"]
+
+
+class EventLoop(  # type: ignore[misc]
+    SignalsMixin, SocketsMixin, ServingMixin, native.Loop, asyncio.BaseEventLoop
+):
+    """An asyncio event loop that is turned in Rust.
+
+    A drop-in for `asyncio.SelectorEventLoop`: `plait.run`, `plait.install` or
+    ``asyncio.Runner(loop_factory=plait.new_event_loop)`` put it in place.
+    """
+
+    _default_executor: concurrent.futures.Executor | None
+    _thread_id: int | None
+
+    def __init__(self) -> None:
+        """Make a loop that does not run yet."""
+        asyncio.BaseEventLoop.__init__(self)
+        self._clock_resolution = 1e-9
+        self._init_signals()
+
+    # -- the run ----------------------------------------------------------
+
+    def run_forever(self) -> None:
+        """Run until `stop` is called.
+
+        Raises:
+            RuntimeError: The loop is closed or runs already, or another loop
+                runs in this thread.
+        """
+        self._check_closed()
+        self._check_running()
+        set_running_loop = asyncio._set_running_loop
+        running_before = asyncio._get_running_loop()
+        hooks_before = sys.get_asyncgen_hooks()
+        self._set_coroutine_origin_tracking(self._debug)
+        self._thread_id = threading.get_ident()
+        try:
+            sys.set_asyncgen_hooks(
+                firstiter=self._asyncgen_firstiter_hook,
+                finalizer=self._asyncgen_finalizer_hook,
+            )
+            set_running_loop(self)
+            with self._woken_by_signals():
+                self._run()
+        finally:
+            self._set_stopping(False)
+            self._thread_id = None
+            set_running_loop(running_before)
+            self._set_coroutine_origin_tracking(False)
+            sys.set_asyncgen_hooks(*hooks_before)
+
+    def stop(self) -> None:
+        """End `run_forever` after the turn that is under way (or the next)."""
+        self._set_stopping(True)
+
+    def close(self) -> None:
+        """Let go of every descriptor and of all that was scheduled.
+
+        Raises:
+            RuntimeError: The loop is running.
+        """
+        if self.is_closed():
+            return
+        # Checks first: a loop that runs keeps its signal handlers.
+        asyncio.BaseEventLoop.close(self)
+        self._close_signals()
+        self._close_native()
+
+    def set_debug(self, enabled: bool) -> None:
+        """Turn asyncio's debug mode on or off."""
+        asyncio.BaseEventLoop.set_debug(self, enabled)
+        self._set_native_debug(enabled)
+
+    def _report_slow_callback(self, handle: native.Handle, seconds: float) -> None:
+        if seconds >= self.slow_callback_duration:
+            asyncio.log.logger.warning(
+                "Executing %s took %.3f seconds",
+                asyncio.base_events._format_handle(handle),  # type: ignore[attr-defined]
+                seconds,
+            )
+
+    # -- executors --------------------------------------------------------
+
+    def set_default_executor(self, executor: concurrent.futures.Executor) -> None:  # type: ignore[override]
+        """Set what `run_in_executor(None, ...)` runs in.
+
+        Args:
+            executor: A pool of threads: `plait.ThreadPoolExecutor` or the
+                standard one. asyncio passes it functions that cannot be
+                pickled.
+
+        Raises:
+            TypeError: It is something else.
+        """
+        from plait._threads import ThreadPoolExecutor
+
+        if not isinstance(executor, (ThreadPoolExecutor, concurrent.futures.ThreadPoolExecutor)):
+            raise TypeError(
+                f"executor must be a ThreadPoolExecutor (plait's or the standard one), "
+                f"got {executor!r}"
+            )
+        self._default_executor = executor
+
+    def run_in_executor(  # type: ignore[override]
+        self,
+        executor: concurrent.futures.Executor | None,
+        func: Callable[..., Any],
+        *args: Any,
+    ) -> asyncio.Future[Any]:
+        """Run ``func(*args)`` in `executor`, by default in plait's threads.
+
+        Returns:
+            A future of this loop. Cancelling it withdraws a call that has not
+            begun, and lets one that has begun go on.
+
+        Raises:
+            RuntimeError: The loop is closed, or its default executor was shut
+                down.
+        """
+        self._check_closed()
+        if self.get_debug():
+            self._check_callback(func, "run_in_executor")
+        if executor is None:
+            executor = self._default_executor
+            self._check_default_executor()
+            if executor is None:
+                from plait._threads import ThreadPoolExecutor
+
+                executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
+                self._default_executor = executor
+        return asyncio.wrap_future(executor.submit(func, *args), loop=self)
+
+    # -- transports -------------------------------------------------------
+
+    async def sendfile(
+        self, transport: Any, file: Any, offset: int = 0, count: int | None = None, *, fallback: bool = True
+    ) -> int:
+        """Send a file over a transport: not there yet for plait's own.
+
+        Raises:
+            NotImplementedError: Always, on a plait transport; callers such as
+                aiohttp then read and write the file themselves.
+        """
+        if isinstance(transport, native.SocketTransport):
+            raise NotImplementedError(
+                "plait's loop cannot send files over a transport yet; read the file and write it"
+            )
+        return await asyncio.BaseEventLoop.sendfile(
+            self, transport, file, offset, count, fallback=fallback
+        )

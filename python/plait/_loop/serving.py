@@ -1,0 +1,188 @@
+"""Connections: made of accepted and connected sockets, with and without TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import asyncio.base_events
+import asyncio.constants
+import asyncio.sslproto
+import asyncio.trsock
+import errno
+import socket
+from typing import TYPE_CHECKING, Any
+
+from plait._binding import native
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+__all__ = ["ServingMixin"]
+
+# What accept() answers when a limit of the process or of the machine is
+# reached. The connection stays in the queue of the socket: wait, try again.
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+def _describe(sock: socket.socket, extra: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what `get_extra_info` answers: asked now, while the peer is there."""
+    info: dict[str, Any] = {"socket": asyncio.trsock.TransportSocket(sock)}
+    try:
+        info["sockname"] = sock.getsockname()
+    except OSError:
+        info["sockname"] = None
+    if not extra or "peername" not in extra:
+        try:
+            info["peername"] = sock.getpeername()
+        except OSError:
+            info["peername"] = None
+    if extra:
+        info.update(extra)
+    return info
+
+
+class ServingMixin:
+    """What `asyncio.BaseEventLoop` asks of a loop to make connections."""
+
+    if TYPE_CHECKING:
+        _add_reader: Callable[..., native.Handle]
+        remove_reader: Callable[[Any], bool]
+        call_later: Callable[..., native.TimerHandle]
+        call_exception_handler: Callable[[dict[str, Any]], None]
+        is_closed: Callable[[], bool]
+        create_future: Callable[[], asyncio.Future[Any]]
+        create_task: Callable[..., asyncio.Task[Any]]
+        get_debug: Callable[[], bool]
+
+    def _make_socket_transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        waiter: asyncio.Future[None] | None = None,
+        *,
+        extra: dict[str, Any] | None = None,
+        server: asyncio.Server | None = None,
+    ) -> native.SocketTransport:
+        # Without Nagle's delay, as asyncio: a protocol that writes in pieces
+        # would wait for the peer's delayed acknowledgement.
+        asyncio.base_events._set_nodelay(sock)  # type: ignore[attr-defined]
+        transport = native.SocketTransport(
+            self, sock, protocol, waiter, _describe(sock, extra), server
+        )
+        transport._start()
+        return transport
+
+    def _make_ssl_transport(
+        self,
+        rawsock: socket.socket,
+        protocol: asyncio.BaseProtocol,
+        sslcontext: ssl.SSLContext,
+        waiter: asyncio.Future[None] | None = None,
+        *,
+        server_side: bool = False,
+        server_hostname: str | None = None,
+        extra: dict[str, Any] | None = None,
+        server: asyncio.Server | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+    ) -> asyncio.Transport:
+        tls = asyncio.sslproto.SSLProtocol(  # type: ignore[call-arg]
+            self,  # type: ignore[arg-type]
+            protocol,
+            sslcontext,
+            waiter,  # type: ignore[arg-type]
+            server_side,
+            server_hostname,
+            ssl_handshake_timeout=ssl_handshake_timeout,  # type: ignore[arg-type]
+            ssl_shutdown_timeout=ssl_shutdown_timeout,
+        )
+        self._make_socket_transport(rawsock, tls, extra=extra, server=server)
+        return tls._app_transport
+
+    def _start_serving(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        sock: socket.socket,
+        sslcontext: ssl.SSLContext | None = None,
+        server: asyncio.Server | None = None,
+        backlog: int = 100,
+        ssl_handshake_timeout: float | None = asyncio.constants.SSL_HANDSHAKE_TIMEOUT,
+        ssl_shutdown_timeout: float | None = asyncio.constants.SSL_SHUTDOWN_TIMEOUT,
+    ) -> None:
+        def make(connection: socket.socket, address: Any) -> None:
+            extra = {"peername": address}
+            protocol = protocol_factory()
+            if sslcontext is None:
+                self._make_socket_transport(connection, protocol, extra=extra, server=server)
+                return
+            waiter = self.create_future()
+            self._make_ssl_transport(
+                connection,
+                protocol,
+                sslcontext,
+                waiter,
+                server_side=True,
+                extra=extra,
+                server=server,
+                ssl_handshake_timeout=ssl_handshake_timeout,
+                ssl_shutdown_timeout=ssl_shutdown_timeout,
+            )
+            # The failure of a handshake is the protocol's and the debug log's.
+            waiter.add_done_callback(_retrieve)
+
+        def accept() -> None:
+            # As many as may wait in the socket's queue, then the others' turn.
+            for _ in range(max(backlog, 1)):
+                try:
+                    connection, address = sock.accept()
+                except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                    return
+                except OSError as error:
+                    if error.errno not in _OUT_OF_RESOURCES:
+                        raise
+                    self._pause_serving(sock, error, start)
+                    return
+                connection.setblocking(False)
+                try:
+                    make(connection, address)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    connection.close()
+                    self.call_exception_handler(
+                        {
+                            "message": "Error on transport creation for incoming connection",
+                            "exception": error,
+                            "socket": asyncio.trsock.TransportSocket(sock),
+                        }
+                    )
+
+        def start() -> None:
+            # Closed, or given to somebody else, while serving was paused.
+            if sock.fileno() != -1 and not self.is_closed():
+                self._add_reader(sock.fileno(), accept)
+
+        start()
+
+    def _pause_serving(
+        self, sock: socket.socket, error: OSError, again: Callable[[], None]
+    ) -> None:
+        self.call_exception_handler(
+            {
+                "message": "socket.accept() out of system resource",
+                "exception": error,
+                "socket": asyncio.trsock.TransportSocket(sock),
+            }
+        )
+        self.remove_reader(sock.fileno())
+        self.call_later(asyncio.constants.ACCEPT_RETRY_DELAY, again)
+
+    def _stop_serving(self, sock: socket.socket) -> None:
+        self.remove_reader(sock.fileno())
+        sock.close()
+
+
+def _retrieve(waiter: asyncio.Future[None]) -> None:
+    """Mark the outcome as seen, so that nobody is told that nobody looked."""
+    if not waiter.cancelled():
+        waiter.exception()

@@ -1,0 +1,144 @@
+"""The `sock_*` calls: one operation of a non-blocking socket, awaited.
+
+Each tries at once and waits only if the socket would block. The operation
+itself always runs in the task that asked, so a task that is cancelled while it
+waits has taken nothing from the socket.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+
+    from typing_extensions import Buffer
+
+    from plait._binding import native
+
+__all__ = ["SocketsMixin"]
+
+T = TypeVar("T")
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+class SocketsMixin:
+    """The `sock_*` calls of the loop."""
+
+    if TYPE_CHECKING:
+        _add_reader: Callable[..., native.Handle]
+        _add_writer: Callable[..., native.Handle]
+        remove_reader: Callable[[Any], bool]
+        remove_writer: Callable[[Any], bool]
+        create_future: Callable[[], asyncio.Future[Any]]
+        _ensure_resolved: Callable[..., Awaitable[Any]]
+        _check_closed: Callable[[], None]
+
+    async def _until_ready(
+        self,
+        sock: socket.socket,
+        add: Callable[..., native.Handle],
+        remove: Callable[[Any], bool],
+    ) -> None:
+        ready: asyncio.Future[None] = self.create_future()
+        fd = sock.fileno()
+        handle = add(fd, _wake, ready)
+        try:
+            await ready
+        finally:
+            # Cancelled if another task waits on this socket in our place, or
+            # the loop was closed: then the watch is not ours to end.
+            if not handle.cancelled():
+                remove(fd)
+
+    async def _readable(self, sock: socket.socket) -> None:
+        await self._until_ready(sock, self._add_reader, self.remove_reader)
+
+    async def _writable(self, sock: socket.socket) -> None:
+        await self._until_ready(sock, self._add_writer, self.remove_writer)
+
+    async def _attempt(
+        self,
+        sock: socket.socket,
+        wait: Callable[[socket.socket], Awaitable[None]],
+        operation: Callable[..., T],
+        *args: Any,
+    ) -> T:
+        self._check_socket(sock)
+        while True:
+            try:
+                return operation(*args)
+            except (BlockingIOError, InterruptedError):
+                await wait(sock)
+
+    def _check_socket(self, sock: socket.socket) -> None:
+        self._check_closed()
+        if not isinstance(sock, socket.socket):
+            # TLS is a transport's business; asyncio refuses such sockets too.
+            raise TypeError(f"a socket is required, not {type(sock).__name__}")
+        if type(sock).__module__ == "ssl":
+            raise TypeError("Socket cannot be of type SSLSocket")
+        if sock.gettimeout() != 0:
+            raise ValueError("the socket must be non-blocking")
+
+    async def sock_recv(self, sock: socket.socket, nbytes: int) -> bytes:
+        """Receive up to `nbytes` bytes; ``b""`` at the end of the input."""
+        return await self._attempt(sock, self._readable, sock.recv, nbytes)
+
+    async def sock_recv_into(self, sock: socket.socket, buf: Buffer) -> int:
+        """Receive into `buf`; return the number of bytes."""
+        return await self._attempt(sock, self._readable, sock.recv_into, buf)
+
+    async def sock_recvfrom(self, sock: socket.socket, bufsize: int) -> tuple[bytes, Any]:
+        """Receive one datagram of up to `bufsize` bytes; return it and its sender."""
+        return await self._attempt(sock, self._readable, sock.recvfrom, bufsize)
+
+    async def sock_recvfrom_into(
+        self, sock: socket.socket, buf: Buffer, nbytes: int = 0
+    ) -> tuple[int, Any]:
+        """Receive one datagram into `buf`; return its size in bytes and its sender."""
+        if not nbytes:
+            nbytes = memoryview(buf).nbytes
+        return await self._attempt(sock, self._readable, sock.recvfrom_into, buf, nbytes)
+
+    async def sock_sendall(self, sock: socket.socket, data: Buffer) -> None:
+        """Send all of `data`. After an error nobody knows how much was sent."""
+        with memoryview(data).cast("B") as view:
+            self._check_socket(sock)
+            sent = 0
+            while sent < len(view):
+                with view[sent:] as rest:
+                    sent += await self._attempt(sock, self._writable, sock.send, rest)
+
+    async def sock_sendto(self, sock: socket.socket, data: Buffer, address: Any) -> int:
+        """Send one datagram to `address`; return the number of bytes."""
+        return await self._attempt(sock, self._writable, sock.sendto, data, address)
+
+    async def sock_accept(self, sock: socket.socket) -> tuple[socket.socket, Any]:
+        """Accept one connection; return its (non-blocking) socket and its peer."""
+        connection, address = await self._attempt(sock, self._readable, sock.accept)
+        connection.setblocking(False)
+        return connection, address
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        """Connect to `address`, whose host name is looked up first."""
+        self._check_socket(sock)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            resolved = await self._ensure_resolved(
+                address, family=sock.family, type=sock.type, proto=sock.proto, loop=self
+            )
+            _, _, _, _, address = resolved[0]
+        try:
+            sock.connect(address)
+        except (BlockingIOError, InterruptedError):
+            await self._writable(sock)
+            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if error:
+                # OSError picks its subclass by the number, as connect() does.
+                raise OSError(error, f"Connect call failed {address}") from None
