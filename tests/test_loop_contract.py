@@ -1,0 +1,77 @@
+"""What plait's loop takes from `asyncio.BaseEventLoop` beyond its public face.
+
+These hooks belong to asyncio. Should a new version change one, this file says
+which, before a connection fails in somebody's program.
+"""
+
+import asyncio
+import asyncio.base_events
+import asyncio.sslproto
+import inspect
+import sys
+
+import pytest
+
+import plait
+
+BASE = asyncio.BaseEventLoop
+
+
+def parameters(function):
+    return list(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_asyncgen_finalizer_hook",
+        "_asyncgen_firstiter_hook",
+        "_check_callback",
+        "_check_closed",
+        "_check_default_executor",
+        "_check_running",
+        "_check_thread",
+        "_ensure_resolved",
+        "_set_coroutine_origin_tracking",
+    ],
+)
+def test_inherited_hooks_exist(name):
+    assert callable(getattr(BASE, name))
+    assert getattr(plait.EventLoop, name) is getattr(BASE, name)
+
+
+@pytest.mark.parametrize("name", ["_make_socket_transport", "_make_ssl_transport", "_stop_serving"])
+def test_overridden_hooks_take_what_asyncio_passes(name):
+    theirs = getattr(asyncio.SelectorEventLoop, name)
+    ours = getattr(plait.EventLoop, name)
+    assert ours is not theirs
+    accepted = set(parameters(ours))
+    assert set(parameters(theirs)) - {"call_connection_made", "context"} <= accepted
+
+
+def test_start_serving():
+    theirs = parameters(asyncio.SelectorEventLoop._start_serving)
+    assert set(theirs) - {"context"} <= set(parameters(plait.EventLoop._start_serving))
+
+
+def test_server_attaches_as_the_transport_expects():
+    takes_transport = sys.version_info >= (3, 13)
+    assert len(parameters(asyncio.Server._attach)) == 1 + takes_transport
+    assert len(parameters(asyncio.Server._detach)) == 1 + takes_transport
+
+
+def test_helpers():
+    assert callable(asyncio.base_events._set_nodelay)
+    assert callable(asyncio.base_events._format_handle)
+    assert callable(asyncio.format_helpers._format_callback_source)
+    assert "server_hostname" in parameters(asyncio.sslproto.SSLProtocol.__init__)
+
+
+def test_the_native_half_wins():
+    for name in ("call_soon", "call_soon_threadsafe", "call_later", "call_at", "time", "_run_once"):
+        assert getattr(plait.EventLoop, name) is not getattr(BASE, name), name
+
+
+def test_every_public_method_of_asyncios_loop_is_there():
+    for name in dir(asyncio.AbstractEventLoop):
+        assert hasattr(plait.EventLoop, name), name
