@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plait._binding import native
+from plait._future import Future
+
+__all__ = ["Future"]
 
 if TYPE_CHECKING:
     from plait._loop.loop import EventLoop

@@ -191,6 +191,23 @@ impl<T, W> Completion<T, W> {
         }
     }
 
+    /// Takes back the first of those to be told that `matches`: it no longer
+    /// wants to know. `None` if there is none, or the task has ended.
+    pub fn withdraw(&self, matches: impl FnMut(&W) -> bool) -> Option<W> {
+        let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let wakers = wakers.as_mut()?;
+        wakers.iter().position(matches).map(|index| wakers.remove(index))
+    }
+
+    /// Takes back everybody, of a task that nobody will end: the garbage
+    /// collector breaks the cycles that run through them.
+    pub fn withdraw_all(&self) -> Vec<W> {
+        match &mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(wakers) => std::mem::take(wakers),
+            None => Vec::new(),
+        }
+    }
+
     /// Visits those to be told, for the garbage collector; `None` if the list
     /// is in use at this moment.
     pub fn with_wakers<R>(&self, visit: impl FnOnce(&[W]) -> R) -> Option<R> {
@@ -273,6 +290,25 @@ mod tests {
         let cell = Cell::new();
         assert_eq!(cell.finish(3), Ok(vec![]));
         assert_eq!(cell.state(), State::Finished);
+    }
+
+    #[test]
+    fn who_has_withdrawn_is_not_told() {
+        let cell = Cell::new();
+        for waker in 1..=4 {
+            assert_eq!(cell.subscribe(waker), Ok(()));
+        }
+        assert_eq!(cell.withdraw(|&waker| waker == 2), Some(2));
+        assert_eq!(cell.withdraw(|&waker| waker == 2), None);
+        assert_eq!(cell.finish(0), Ok(vec![1, 3, 4]));
+        assert_eq!(cell.withdraw(|_| true), None);
+
+        let cell = Cell::new();
+        assert_eq!(cell.subscribe(1), Ok(()));
+        assert_eq!(cell.withdraw_all(), vec![1]);
+        assert_eq!(cell.subscribe(2), Ok(()));
+        assert_eq!(cell.try_cancel(), Some(vec![2]));
+        assert_eq!(cell.withdraw_all(), Vec::<u32>::new());
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 mod error;
 mod event_loop;
+mod fork;
+mod future;
 mod hot;
+mod sync;
 
 use pyo3::prelude::*;
 
@@ -17,6 +20,9 @@ mod _native {
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("DEBUG_BUILD", cfg!(debug_assertions))?;
-        event_loop::register(module)
+        event_loop::register(module)?;
+        fork::register(module)?;
+        future::register(module)?;
+        Ok(())
     }
 }

@@ -1,0 +1,466 @@
+//! The native half of `plait.Future`.
+
+use std::mem;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use plait_pool::completion::{State, Waited};
+use plait_sys::clock::Instant;
+use pyo3::exceptions::{
+    PyBaseException, PyException, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError,
+};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyList, PyTuple, PyType};
+use pyo3::{PyTraverseError, PyVisit, intern};
+
+use super::standard::{News, Published, Standard};
+use super::waker::{self, Waker};
+use super::{Decoded, Fate, Outcome, notifier};
+use crate::error::Error;
+use crate::fork::Home;
+use crate::sync::lock;
+
+/// What needs Python when the task has ended.
+#[derive(Default)]
+struct Face {
+    /// Whether `Waker::Publish` has been put into the fate.
+    subscribed: bool,
+    callbacks: Vec<Py<PyAny>>,
+    standard: Option<Arc<Standard>>,
+}
+
+/// The native half of `plait.Future`; see there.
+#[pyclass(frozen, subclass, module = "plait._native")]
+pub(crate) struct Future {
+    fate: Arc<Fate>,
+    /// Where its task lives; empty if anybody may end it.
+    home: OnceLock<Home>,
+    /// Whether `set_running_or_notify_cancel` has reported the cancellation.
+    reported: AtomicBool,
+    /// Locked by attached threads only, for a few instructions.
+    face: Mutex<Face>,
+}
+
+impl Future {
+    pub(crate) fn fate(&self) -> &Arc<Fate> {
+        &self.fate
+    }
+
+    /// Says that a task of this process will end it, and nobody else.
+    pub(super) fn live_in(&self, home: Home) {
+        // Set once, by the engine that has just made it.
+        let _ = self.home.set(home);
+    }
+
+    /// Refuses what cannot work in a forked child: the task ends in the
+    /// parent, and the parent's threads may have held the locks of the fate.
+    fn check_home(&self) -> PyResult<()> {
+        match self.home.get() {
+            Some(home) if !home.is_here() && !self.fate.state().is_final() => Err(PyRuntimeError::new_err(
+                "this future belongs to the process that this one was forked from: \
+                 its task cannot be waited for or cancelled here, submit it anew",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the end.
+    fn wait(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let timeout = timeout.map(parse_timeout).transpose()?;
+        let fate = &slf.get().fate;
+        if fate.state().is_final() {
+            return Ok(());
+        }
+        slf.get().check_home()?;
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let py = slf.py();
+        loop {
+            match py.detach(|| fate.wait(deadline)).map_err(Error::from)? {
+                Waited::Done => return Ok(()),
+                Waited::Interrupted => py.check_signals()?,
+                Waited::TimedOut => {
+                    let seconds = timeout.unwrap_or_default().as_secs_f64();
+                    return Err(PyTimeoutError::new_err(format!(
+                        "the task has not ended within {seconds} s"
+                    )));
+                }
+            }
+        }
+    }
+
+    fn outcome(&self, py: Python<'_>) -> PyResult<&Outcome> {
+        match self.fate.outcome() {
+            Some(outcome) => Ok(outcome),
+            None => Err(cancelled_error(py)),
+        }
+    }
+
+    /// Ends it with `outcome`, in the name of a third party.
+    fn set(slf: &Bound<'_, Self>, outcome: Outcome) -> PyResult<()> {
+        let py = slf.py();
+        slf.get().check_home()?;
+        match slf.get().fate.finish(outcome) {
+            Ok(wakers) => waker::deliver(py, wakers),
+            Err(_) => Err(invalid_state(slf)),
+        }
+    }
+
+    /// Puts the future itself among those who are told of the end, if it is
+    /// not there. False: the task has ended, and nobody will call `publish`
+    /// for what is put into the face now.
+    fn subscribe(slf: &Bound<'_, Self>, face: &mut Face) -> bool {
+        if slf.get().fate.state().is_final() {
+            return false;
+        }
+        if face.subscribed {
+            return true;
+        }
+        face.subscribed = slf.get().fate.subscribe(Waker::Publish(slf.clone().unbind())).is_ok();
+        face.subscribed
+    }
+
+    fn standard(slf: &Bound<'_, Self>) -> PyResult<Arc<Standard>> {
+        let this = slf.get();
+        if let Some(standard) = &lock(&this.face).standard {
+            return Ok(Arc::clone(standard));
+        }
+        this.check_home()?;
+        let made = Arc::new(Standard::new(slf.py())?);
+        let mut face = lock(&this.face);
+        if let Some(standard) = &face.standard {
+            let first = Arc::clone(standard);
+            drop(face);
+            return Ok(first);
+        }
+        if !Self::subscribe(slf, &mut face) {
+            made.born_published();
+        }
+        face.standard = Some(Arc::clone(&made));
+        drop(face);
+        Ok(made)
+    }
+
+    /// Tells those who wait in the standard way, then calls the callbacks.
+    pub(super) fn publish(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        let standard = lock(&this.face).standard.clone();
+        let mut told = Ok(());
+        if let Some(standard) = standard {
+            let news = match this.fate.outcome() {
+                None => News::Cancelled,
+                Some(outcome) if outcome.is_error() => News::Exception,
+                Some(_) => News::Result,
+            };
+            match standard.publish(slf.as_any(), news) {
+                Published::Told(result) => told = result,
+                Published::Refused(error) => {
+                    notifier::send(vec![Waker::Publish(slf.clone().unbind())]);
+                    notifier::start(slf.py())?;
+                    return Err(error);
+                }
+            }
+        }
+        let callbacks = mem::take(&mut lock(&this.face).callbacks);
+        for callback in callbacks {
+            told = told.and(call_back(slf, callback.bind(slf.py())));
+        }
+        told
+    }
+
+    fn shown_state(slf: &Bound<'_, Self>) -> &'static str {
+        let this = slf.get();
+        let published = match &lock(&this.face).standard {
+            Some(standard) => standard.is_published(),
+            None => true,
+        };
+        match (this.fate.state(), published) {
+            (State::Pending, _) => "PENDING",
+            (State::Running, _) | (State::Finished, false) => "RUNNING",
+            (State::Finished, true) => "FINISHED",
+            // The standard's word for "cancelled, nobody has been told yet".
+            (State::Cancelled, false) => "CANCELLED",
+            (State::Cancelled, true) => "CANCELLED_AND_NOTIFIED",
+        }
+    }
+
+    /// Value and exception, each `None` if it is not that; for `_result` and
+    /// the like.
+    fn parts(&self, py: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
+        Ok(match self.fate.outcome().map(|outcome| outcome.get(py)).transpose()? {
+            Some(Ok(value)) => (value, py.None()),
+            Some(Err(exception)) => (py.None(), exception),
+            None => (py.None(), py.None()),
+        })
+    }
+}
+
+#[pymethods]
+impl Future {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self {
+            fate: Arc::new(Fate::new()),
+            home: OnceLock::new(),
+            reported: AtomicBool::new(false),
+            face: Mutex::default(),
+        }
+    }
+
+    /// Nothing to do; it keeps `concurrent.futures.Future.__init__` from
+    /// running, which would make a condition for every future.
+    fn __init__(&self) {}
+
+    fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        slf.get().check_home()?;
+        let fate = &slf.get().fate;
+        match fate.try_cancel() {
+            Some(wakers) => waker::deliver(slf.py(), wakers).map(|()| true),
+            None => Ok(fate.state() == State::Cancelled),
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.fate.state() == State::Cancelled
+    }
+
+    fn running(&self) -> bool {
+        self.fate.state() == State::Running
+    }
+
+    fn done(&self) -> bool {
+        self.fate.state().is_final()
+    }
+
+    #[pyo3(signature = (timeout = None))]
+    fn result(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
+        Self::wait(slf, timeout)?;
+        slf.get().outcome(slf.py())?.result(slf.py())
+    }
+
+    #[pyo3(signature = (timeout = None))]
+    fn exception(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Py<PyAny>>> {
+        Self::wait(slf, timeout)?;
+        Ok(slf.get().outcome(slf.py())?.get(slf.py())?.err())
+    }
+
+    fn add_done_callback(slf: &Bound<'_, Self>, r#fn: Py<PyAny>) -> PyResult<()> {
+        slf.get().check_home()?;
+        let mut face = lock(&slf.get().face);
+        if Self::subscribe(slf, &mut face) {
+            face.callbacks.push(r#fn);
+            return Ok(());
+        }
+        drop(face);
+        call_back(slf, r#fn.bind(slf.py()))
+    }
+
+    fn set_running_or_notify_cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let this = slf.get();
+        this.check_home()?;
+        if this.fate.try_begin() {
+            return Ok(true);
+        }
+        if this.cancelled() && !this.reported.swap(true, Relaxed) {
+            return Ok(false);
+        }
+        Err(PyRuntimeError::new_err(format!(
+            "Future in unexpected state: {} has begun or ended already",
+            slf.repr()?
+        )))
+    }
+
+    fn set_result(slf: &Bound<'_, Self>, result: Py<PyAny>) -> PyResult<()> {
+        Self::set(slf, Outcome::value(result))
+    }
+
+    fn set_exception(slf: &Bound<'_, Self>, exception: Bound<'_, PyAny>) -> PyResult<()> {
+        let class = exception.cast::<PyType>().ok();
+        let raisable = exception.is_instance_of::<PyBaseException>()
+            || class.is_some_and(|class| class.is_subclass_of::<PyBaseException>().unwrap_or(false));
+        if exception.is_none() {
+            // As the standard class: no exception, hence a result of None.
+            return Self::set(slf, Outcome::value(exception.unbind()));
+        }
+        if !raisable {
+            return Err(PyTypeError::new_err(format!(
+                "an exception is needed, not an object of type {}: {}",
+                exception.get_type().name()?,
+                exception.repr()?
+            )));
+        }
+        Self::set(slf, Outcome::error(exception))
+    }
+
+    /// Subscribes a coroutine: `waiter`, a future of `event_loop`, is set
+    /// when the task has ended. False if it has ended already.
+    fn _subscribe(slf: &Bound<'_, Self>, event_loop: Py<PyAny>, waiter: Py<PyAny>) -> PyResult<bool> {
+        slf.get().check_home()?;
+        Ok(slf.get().fate.subscribe(Waker::Loop { event_loop, waiter }).is_ok())
+    }
+
+    /// Takes `_subscribe` back.
+    fn _unsubscribe(&self, waiter: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.check_home()?;
+        let withdrawn = self.fate.withdraw(|waker| match waker {
+            Waker::Loop { waiter: subscribed, .. } => subscribed.is(waiter),
+            Waker::Publish(_) => false,
+        });
+        drop(withdrawn);
+        Ok(())
+    }
+
+    #[getter]
+    fn _condition(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        Ok(Self::standard(slf)?.condition.clone_ref(slf.py()))
+    }
+
+    #[getter]
+    fn _waiters(slf: &Bound<'_, Self>) -> PyResult<Py<PyList>> {
+        Ok(Self::standard(slf)?.waiters.clone_ref(slf.py()))
+    }
+
+    #[getter]
+    fn _state(slf: &Bound<'_, Self>) -> &'static str {
+        Self::shown_state(slf)
+    }
+
+    #[getter]
+    fn _result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(self.parts(py)?.0)
+    }
+
+    #[getter]
+    fn _exception(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        Ok(self.parts(py)?.1)
+    }
+
+    /// A copy: what is added to it is not called.
+    #[getter]
+    fn _done_callbacks(slf: &Bound<'_, Self>) -> Vec<Py<PyAny>> {
+        let py = slf.py();
+        lock(&slf.get().face).callbacks.iter().map(|callback| callback.clone_ref(py)).collect()
+    }
+
+    /// `(done, cancelled, result, exception)`, which asyncio takes in one go
+    /// from 3.14 on.
+    fn _get_snapshot(&self, py: Python<'_>) -> PyResult<(bool, bool, Py<PyAny>, Py<PyAny>)> {
+        let state = self.fate.state();
+        let (value, exception) = self.parts(py)?;
+        Ok((state.is_final(), state == State::Cancelled, value, exception))
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let py = slf.py();
+        let this = slf.get();
+        let state = match this.fate.state() {
+            State::Pending => "pending",
+            State::Running => "running",
+            State::Cancelled => "cancelled",
+            State::Finished => "finished",
+        };
+        // A repr does not decode: it may be that of a very large result.
+        let outcome = match this.fate.outcome().and_then(|outcome| outcome.peek(py)) {
+            Some(Ok(value)) => format!(" returned {}", value.bind(py).get_type().name()?),
+            Some(Err(exception)) => format!(" raised {}", exception.bind(py).get_type().name()?),
+            None => String::new(),
+        };
+        Ok(format!("<{} at {:#x} state={state}{outcome}>", slf.get_type().name()?, slf.as_ptr() as usize))
+    }
+
+    #[classmethod]
+    fn __class_getitem__<'py>(
+        cls: &Bound<'py, PyType>,
+        item: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        static ALIAS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        ALIAS.import(cls.py(), "types", "GenericAlias")?.call1((cls, item))
+    }
+
+    fn __reduce_ex__(slf: &Bound<'_, Self>, _protocol: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        Err(PyTypeError::new_err(format!(
+            "cannot pickle or copy {}: a future works only in the process that made it; send its result()",
+            slf.repr()?
+        )))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Locked by attached threads only, so free during a collection.
+        if let Ok(face) = self.face.try_lock() {
+            for callback in &face.callbacks {
+                visit.call(callback)?;
+            }
+            if let Some(standard) = &face.standard {
+                standard.traverse(&visit)?;
+            }
+        }
+        // See the head of the module: an engine that holds the fate too will
+        // still tell everybody.
+        if Arc::strong_count(&self.fate) == 1 {
+            if let Some(outcome) = self.fate.outcome() {
+                outcome.traverse(&visit)?;
+            }
+            self.fate
+                .with_wakers(|wakers| wakers.iter().try_for_each(|waker| waker.traverse(&visit)))
+                .unwrap_or(Ok(()))?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        let face = mem::take(&mut *lock(&self.face));
+        drop(face);
+        if Arc::strong_count(&self.fate) == 1 {
+            drop(self.fate.withdraw_all());
+            if let Some(outcome) = self.fate.outcome() {
+                outcome.clear();
+            }
+        }
+    }
+}
+
+/// Calls one callback. Its `Exception` is logged, as the standard does; an
+/// interrupt or exit goes to whoever called.
+fn call_back(future: &Bound<'_, Future>, callback: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    match callback.call1((future,)) {
+        Err(error) if error.is_instance_of::<PyException>(py) => {
+            waker::report(py, "exception calling callback for %r", (future,), error);
+            Ok(())
+        }
+        called => called.map(drop),
+    }
+}
+
+fn parse_timeout(timeout: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    let seconds: f64 = timeout.extract().map_err(|_| {
+        let class = timeout.get_type();
+        PyTypeError::new_err(format!("timeout must be a number of seconds or None, not {class}"))
+    })?;
+    if seconds.is_nan() {
+        return Err(PyValueError::new_err("timeout must be a number of seconds, not NaN"));
+    }
+    // What no clock reaches is without end.
+    Ok(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
+}
+
+fn cancelled_error(py: Python<'_>) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    match CLASS.import(py, "concurrent.futures", "CancelledError") {
+        Ok(class) => PyErr::from_type(class.clone(), ()),
+        Err(error) => error,
+    }
+}
+
+fn invalid_state(future: &Bound<'_, Future>) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let refused = || -> PyResult<PyErr> {
+        let class = CLASS.import(future.py(), "concurrent.futures", "InvalidStateError")?;
+        let message = format!("{}: {}", Future::shown_state(future), future.repr()?);
+        Ok(PyErr::from_type(class.clone(), message))
+    };
+    refused().unwrap_or_else(|error| error)
+}

@@ -1,0 +1,51 @@
+//! One Future for every engine.
+//!
+//! A future is complete before Python hears of it: whoever ends the task
+//! stores the outcome in its [`Fate`] and wakes the sleepers, with or without
+//! the interpreter. What is left needs Python (callbacks, coroutines that
+//! await, `concurrent.futures.wait`): the [`Waker`]s that ending the task
+//! handed out. [`wake`] gives them to the notifier's thread, [`wake_here`]
+//! runs them at once.
+//!
+//! Who owns what, for the garbage collector: a [`Future`] owns its fate as
+//! long as nobody else holds it. While an engine holds it too (the task is
+//! queued or runs), the callbacks must survive although nothing in Python may
+//! refer to the future any more; so the future visits its fate only where it
+//! is the last owner. The number of owners cannot grow from one during a
+//! collection, since only attached threads reach the future.
+
+mod class;
+pub(crate) mod notifier;
+mod outcome;
+mod standard;
+mod waker;
+
+use std::sync::Arc;
+
+use plait_pool::completion::Completion;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+pub(crate) use class::Future;
+pub(crate) use outcome::{Decoded, Encoded, Outcome};
+pub(crate) use waker::{Waker, wake, wake_here};
+
+use crate::fork::Home;
+
+/// What engines hold of a future: they need no Python to end it.
+pub(crate) type Fate = Completion<Outcome, Waker>;
+
+/// A future for a task of an engine of this process, and its fate.
+pub(crate) fn new_future(py: Python<'_>) -> PyResult<(Py<Future>, Arc<Fate>)> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let future = CLASS.import(py, "plait._future", "Future")?.call0()?.cast_into::<Future>()?;
+    future.get().live_in(Home::here());
+    let fate = Arc::clone(future.get().fate());
+    Ok((future.unbind(), fate))
+}
+
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Future>()?;
+    notifier::register(module)
+}

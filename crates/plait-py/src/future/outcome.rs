@@ -1,0 +1,162 @@
+//! What a task came to: a Python object, or bytes that become one in the
+//! thread that asks.
+
+use std::sync::{Arc, Mutex};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+use pyo3::{PyTraverseError, PyVisit};
+
+use crate::sync::lock;
+
+/// The value of a task, or the exception that it raised.
+pub(crate) type Decoded = Result<Py<PyAny>, Py<PyAny>>;
+
+/// An outcome that has not been made into a Python object yet.
+pub(crate) trait Encoded: Send + Sync {
+    /// Whether the task raised; known without decoding.
+    fn is_error(&self) -> bool;
+
+    /// Makes the object: may run any Python code, in several threads at once
+    /// if several ask at the same time (the first to be ready wins).
+    ///
+    /// What cannot be decoded is an outcome too: `Ok(Err(exception))`.
+    ///
+    /// # Errors
+    /// The asking thread was interrupted; the next to ask decodes again.
+    fn decode(&self, py: Python<'_>) -> PyResult<Decoded>;
+}
+
+enum Held {
+    Value(Py<PyAny>),
+    Error(Raised),
+    Encoded(Arc<dyn Encoded>),
+    /// Taken by the garbage collector.
+    Gone,
+}
+
+/// An exception with the traceback that it had when the task ended.
+///
+/// Every raise of an exception adds its frames to the traceback in it; each
+/// raise therefore begins anew from this one (as `asyncio.Future` does), or
+/// asking a thousand times would keep a thousand frames alive.
+struct Raised {
+    exception: Py<PyAny>,
+    traceback: Option<Py<PyAny>>,
+}
+
+impl Raised {
+    fn new(exception: Bound<'_, PyAny>) -> Self {
+        // A class (which `raise` accepts too) has no traceback.
+        let traceback =
+            if exception.is_instance_of::<PyType>() { None } else { exception.getattr("__traceback__").ok() };
+        Self { exception: exception.unbind(), traceback: traceback.map(Bound::unbind) }
+    }
+
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self {
+            exception: self.exception.clone_ref(py),
+            traceback: self.traceback.as_ref().map(|traceback| traceback.clone_ref(py)),
+        }
+    }
+
+    fn into_err(self, py: Python<'_>) -> PyErr {
+        let exception = self.exception.into_bound(py);
+        if let Some(traceback) = self.traceback
+            && let Err(error) = exception.setattr("__traceback__", traceback)
+        {
+            return error;
+        }
+        PyErr::from_value(exception)
+    }
+}
+
+/// The outcome of a task; decoded once, however many ask.
+pub(crate) struct Outcome {
+    failed: bool,
+    held: Mutex<Held>,
+}
+
+impl Outcome {
+    /// The task returned `value`.
+    pub(crate) fn value(value: Py<PyAny>) -> Self {
+        Self { failed: false, held: Mutex::new(Held::Value(value)) }
+    }
+
+    /// The task raised `exception`.
+    pub(crate) fn error(exception: Bound<'_, PyAny>) -> Self {
+        Self { failed: true, held: Mutex::new(Held::Error(Raised::new(exception))) }
+    }
+
+    /// The task came to what `encoded` will say. Needs no interpreter.
+    pub(crate) fn encoded(encoded: impl Encoded + 'static) -> Self {
+        Self { failed: encoded.is_error(), held: Mutex::new(Held::Encoded(Arc::new(encoded))) }
+    }
+
+    /// Whether the task raised, as known without decoding.
+    pub(crate) fn is_error(&self) -> bool {
+        self.failed
+    }
+
+    /// The value; what the task raised is the error.
+    pub(crate) fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.decoded(py)?.map_err(|raised| raised.into_err(py))
+    }
+
+    /// The value or the exception, neither raised.
+    pub(crate) fn get(&self, py: Python<'_>) -> PyResult<Decoded> {
+        Ok(self.decoded(py)?.map_err(|raised| raised.exception))
+    }
+
+    /// As [`get`](Self::get), but `None` rather than decode.
+    pub(crate) fn peek(&self, py: Python<'_>) -> Option<Decoded> {
+        match &*lock(&self.held) {
+            Held::Value(value) => Some(Ok(value.clone_ref(py))),
+            Held::Error(raised) => Some(Err(raised.exception.clone_ref(py))),
+            Held::Encoded(_) | Held::Gone => None,
+        }
+    }
+
+    fn decoded(&self, py: Python<'_>) -> PyResult<Result<Py<PyAny>, Raised>> {
+        loop {
+            let encoded = match &*lock(&self.held) {
+                Held::Value(value) => return Ok(Ok(value.clone_ref(py))),
+                Held::Error(raised) => return Ok(Err(raised.clone_ref(py))),
+                Held::Encoded(encoded) => Arc::clone(encoded),
+                Held::Gone => return Err(PyRuntimeError::new_err("the result was garbage-collected")),
+            };
+            let decoded = match encoded.decode(py)? {
+                Ok(value) => Held::Value(value),
+                Err(exception) => Held::Error(Raised::new(exception.into_bound(py))),
+            };
+            let mut held = lock(&self.held);
+            let surplus = match &*held {
+                Held::Encoded(_) => std::mem::replace(&mut *held, decoded),
+                // Another thread was faster: everybody gets its object.
+                _ => decoded,
+            };
+            drop(held);
+            // Outside the lock: dropping an object can run its `__del__`.
+            drop(surplus);
+        }
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // Taken only by threads that are attached, so free during a collection.
+        let Ok(held) = self.held.try_lock() else { return Ok(()) };
+        match &*held {
+            Held::Value(value) => visit.call(value),
+            Held::Error(Raised { exception, traceback }) => {
+                visit.call(exception)?;
+                visit.call(traceback)
+            }
+            Held::Encoded(_) | Held::Gone => Ok(()),
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        let gone = std::mem::replace(&mut *lock(&self.held), Held::Gone);
+        drop(gone);
+    }
+}

@@ -1,0 +1,99 @@
+//! Those who are told of the end of a task by running Python code.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::{PyTraverseError, PyVisit};
+
+use super::class::Future;
+use super::notifier;
+
+/// Somebody to be told of the end of a task.
+pub(crate) enum Waker {
+    /// Callbacks, and those who wait in the standard way.
+    Publish(Py<Future>),
+    /// A coroutine that awaits: a future of its event loop is to be set.
+    Loop {
+        /// The event loop.
+        event_loop: Py<PyAny>,
+        /// The loop's own future.
+        waiter: Py<PyAny>,
+    },
+}
+
+impl Waker {
+    /// Tells them. Runs Python code.
+    ///
+    /// # Errors
+    /// What must not be swallowed: an interrupt, an exit.
+    pub(super) fn deliver(self, py: Python<'_>) -> PyResult<()> {
+        match self {
+            Self::Publish(future) => Future::publish(future.bind(py)),
+            Self::Loop { event_loop, waiter } => resume(event_loop.bind(py), waiter.bind(py)),
+        }
+    }
+
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Publish(future) => visit.call(future),
+            Self::Loop { event_loop, waiter } => {
+                visit.call(event_loop)?;
+                visit.call(waiter)
+            }
+        }
+    }
+}
+
+fn resume(event_loop: &Bound<'_, PyAny>, waiter: &Bound<'_, PyAny>) -> PyResult<()> {
+    static RESUME: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = event_loop.py();
+    let resume = RESUME.import(py, "plait._future", "_resume")?;
+    let scheduled = event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (resume, waiter));
+    let Err(error) = scheduled else { return Ok(()) };
+    // A closed loop has nobody left to be woken.
+    if event_loop.call_method0(intern!(py, "is_closed"))?.is_truthy()? {
+        return Ok(());
+    }
+    Err(error)
+}
+
+/// Has the notifier tell them. Runs no Python code and needs no interpreter;
+/// an engine whose threads call it has called [`notifier::start`] before.
+pub(crate) fn wake(wakers: Vec<Waker>) {
+    notifier::send(wakers);
+}
+
+/// Tells them in this thread, one of an engine's: it has no caller who could
+/// be told of an error, so all are logged.
+pub(crate) fn wake_here(py: Python<'_>, wakers: Vec<Waker>) {
+    for waker in wakers {
+        if let Err(error) = waker.deliver(py) {
+            report(py, "exception while telling of the end of a task", (), error);
+        }
+    }
+}
+
+/// Tells them in this thread, which has a caller: all are told, then the
+/// first error goes up.
+pub(super) fn deliver(py: Python<'_>, wakers: Vec<Waker>) -> PyResult<()> {
+    wakers.into_iter().fold(Ok(()), |told, waker| told.and(waker.deliver(py)))
+}
+
+/// Logs an error of the user's code where the standard library does.
+pub(super) fn report<'py>(
+    py: Python<'py>,
+    message: &str,
+    arguments: impl IntoPyObject<'py, Target = pyo3::types::PyTuple, Output = Bound<'py, pyo3::types::PyTuple>>,
+    error: PyErr,
+) {
+    static REPORT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let logged = REPORT.import(py, "plait._future", "_report").and_then(|report| {
+        let arguments = arguments.into_pyobject(py).map_err(Into::into)?;
+        report.call1((message, arguments, error.value(py)))
+    });
+    if let Err(failure) = logged {
+        // The logging has failed: both errors still have to be seen.
+        error.write_unraisable(py, None);
+        failure.write_unraisable(py, None);
+    }
+}

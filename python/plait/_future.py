@@ -1,0 +1,68 @@
+"""One Future for every engine."""
+
+import asyncio
+import concurrent.futures
+import logging
+from collections.abc import Generator
+from typing import Any, TypeVar
+
+from plait import _notifier as _notifier  # its exit hook comes before those of the pools
+from plait._binding import native
+
+__all__ = ["Future"]
+
+_T = TypeVar("_T")
+
+_logger = logging.getLogger("concurrent.futures")
+
+
+# The standard class's private attributes can only be read here.
+class Future(native.Future[_T], concurrent.futures.Future[_T]):  # type: ignore[override]
+    """The outcome of a task that runs elsewhere, now or later.
+
+    It is a `concurrent.futures.Future` in every respect (`result`, `cancel`,
+    `add_done_callback`, `concurrent.futures.wait`, `asyncio.wrap_future`, ...),
+    and a coroutine can await it, on any event loop and several times:
+
+        rows = await pool.submit(read_rows, path)
+
+    Awaiting it returns the value of the task or raises what the task raised.
+    If the awaiting coroutine is cancelled, the task is withdrawn if it has not
+    begun, and otherwise goes on. If somebody else cancelled the future, who
+    awaits it gets `concurrent.futures.CancelledError`.
+
+    The pools make futures; an executor of your own may make them too, and
+    complete them by `set_running_or_notify_cancel`, `set_result` and
+    `set_exception`.
+    """
+
+    def __await__(self) -> Generator[Any, None, _T]:
+        """Wait for the outcome in a coroutine, on the loop that runs it."""
+        if not self.done():
+            loop = asyncio.get_running_loop()
+            waiter: asyncio.Future[None] = loop.create_future()
+            if self._subscribe(loop, waiter):
+                try:
+                    yield from waiter
+                except BaseException as error:
+                    self._unsubscribe(waiter)
+                    if isinstance(error, asyncio.CancelledError):
+                        self.cancel()
+                    raise
+        try:
+            return self.result()
+        finally:
+            # An exception raised here keeps this frame, and the future keeps
+            # the exception.
+            del self
+
+
+def _resume(waiter: "asyncio.Future[None]") -> None:
+    """Wake a coroutine, in its loop's thread."""
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _report(message: str, arguments: tuple[object, ...], error: BaseException) -> None:
+    """Log an error of the user's code that has no caller to go to."""
+    _logger.error(message, *arguments, exc_info=error)

@@ -1,0 +1,66 @@
+"""The notifier: one thread that runs the Python side of what native threads finished.
+
+A native thread ends a future without the interpreter lock and queues whoever
+has to be told by Python code; this thread tells them. It starts when an engine
+with such threads does, and ends at interpreter exit, after the pools that were
+made later (exit hooks run last in, first out) and after everything queued has
+been delivered.
+"""
+
+import os
+import threading
+
+from plait._binding import native
+
+_thread: threading.Thread | None = None
+
+
+def start() -> None:
+    """Make sure that the thread runs.
+
+    Does nothing if it runs already, or if the interpreter is exiting.
+
+    Raises:
+        RuntimeError: the system refuses another thread.
+    """
+    global _thread
+    if not native.notifier_open():
+        return
+    thread = threading.Thread(target=_serve, name="plait-notifier")
+    try:
+        thread.start()
+    except BaseException:
+        native.notifier_reopen()
+        raise
+    _thread = thread
+
+
+def flush() -> None:
+    """Wait until everything queued before this call has been delivered.
+
+    Returns at once in the notifier's own thread, that is, in a callback.
+    """
+    native.notifier_flush()
+
+
+def _serve() -> None:
+    while native.notifier_serve():
+        pass
+
+
+def _stop() -> None:
+    native.notifier_stop()
+    if _thread is not None:
+        _thread.join()
+
+
+def _after_fork_in_child() -> None:
+    global _thread
+    _thread = None
+    native.after_fork_in_child()
+
+
+# The hook that the standard library's own pools use: unlike `atexit`, it runs
+# before the interpreter joins the threads that are left.
+threading._register_atexit(_stop)  # type: ignore[attr-defined]
+os.register_at_fork(after_in_child=_after_fork_in_child)
