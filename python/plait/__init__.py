@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plait._binding import native
-from plait._future import Future
-
-__all__ = ["Future"]
 
 if TYPE_CHECKING:
+    from plait._future import Future
     from plait._loop.loop import EventLoop
     from plait._loop.policy import install, uninstall
     from plait._loop.run import new_event_loop, run
+    from plait._threads import ThreadPoolExecutor
 
 __version__: str = native.__version__
 
 __all__ = [
     "EventLoop",
+    "Future",
+    "ThreadPoolExecutor",
     "install",
     "new_event_loop",
     "run",
@@ -28,6 +29,8 @@ __all__ = [
 # engine does not pay for the others, and neither does a pool's worker.
 _HOME = {
     "EventLoop": "plait._loop.loop",
+    "Future": "plait._future",
+    "ThreadPoolExecutor": "plait._threads",
     "install": "plait._loop.policy",
     "new_event_loop": "plait._loop.run",
     "run": "plait._loop.run",

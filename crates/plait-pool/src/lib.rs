@@ -1,3 +1,4 @@
 //! Workers, their supervision, scheduling and the measured choice.
 
 pub mod completion;
+pub mod queue;

@@ -3,8 +3,12 @@
 
 use std::io;
 
+use plait_pool::queue::Closed;
 use pyo3::PyErr;
-use pyo3::exceptions::PyOSError;
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::import_exception;
+
+import_exception!(concurrent.futures.thread, BrokenThreadPool);
 
 /// Whatever the crates below report.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +16,9 @@ pub(crate) enum Error {
     /// A system call failed.
     #[error(transparent)]
     Sys(#[from] plait_sys::Error),
+    /// A thread pool takes nothing any more.
+    #[error(transparent)]
+    Closed(#[from] Closed),
 }
 
 /// The result of a call into the crates below.
@@ -25,6 +32,10 @@ impl From<Error> for PyErr {
             Error::Sys(error) => {
                 let reason = io::Error::from_raw_os_error(error.raw_os_error());
                 PyOSError::new_err((error.raw_os_error(), format!("{}: {reason}", error.call())))
+            }
+            Error::Closed(reason @ Closed::Broken) => BrokenThreadPool::new_err(reason.to_string()),
+            Error::Closed(reason @ (Closed::Shutdown | Closed::Exit)) => {
+                PyRuntimeError::new_err(reason.to_string())
             }
         }
     }

@@ -6,6 +6,7 @@ mod fork;
 mod future;
 mod hot;
 mod sync;
+mod thread_queue;
 
 use pyo3::prelude::*;
 
@@ -23,6 +24,7 @@ mod _native {
         event_loop::register(module)?;
         fork::register(module)?;
         future::register(module)?;
+        thread_queue::register(module)?;
         Ok(())
     }
 }

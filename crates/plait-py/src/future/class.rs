@@ -14,11 +14,11 @@ use pyo3::exceptions::{
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
-use pyo3::{PyTraverseError, PyVisit, intern};
+use pyo3::{PyTraverseError, PyVisit};
 
 use super::standard::{News, Published, Standard};
 use super::waker::{self, Waker};
-use super::{Decoded, Fate, Outcome, notifier};
+use super::{Fate, Outcome, notifier};
 use crate::error::Error;
 use crate::fork::Home;
 use crate::sync::lock;

@@ -29,7 +29,7 @@ use pyo3::types::PyType;
 
 pub(crate) use class::Future;
 pub(crate) use outcome::{Decoded, Encoded, Outcome};
-pub(crate) use waker::{Waker, wake, wake_here};
+pub(crate) use waker::{Waker, deliver, wake, wake_here};
 
 use crate::fork::Home;
 

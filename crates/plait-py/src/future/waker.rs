@@ -75,7 +75,7 @@ pub(crate) fn wake_here(py: Python<'_>, wakers: Vec<Waker>) {
 
 /// Tells them in this thread, which has a caller: all are told, then the
 /// first error goes up.
-pub(super) fn deliver(py: Python<'_>, wakers: Vec<Waker>) -> PyResult<()> {
+pub(crate) fn deliver(py: Python<'_>, wakers: Vec<Waker>) -> PyResult<()> {
     wakers.into_iter().fold(Ok(()), |told, waker| told.and(waker.deliver(py)))
 }
 
