@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import io
 
 import aiohttp
 import aiohttp.web
@@ -31,6 +32,9 @@ async def serve():
             await response.write(body(number))
         return response
 
+    async def file(request):
+        return aiohttp.web.FileResponse(__file__)
+
     async def websocket(request):
         ws = aiohttp.web.WebSocketResponse()
         await ws.prepare(request)
@@ -43,7 +47,7 @@ async def serve():
     app.router.add_post("/swallow", swallow)
     app.router.add_get("/stream", stream)
     app.router.add_get("/ws", websocket)
-    app.router.add_get("/file", lambda request: aiohttp.web.FileResponse(__file__))
+    app.router.add_get("/file", file)
     runner = aiohttp.web.AppRunner(app)
     await runner.setup()
     site = aiohttp.web.TCPSite(runner, "127.0.0.1", 0)
@@ -82,7 +86,7 @@ def test_two_hundred_requests_at_once():
 def test_uploads_streams_files_and_websockets():
     async def check(session, url):
         data = body(1) * 50
-        async with session.post(f"{url}/swallow", data=data) as response:
+        async with session.post(f"{url}/swallow", data=io.BytesIO(data)) as response:
             assert await response.text() == hashlib.sha256(data).hexdigest()
         async with session.get(f"{url}/stream") as response:
             assert await response.read() == b"".join(body(number) for number in range(10))
