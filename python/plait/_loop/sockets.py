@@ -69,13 +69,12 @@ class SocketsMixin:
         self,
         sock: socket.socket,
         wait: Callable[[socket.socket], Awaitable[None]],
-        operation: Callable[..., T],
-        *args: Any,
+        operation: Callable[[], T],
     ) -> T:
         self._check_socket(sock)
         while True:
             try:
-                return operation(*args)
+                return operation()
             except (BlockingIOError, InterruptedError):
                 await wait(sock)
 
@@ -89,15 +88,15 @@ class SocketsMixin:
 
     async def sock_recv(self, sock: socket.socket, nbytes: int) -> bytes:
         """Receive up to `nbytes` bytes; ``b""`` at the end of the input."""
-        return await self._attempt(sock, self._readable, sock.recv, nbytes)
+        return await self._attempt(sock, self._readable, lambda: sock.recv(nbytes))
 
     async def sock_recv_into(self, sock: socket.socket, buf: Buffer) -> int:
         """Receive into `buf`; return the number of bytes."""
-        return await self._attempt(sock, self._readable, sock.recv_into, buf)
+        return await self._attempt(sock, self._readable, lambda: sock.recv_into(buf))
 
     async def sock_recvfrom(self, sock: socket.socket, bufsize: int) -> tuple[bytes, Any]:
         """Receive one datagram of up to `bufsize` bytes; return it and its sender."""
-        return await self._attempt(sock, self._readable, sock.recvfrom, bufsize)
+        return await self._attempt(sock, self._readable, lambda: sock.recvfrom(bufsize))
 
     async def sock_recvfrom_into(
         self, sock: socket.socket, buf: Buffer, nbytes: int = 0
@@ -105,7 +104,7 @@ class SocketsMixin:
         """Receive one datagram into `buf`; return its size in bytes and its sender."""
         if not nbytes:
             nbytes = memoryview(buf).nbytes
-        return await self._attempt(sock, self._readable, sock.recvfrom_into, buf, nbytes)
+        return await self._attempt(sock, self._readable, lambda: sock.recvfrom_into(buf, nbytes))
 
     async def sock_sendall(self, sock: socket.socket, data: Buffer) -> None:
         """Send all of `data`. After an error nobody knows how much was sent."""
@@ -113,16 +112,15 @@ class SocketsMixin:
             self._check_socket(sock)
             sent = 0
             while sent < len(view):
-                with view[sent:] as rest:
-                    sent += await self._attempt(sock, self._writable, sock.send, rest)
+                sent += await self._attempt(sock, self._writable, lambda: sock.send(view[sent:]))
 
     async def sock_sendto(self, sock: socket.socket, data: Buffer, address: Any) -> int:
         """Send one datagram to `address`; return the number of bytes."""
-        return await self._attempt(sock, self._writable, sock.sendto, data, address)
+        return await self._attempt(sock, self._writable, lambda: sock.sendto(data, address))
 
     async def sock_accept(self, sock: socket.socket) -> tuple[socket.socket, Any]:
         """Accept one connection; return its (non-blocking) socket and its peer."""
-        connection, address = await self._attempt(sock, self._readable, sock.accept)
+        connection, address = await self._attempt(sock, self._readable, lambda: sock.accept())
         connection.setblocking(False)
         return connection, address
 
