@@ -139,7 +139,7 @@ class TestTimers:
         assert late > early
         assert early <= late
         assert late >= early
-        assert early == early  # noqa: PLR0124 - equality is what is tested
+        assert early == early
         assert early != late
         assert early != 3
         assert hash(early) == hash(when)

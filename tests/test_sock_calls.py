@@ -163,10 +163,12 @@ def test_tls_sockets_are_refused(run, pair):
     async def main():
         loop = asyncio.get_running_loop()
         context = ssl.create_default_context()
-        with context.wrap_socket(
-            pair[0], server_hostname="x", do_handshake_on_connect=False
-        ) as wrapped:
-            with pytest.raises(TypeError, match="SSLSocket"):
-                await loop.sock_recv(wrapped, 1)
+        with (
+            context.wrap_socket(
+                pair[0], server_hostname="x", do_handshake_on_connect=False
+            ) as wrapped,
+            pytest.raises(TypeError, match="SSLSocket"),
+        ):
+            await loop.sock_recv(wrapped, 1)
 
     run(main())

@@ -300,7 +300,9 @@ def test_pause_from_data_received(run):
     run(main())
 
 
-@pytest.mark.parametrize("method", ["data_received", "eof_received", "connection_lost", "connection_made"])
+@pytest.mark.parametrize(
+    "method", ["data_received", "eof_received", "connection_lost", "connection_made"]
+)
 def test_a_protocol_that_raises(run, method):
     """Told once, reported once, and the connection ends."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from plait._binding import native
 
 if TYPE_CHECKING:
+    from plait._errors import RemoteError
     from plait._future import Future
     from plait._loop.loop import EventLoop
     from plait._loop.policy import install, uninstall
@@ -18,6 +19,7 @@ __version__: str = native.__version__
 __all__ = [
     "EventLoop",
     "Future",
+    "RemoteError",
     "ThreadPoolExecutor",
     "install",
     "new_event_loop",
@@ -30,6 +32,7 @@ __all__ = [
 _HOME = {
     "EventLoop": "plait._loop.loop",
     "Future": "plait._future",
+    "RemoteError": "plait._errors",
     "ThreadPoolExecutor": "plait._threads",
     "install": "plait._loop.policy",
     "new_event_loop": "plait._loop.run",

@@ -22,6 +22,7 @@ def start() -> None:
 
     Raises:
         RuntimeError: the system refuses another thread.
+
     """
     global _thread
     if not native.notifier_open():

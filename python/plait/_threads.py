@@ -44,6 +44,7 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
         ValueError: `max_workers` is less than one.
         TypeError: `max_workers` is not an integer, or `initializer` cannot be
             called.
+
     """
 
     _numbers = count()
@@ -92,6 +93,7 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
                 exiting, the pool belongs to the process that this one was
                 forked from, or no thread can be started.
             BrokenThreadPool: an initializer has failed.
+
         """
         future, wanted = self._work_queue.submit(fn, args, kwargs)
         if wanted:
@@ -107,6 +109,7 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
 
         Raises:
             RuntimeError: a call in this very pool asks to wait for itself.
+
         """
         self._work_queue.close()
         if cancel_futures:

@@ -56,6 +56,7 @@ class EventLoop(  # type: ignore[misc]
         Raises:
             RuntimeError: The loop is closed or runs already, or another loop
                 runs in this thread.
+
         """
         self._check_closed()
         self._check_running()
@@ -88,6 +89,7 @@ class EventLoop(  # type: ignore[misc]
 
         Raises:
             RuntimeError: The loop is running.
+
         """
         if self.is_closed():
             return
@@ -121,6 +123,7 @@ class EventLoop(  # type: ignore[misc]
 
         Raises:
             TypeError: It is something else.
+
         """
         from plait._threads import ThreadPoolExecutor
 
@@ -146,6 +149,7 @@ class EventLoop(  # type: ignore[misc]
         Raises:
             RuntimeError: The loop is closed, or its default executor was shut
                 down.
+
         """
         self._check_closed()
         if self.get_debug():
@@ -163,13 +167,20 @@ class EventLoop(  # type: ignore[misc]
     # -- transports -------------------------------------------------------
 
     async def sendfile(
-        self, transport: Any, file: Any, offset: int = 0, count: int | None = None, *, fallback: bool = True
+        self,
+        transport: Any,
+        file: Any,
+        offset: int = 0,
+        count: int | None = None,
+        *,
+        fallback: bool = True,
     ) -> int:
         """Send a file over a transport: not there yet for plait's own.
 
         Raises:
             NotImplementedError: Always, on a plait transport; callers such as
                 aiohttp then read and write the file themselves.
+
         """
         if isinstance(transport, native.SocketTransport):
             raise NotImplementedError(

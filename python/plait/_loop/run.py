@@ -23,6 +23,7 @@ def new_event_loop() -> EventLoop:
         >>> with asyncio.Runner(loop_factory=plait.new_event_loop) as runner:
         ...     runner.run(asyncio.sleep(0, "done"))
         'done'
+
     """
     return EventLoop()
 
@@ -48,6 +49,7 @@ def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
         >>> import asyncio, plait
         >>> plait.run(asyncio.sleep(0, "done"))
         'done'
+
     """
     if asyncio._get_running_loop() is not None:
         raise RuntimeError(

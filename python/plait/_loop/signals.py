@@ -87,9 +87,7 @@ class SignalsMixin:
             if not self._signal_handlers:
                 signal.set_wakeup_fd(before, warn_on_full_buffer=False)
 
-    def add_signal_handler(
-        self, sig: int, callback: Callable[..., object], *args: Any
-    ) -> None:
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
         """Have ``callback(*args)`` called in the loop when `sig` arrives.
 
         Raises:
@@ -98,6 +96,7 @@ class SignalsMixin:
             ValueError: There is no such signal.
             RuntimeError: The signal cannot be caught, this is not the main
                 thread, or the loop is closed.
+
         """
         if asyncio.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
             raise TypeError("coroutines cannot be used with add_signal_handler()")
@@ -131,6 +130,7 @@ class SignalsMixin:
             TypeError: `sig` is not an integer.
             ValueError: There is no such signal.
             RuntimeError: The default action could not be put back.
+
         """
         _check_signal(sig)
         if self._signal_handlers.pop(sig, None) is None:
