@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plait._binding import native
+from plait._binding import DebugBuildWarning, native
 
 if TYPE_CHECKING:
     from plait._errors import RemoteError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __version__: str = native.__version__
 
 __all__ = [
+    "DebugBuildWarning",
     "EventLoop",
     "Future",
     "RemoteError",
