@@ -1,0 +1,64 @@
+# Every target sets up what it needs: an environment per interpreter under
+# .venvs/ and a build per interpreter under target/. PYTHON=... picks the
+# interpreter, ARGS=... goes to the command at the end.
+
+.DEFAULT_GOAL := help
+export PYTHON
+
+ENVIRONMENT := tools/python tools/environment.py
+DEV := $(ENVIRONMENT) dev
+# The binding has no tests of its own in Rust: it is tested from Python.
+CARGO_TEST := cargo test --quiet --locked --workspace --exclude plait-py
+
+.PHONY: help run test test-rust test-python test-all develop bench lint format loom package clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
+
+run: ## Run the tour: every method on real work, measured (ARGS=--full, --quick, ...)
+	@echo "make run: sets up what is missing (a minute, the first time), then runs plait tour"
+	@$(ENVIRONMENT) run plait tour $(ARGS)
+
+test: ## Run the Rust and the Python tests
+	@echo "make test: sets up what is missing (a minute, the first time), then tests Rust and Python"
+	@$(DEV) $(CARGO_TEST)
+	@$(DEV) python -m pytest --quiet $(ARGS)
+
+test-rust: ## Run the Rust tests alone
+	@$(DEV) $(CARGO_TEST) $(ARGS)
+
+test-python: ## Run the Python tests alone (ARGS='-k pool -x', ...)
+	@$(DEV) python -m pytest $(ARGS)
+
+test-all: ## Run the Rust tests, and the Python tests under every CPython 3.11 to 3.14 found
+	@echo "make test-all: sets up what is missing, then tests Rust, and Python under each interpreter"
+	@$(DEV) $(CARGO_TEST)
+	@tools/python tools/test_all.py $(ARGS)
+
+develop: ## Make the environment to work in, and say where it is
+	@echo "make develop: sets up what is missing, editable, with a debug build"
+	@$(DEV) sh -c 'echo ". $$VIRTUAL_ENV/bin/activate"'
+
+bench: ## Measure plait beside its peers (results in benches/results/)
+	@echo "make bench: sets up what is missing (an optimised build), then measures beside the peers"
+	@$(ENVIRONMENT) bench python benches/pools.py $(ARGS)
+	@$(ENVIRONMENT) bench python benches/loop_echo.py $(ARGS)
+
+lint: ## Check formatting, lints and types of Rust, Python and shell
+	@echo "make lint: sets up what is missing, then checks Rust, Python and shell"
+	@$(DEV) python tools/lint.py
+
+format: ## Format Rust and Python
+	@$(DEV) cargo fmt --all
+	@$(DEV) ruff format --quiet
+	@$(DEV) ruff check --quiet --fix
+
+package: ## Build wheels as pip does, install them elsewhere and use them
+	@echo "make package: builds with pip wheel under the oldest and newest CPython found, and tries them"
+	@tools/python tools/check_package.py
+
+clean: ## Remove everything that was generated
+	@echo "make clean: removes environments, builds and caches"
+	@rm -rf target .venvs dist build tour.svg .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -f python/plait/_native.*.so
+	@find python tests tools benches -name __pycache__ -type d -prune -exec rm -rf {} +
