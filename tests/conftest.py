@@ -1,0 +1,101 @@
+"""What holds for every test: nothing that one opens may outlive the run.
+
+Processes are known by a mark in their environment, which children inherit whoever their parent
+becomes; threads by `threading`; descriptors by what /proc says they are.
+"""
+
+import gc
+import os
+import select
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Tests, and the programs that they start, run a debug build on purpose.
+os.environ["PLAIT_ALLOW_DEBUG"] = "1"
+
+MARK = "PLAIT_TEST_RUN"
+# How long what is about to end may take to do so.
+PATIENCE = 10.0
+# Kinds of descriptor that an engine opens; pytest itself opens files and pipes as it runs.
+KINDS = ("anon_inode:", "socket:", "/memfd:")
+
+
+def descriptors() -> dict[int, str]:
+    """Return the open descriptors of this process that an engine may have opened."""
+    found = {}
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            what = os.readlink(entry)
+        except FileNotFoundError:  # the one that listed the folder
+            continue
+        if what.startswith(KINDS):
+            found[int(entry.name)] = what
+    return found
+
+
+def marked(mark: str) -> dict[int, str]:
+    """Return the processes, this one aside, whose environment has the mark."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if f"{MARK}={mark}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+                found[int(entry.name)] = command.decode(errors="replace").strip()
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+    return found
+
+
+def ended(pid: int, deadline: float) -> bool:
+    """Wait for the end of a process that need not be a child."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        return bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+    finally:
+        os.close(pidfd)
+
+
+def leftovers(mark: str, threads: set[threading.Thread], before: dict[int, str]) -> list[str]:
+    """Describe what is still there after it was given time to end."""
+    deadline = time.monotonic() + PATIENCE
+    gc.collect()
+    found = [
+        f"process {pid}: {command}"
+        for pid, command in marked(mark).items()
+        if not ended(pid, deadline)
+    ]
+    for thread in set(threading.enumerate()) - threads:
+        if thread.daemon:
+            continue
+        thread.join(max(0.0, deadline - time.monotonic()))
+        if thread.is_alive():
+            found.append(f"thread {thread.name}")
+    found += [
+        f"descriptor {number}: {what}"
+        for number, what in descriptors().items()
+        if before.get(number) != what
+    ]
+    return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Fail if a test leaves a process, a thread or a descriptor behind."""
+    mark = uuid.uuid4().hex
+    os.environ[MARK] = mark
+    threads, before = set(threading.enumerate()), descriptors()
+    yield
+    found = leftovers(mark, threads, before)
+    assert not found, "left behind by the tests:\n  " + "\n  ".join(found)
