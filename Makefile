@@ -10,7 +10,7 @@ DEV := $(ENVIRONMENT) dev
 # The binding has no tests of its own in Rust: it is tested from Python.
 CARGO_TEST := cargo test --quiet --locked --workspace --exclude plait-py
 
-.PHONY: help run test test-rust test-python test-all develop bench lint format loom package clean
+.PHONY: help run test test-rust test-python test-all develop bench lint format package clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
