@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import environment
 import pytest
+
+import environment
 from interpreters import SetupError, choose, commands, find_all, probe
 
 ROOT = Path(__file__).resolve().parent.parent

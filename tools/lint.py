@@ -61,7 +61,7 @@ def main() -> int:
             print(f"{name}: failed: {' '.join(command)}", file=sys.stderr)
             failed.append(name)
     results = (f"{name} {'FAILED' if name in failed else 'ok'}" for name, *_ in CHECKS)
-    print("lint ran:", ", ".join(results))
+    print("lint ran:", ", ".join(results), flush=True)
     return 1 if failed else 0
 
 
