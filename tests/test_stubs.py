@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ def stubtest(folder: Path, path: Path) -> str:
     """Compare the native module with the stub found on `path`; return the differences."""
     (folder / "allowed").write_text(ALLOWED)
     command = [sys.executable, "-m", "mypy.stubtest", "--concise"]
+    # Which classes cannot be combined is a matter of memory layout, not of the contract.
+    command += ["--ignore-disjoint-bases"]
     answer = subprocess.run(
         [*command, "--allowlist", "allowed", "--ignore-unused-allowlist", "plait._native"],
         cwd=folder,
@@ -36,14 +39,13 @@ def test_stub_equals_native_module(tmp_path: Path) -> None:
 
 
 def test_a_wrong_stub_is_seen(tmp_path: Path) -> None:
-    contract = (ROOT / "python" / "plait" / "_native.pyi").read_text()
-    wrong = contract.replace("DEBUG_BUILD: bool", "def nothing() -> None: ...")
-    (tmp_path / "plait").mkdir()
-    (tmp_path / "plait" / "__init__.pyi").touch()
-    (tmp_path / "plait" / "_native.pyi").write_text(wrong)
+    shutil.copytree(ROOT / "python", tmp_path, dirs_exist_ok=True)
+    stub = tmp_path / "plait" / "_native.pyi"
+    wrong = stub.read_text().replace("def when(self)", "def when(self, zone: str)")
+    stub.write_text(wrong + "\ndef nothing() -> None: ...\n")
     found = stubtest(tmp_path, tmp_path)
     assert "plait._native.nothing" in found
-    assert "plait._native.DEBUG_BUILD" in found
+    assert "plait._native.TimerHandle.when" in found
 
 
 def public() -> Iterator[tuple[str, object]]:
