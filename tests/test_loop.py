@@ -468,7 +468,7 @@ class TestReadersAndWriters:
         loop.remove_reader(a)
 
     def test_a_reused_number_never_wakes_the_old_watcher(self, loop, pair):
-        a, b = pair
+        _, b = pair
         seen = []
         loop.add_reader(b, seen.append, "old")
         loop.remove_reader(b)

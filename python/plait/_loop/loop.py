@@ -42,6 +42,16 @@ class EventLoop(  # type: ignore[misc]
     _default_executor: concurrent.futures.Executor | None
     _thread_id: int | None
 
+    if TYPE_CHECKING:
+        # What asyncio's own loops build on, and the type library leaves out.
+        _debug: bool
+        _check_running: Callable[[], None]
+        _check_callback: Callable[[object, str], None]
+        _check_default_executor: Callable[[], None]
+        _set_coroutine_origin_tracking: Callable[[bool], None]
+        _asyncgen_firstiter_hook: Callable[[Any], None]
+        _asyncgen_finalizer_hook: Callable[[Any], None]
+
     def __init__(self) -> None:
         """Make a loop that does not run yet."""
         asyncio.BaseEventLoop.__init__(self)
@@ -113,7 +123,7 @@ class EventLoop(  # type: ignore[misc]
 
     # -- executors --------------------------------------------------------
 
-    def set_default_executor(self, executor: concurrent.futures.Executor) -> None:  # type: ignore[override]
+    def set_default_executor(self, executor: concurrent.futures.Executor) -> None:
         """Set what `run_in_executor(None, ...)` runs in.
 
         Args:

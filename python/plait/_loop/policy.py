@@ -30,7 +30,7 @@ def _without_deprecation() -> Iterator[None]:
 
 with _without_deprecation():
 
-    class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):  # type: ignore[misc, name-defined]
+    class EventLoopPolicy(asyncio.DefaultEventLoopPolicy):
         """asyncio's default policy, but for the loops that it makes."""
 
         def new_event_loop(self) -> asyncio.AbstractEventLoop:

@@ -86,7 +86,7 @@ class ServingMixin:
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
     ) -> asyncio.Transport:
-        tls = asyncio.sslproto.SSLProtocol(  # type: ignore[call-arg]
+        tls = asyncio.sslproto.SSLProtocol(
             self,  # type: ignore[arg-type]
             protocol,
             sslcontext,
