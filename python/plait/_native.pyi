@@ -7,7 +7,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable
 from types import GenericAlias
-from typing import Any, Generic, NoReturn, Self, SupportsIndex, TypeVar, final
+from typing import Any, Generic, Literal, NoReturn, Self, SupportsIndex, TypeVar, final
 
 import plait
 
@@ -75,7 +75,7 @@ class ThreadQueue:
     def wait(self) -> None: ...
     def qsize(self) -> int: ...
     @property
-    def closed(self) -> bool: ...
+    def closed(self) -> Literal["shutdown", "exit", "broken"] | None: ...
 
 class Handle:
     def cancel(self) -> None: ...

@@ -125,6 +125,15 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
         for thread in list(self._threads):
             thread.join()
 
+    # The two names under which others look into the standard executor.
+    @property
+    def _shutdown(self) -> bool:  # type: ignore[override]
+        return self._work_queue.closed is not None
+
+    @property
+    def _broken(self) -> bool:  # type: ignore[override]
+        return self._work_queue.closed == "broken"
+
     def _start_thread(self, future: Future[Any]) -> None:
         """Start the worker that was wanted for `future`."""
         # Whoever acquires it decides: the thread to work, or we that it must

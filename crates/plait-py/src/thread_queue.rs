@@ -138,9 +138,13 @@ impl ThreadQueue {
         if !self.home.is_here() {
             return Ok(());
         }
-        self.queue.drain().into_iter().fold(Ok(()), |told, task| {
-            told.and(task.fate.try_cancel().map_or(Ok(()), |wakers| deliver(py, wakers)))
-        })
+        let mut told = Ok(());
+        for task in self.queue.drain() {
+            if let Some(wakers) = task.fate.try_cancel() {
+                told = told.and(deliver(py, wakers));
+            }
+        }
+        told
     }
 
     /// Takes nothing more, and ends what is queued with an exception each:
@@ -172,11 +176,15 @@ impl ThreadQueue {
         Ok(self.queue.len())
     }
 
-    /// Whether calls are refused.
+    /// Why calls are refused, if they are.
     #[getter]
-    fn closed(&self) -> PyResult<bool> {
+    fn closed(&self) -> PyResult<Option<&'static str>> {
         self.check_home()?;
-        Ok(self.queue.closed().is_some())
+        Ok(self.queue.closed().map(|reason| match reason {
+            Closed::Shutdown => "shutdown",
+            Closed::Exit => "exit",
+            Closed::Broken => "broken",
+        }))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

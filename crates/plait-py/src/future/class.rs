@@ -303,14 +303,17 @@ impl Future {
     }
 
     /// Takes `_subscribe` back.
-    fn _unsubscribe(&self, waiter: &Bound<'_, PyAny>) -> PyResult<()> {
-        self.check_home()?;
+    fn _unsubscribe(&self, waiter: &Bound<'_, PyAny>) {
+        if self.check_home().is_err() {
+            // A coroutine of the parent is being thrown away: nobody will tell it.
+            return;
+        }
         let withdrawn = self.fate.withdraw(|waker| match waker {
             Waker::Loop { waiter: subscribed, .. } => subscribed.is(waiter),
             Waker::Publish(_) => false,
         });
+        // Not under the lock of the fate.
         drop(withdrawn);
-        Ok(())
     }
 
     #[getter]

@@ -17,6 +17,8 @@
 mod class;
 pub(crate) mod notifier;
 mod outcome;
+#[cfg(debug_assertions)]
+mod probe;
 mod standard;
 mod waker;
 
@@ -47,5 +49,7 @@ pub(crate) fn new_future(py: Python<'_>) -> PyResult<(Py<Future>, Arc<Fate>)> {
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Future>()?;
+    #[cfg(debug_assertions)]
+    probe::register(module)?;
     notifier::register(module)
 }

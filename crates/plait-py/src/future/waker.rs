@@ -76,7 +76,11 @@ pub(crate) fn wake_here(py: Python<'_>, wakers: Vec<Waker>) {
 /// Tells them in this thread, which has a caller: all are told, then the
 /// first error goes up.
 pub(crate) fn deliver(py: Python<'_>, wakers: Vec<Waker>) -> PyResult<()> {
-    wakers.into_iter().fold(Ok(()), |told, waker| told.and(waker.deliver(py)))
+    let mut told = Ok(());
+    for waker in wakers {
+        told = told.and(waker.deliver(py));
+    }
+    told
 }
 
 /// Logs an error of the user's code where the standard library does.
@@ -87,13 +91,14 @@ pub(super) fn report<'py>(
     error: PyErr,
 ) {
     static REPORT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let error = error.into_value(py).into_bound(py);
     let logged = REPORT.import(py, "plait._future", "_report").and_then(|report| {
         let arguments = arguments.into_pyobject(py).map_err(Into::into)?;
-        report.call1((message, arguments, error.value(py)))
+        report.call1((message, arguments, &error))
     });
     if let Err(failure) = logged {
         // The logging has failed: both errors still have to be seen.
-        error.write_unraisable(py, None);
+        PyErr::from_value(error.into_any()).write_unraisable(py, None);
         failure.write_unraisable(py, None);
     }
 }

@@ -1,0 +1,65 @@
+//! Debug builds only: ends futures as the process pool's supervisor does, from
+//! a thread without the interpreter, but as fast and as often as a test wants.
+
+use std::sync::Arc;
+use std::thread;
+
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+
+use super::{Decoded, Encoded, Fate, Future, Outcome, notifier, wake};
+
+struct Recipe {
+    decode: Arc<Py<PyAny>>,
+    failed: bool,
+}
+
+impl Encoded for Recipe {
+    fn is_error(&self) -> bool {
+        self.failed
+    }
+
+    fn decode(&self, py: Python<'_>) -> PyResult<Decoded> {
+        match self.decode.bind(py).call0() {
+            Ok(object) if self.failed => Ok(Err(object.unbind())),
+            Ok(object) => Ok(Ok(object.unbind())),
+            Err(error) if error.is_instance_of::<PyException>(py) => Ok(Err(error.into_value(py).into_any())),
+            Err(interrupt) => Err(interrupt),
+        }
+    }
+}
+
+/// Ends `futures` from a native thread; each is decoded by calling `decode`.
+#[pyfunction]
+#[pyo3(signature = (futures, decode, failed = false))]
+fn _finish_elsewhere(
+    py: Python<'_>,
+    futures: Vec<Bound<'_, Future>>,
+    decode: Py<PyAny>,
+    failed: bool,
+) -> PyResult<()> {
+    notifier::start(py)?;
+    let decode = Arc::new(decode);
+    let fates: Vec<Arc<Fate>> = futures.iter().map(|future| Arc::clone(future.get().fate())).collect();
+    thread::spawn(move || {
+        for fate in fates {
+            let recipe = Recipe { decode: Arc::clone(&decode), failed };
+            // Refused where somebody else was faster.
+            if let Ok(wakers) = fate.finish(Outcome::encoded(recipe)) {
+                wake(wakers);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// A future that belongs to an engine of this process.
+#[pyfunction]
+fn _new_future(py: Python<'_>) -> PyResult<Py<Future>> {
+    Ok(super::new_future(py)?.0)
+}
+
+pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(_finish_elsewhere, module)?)?;
+    module.add_function(wrap_pyfunction!(_new_future, module)?)
+}
