@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures as cf
+import contextlib
 import copy
 import gc
 import logging
@@ -123,7 +124,7 @@ def test_a_cancelled_future():
     with pytest.raises(cf.CancelledError):
         future.exception()
     assert not future.set_running_or_notify_cancel()
-    with pytest.raises(RuntimeError, match="unexpected state: <Future .* state=cancelled>"):
+    with pytest.raises(RuntimeError, match=r"unexpected state: <Future .* state=cancelled>"):
         future.set_running_or_notify_cancel()
 
 
@@ -547,10 +548,8 @@ def cycle_by_traceback():
         raise Boom
     except Boom as error:
         future.set_exception(error)
-    try:
+    with contextlib.suppress(Boom):
         future.result()
-    except Boom:
-        pass
     return future
 
 
