@@ -176,6 +176,12 @@ impl ThreadQueue {
         Ok(self.queue.len())
     }
 
+    /// How many workers have nothing to do.
+    fn idle(&self) -> PyResult<usize> {
+        self.check_home()?;
+        Ok(self.queue.workers().1)
+    }
+
     /// Why calls are refused, if they are.
     #[getter]
     fn closed(&self) -> PyResult<Option<&'static str>> {
