@@ -574,9 +574,9 @@ def test_exit_waits_for_running_and_queued_calls():
     script = """
 import plait, threading
 exiting = threading.Event()
+pool = plait.ThreadPoolExecutor(1)
 # Hooks run last in, first out: this one before that of the pools.
 threading._register_atexit(exiting.set)
-pool = plait.ThreadPoolExecutor(1)
 def wait():
     assert exiting.wait(30)
     print("first")
@@ -593,8 +593,8 @@ def test_submit_during_the_exit():
     script = """
 import plait, threading
 exiting = threading.Event()
-threading._register_atexit(exiting.set)
 pool, idle = plait.ThreadPoolExecutor(1), plait.ThreadPoolExecutor(1)
+threading._register_atexit(exiting.set)
 def late():
     assert exiting.wait(30)
     for each in (pool, idle):

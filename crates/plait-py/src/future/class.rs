@@ -199,8 +199,9 @@ impl Future {
 
 #[pymethods]
 impl Future {
+    /// Takes any arguments: those of a subclass's `__init__` pass through here.
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "()")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             fate: Arc::new(Fate::new()),

@@ -60,6 +60,7 @@ fn _new_future(py: Python<'_>) -> PyResult<Py<Future>> {
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(_finish_elsewhere, module)?)?;
-    module.add_function(wrap_pyfunction!(_new_future, module)?)
+    // Not `add_function`, which would list them in `__all__`.
+    module.setattr("_finish_elsewhere", wrap_pyfunction!(_finish_elsewhere, module)?)?;
+    module.setattr("_new_future", wrap_pyfunction!(_new_future, module)?)
 }
