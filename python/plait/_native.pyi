@@ -8,6 +8,9 @@ import traceback
 from collections.abc import Callable, Iterable
 from types import GenericAlias
 from typing import Any, Generic, Literal, NoReturn, Self, SupportsIndex, TypeVar, final
+from collections.abc import Callable, Mapping
+from types import GenericAlias
+from typing import Any, Generic, NoReturn, Self, SupportsIndex, TypeVar, final
 
 import plait
 
@@ -179,3 +182,31 @@ class SocketTransport:
     def _loop(self) -> Loop: ...
     @property
     def _protocol_paused(self) -> bool: ...
+    def closed(self) -> bool: ...
+# choice.rs: the measured choice.
+
+def choose(
+    *,
+    coroutine: bool,
+    cores: int,
+    batch: int,
+    wall: float,
+    waited: float,
+    serial: float,
+    trials: Mapping[str, tuple[float, int, float] | str],
+    carriage: tuple[int, float] | None,
+) -> tuple[str, str]: ...
+def batch_size(cost: float, budget: float, least: int) -> int: ...
+def fitting(wanted: int, cost: float, seconds: float, width: int) -> int: ...
+
+# trace.rs: timelines. Times are seconds on the clock of `time.monotonic()`.
+
+@final
+class Timeline:
+    def __new__(cls, title: str, subtitle: str = "") -> Timeline: ...
+    def panel(self, title: str, note: str = "") -> int: ...
+    def track(self, panel: int, name: str, start: float, end: float, outcome: str = "") -> int: ...
+    def span(
+        self, track: int, lane: str, label: str, kind: str, start: float, end: float
+    ) -> None: ...
+    def svg(self) -> str: ...

@@ -1,4 +1,5 @@
 //! Workers, their supervision, scheduling and the measured choice.
 
+pub mod choice;
 pub mod completion;
 pub mod queue;

@@ -5,7 +5,7 @@ use std::io;
 
 use plait_pool::queue::Closed;
 use pyo3::PyErr;
-use pyo3::exceptions::{PyOSError, PyRuntimeError};
+use pyo3::exceptions::{PyIndexError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::import_exception;
 
 import_exception!(concurrent.futures.thread, BrokenThreadPool);
@@ -19,6 +19,12 @@ pub(crate) enum Error {
     /// A thread pool takes nothing any more.
     #[error(transparent)]
     Closed(#[from] Closed),
+    /// A word that names no engine.
+    #[error(transparent)]
+    Engine(#[from] plait_pool::choice::UnknownEngine),
+    /// An event that cannot be put on a timeline.
+    #[error(transparent)]
+    Trace(#[from] plait_trace::Error),
 }
 
 /// The result of a call into the crates below.
@@ -37,6 +43,17 @@ impl From<Error> for PyErr {
             Error::Closed(reason @ (Closed::Shutdown | Closed::Exit)) => {
                 PyRuntimeError::new_err(reason.to_string())
             }
+            Error::Engine(error) => PyValueError::new_err(error.to_string()),
+            Error::Trace(error) => trace(&error),
         }
+    }
+}
+
+fn trace(error: &plait_trace::Error) -> PyErr {
+    use plait_trace::Error::{Backwards, NoSuchPanel, NoSuchTrack, NotATime, UnknownKind};
+    let message = error.to_string();
+    match error {
+        NoSuchPanel(_) | NoSuchTrack(_) => PyIndexError::new_err(message),
+        NotATime(_) | Backwards { .. } | UnknownKind(_) => PyValueError::new_err(message),
     }
 }

@@ -1,5 +1,6 @@
 //! The PyO3 binding of plait: classes and conversions, no algorithms.
 
+mod choice;
 mod error;
 mod event_loop;
 mod fork;
@@ -7,6 +8,7 @@ mod future;
 mod hot;
 mod sync;
 mod thread_queue;
+mod trace;
 
 use pyo3::prelude::*;
 
@@ -25,6 +27,8 @@ mod _native {
         fork::register(module)?;
         future::register(module)?;
         thread_queue::register(module)?;
+        choice::register(module)?;
+        trace::register(module)?;
         Ok(())
     }
 }
