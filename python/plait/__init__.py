@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plait._binding import DebugBuildWarning, native
+from plait._binding import native
+from plait._measure import Measurement, measure
+
+__all__ = ["Measurement", "measure"]
 
 if TYPE_CHECKING:
     from plait._errors import RemoteError

@@ -72,8 +72,10 @@ pub enum Trial {
         /// What handing out one call that does nothing costs, in seconds.
         handout: f64,
     },
-    /// It was left out; the clause says why ("its result cannot be pickled").
-    LeftOut(String),
+    /// The budget left no time for it.
+    NoTime,
+    /// It cannot run it; the clause says why ("its result cannot be pickled").
+    Unfit(String),
 }
 
 /// What was found out about one call, made where the caller is.
@@ -122,7 +124,7 @@ impl Evidence {
         }
         match self.trial(engine)? {
             Trial::Ran { seconds, .. } => Some(*seconds),
-            Trial::LeftOut(_) => None,
+            Trial::NoTime | Trial::Unfit(_) => None,
         }
     }
 

@@ -79,15 +79,19 @@ impl About<'_> {
         trials
             .filter_map(|(engine, trial)| match trial {
                 Trial::Ran { handout, .. } => Some((*engine, *handout)),
-                Trial::LeftOut(_) => None,
+                Trial::NoTime | Trial::Unfit(_) => None,
             })
             .collect()
     }
 
-    /// Whether every engine that ran asks more for a hand-out than a call takes.
+    /// Whether a call is too short for any engine that ran to save time on
+    /// it: with two at once, a call must take twice its hand-out. Threads are
+    /// no measure for what computes, if processes ran too.
     fn is_tiny(&self) -> bool {
         let handouts = self.handouts();
-        !handouts.is_empty() && handouts.iter().all(|(_, cost)| *cost >= self.evidence.call.wall)
+        let computes = self.nature == Nature::Computes && handouts.len() > 1;
+        let mut relevant = handouts.iter().filter(|(engine, _)| !(computes && *engine == Engine::Thread));
+        !handouts.is_empty() && relevant.all(|(_, cost)| 2.0 * cost >= self.evidence.call.wall)
     }
 
     fn too_small(&self) -> String {
@@ -103,12 +107,30 @@ impl About<'_> {
         format!("too small to hand out: a call takes {}, {}", time(self.evidence.call.wall), costs.join(", "))
     }
 
-    /// Why an engine was left out, if it was.
-    fn left_out(&self, engine: Engine) -> Option<&str> {
+    /// Why processes cannot run it, if they cannot.
+    fn unfit(&self, engine: Engine) -> Option<&str> {
         match self.evidence.trial(engine)? {
-            Trial::LeftOut(clause) => Some(clause),
-            Trial::Ran { .. } => None,
+            Trial::Unfit(clause) => Some(clause),
+            Trial::Ran { .. } | Trial::NoTime => None,
         }
+    }
+
+    /// Why engines are missing, as a clause: nothing if all ran.
+    fn missing(&self) -> Option<String> {
+        let trials = &self.evidence.trials;
+        let mut clauses: Vec<String> = Vec::new();
+        let late = |trial: &Trial| matches!(trial, Trial::NoTime);
+        let names: Vec<_> = trials.iter().filter(|(_, trial)| late(trial)).map(|(e, _)| plural(*e)).collect();
+        if !names.is_empty() {
+            clauses
+                .push(format!("the budget left no time for {}, a larger one would tell", names.join(" or ")));
+        }
+        for (engine, _) in trials {
+            if let Some(clause) = self.unfit(*engine) {
+                clauses.push(format!("{} are out because {clause}", plural(*engine)));
+            }
+        }
+        (!clauses.is_empty()).then(|| clauses.join("; "))
     }
 
     /// "waits (I/O, sleep) for 97 % of its time", and its like.
@@ -133,7 +155,7 @@ impl About<'_> {
             return "a single call has nothing to overlap with, so handing it out gains nothing".into();
         }
         if self.handouts().is_empty() {
-            return self.untried(&[Engine::Thread, Engine::Process]);
+            return self.untried();
         }
         if self.is_tiny() {
             return self.too_small();
@@ -145,7 +167,7 @@ impl About<'_> {
                  hold the interpreter lock while they wait"
             );
         }
-        if let Some(why) = self.left_out(Engine::Process) {
+        if let Some(why) = self.missing() {
             return format!("{nature}, and threads gained nothing ({}); {why}", self.times(Engine::Thread));
         }
         if let Some(carriage) = evidence.carriage.filter(|_| self.is_heavy()) {
@@ -172,7 +194,7 @@ impl About<'_> {
             return "a single call has nothing to overlap with, so a task of its own gains nothing".into();
         }
         if self.handouts().is_empty() {
-            return self.untried(&[Engine::Loop]);
+            return self.untried();
         }
         if self.is_tiny() {
             return self.too_small();
@@ -230,22 +252,30 @@ impl About<'_> {
                  {processes} {times}"
             ),
             (Nature::Waits | Nature::Mixed, Some(threads)) => format!(
-                "{nature}, and it holds the interpreter lock meanwhile: threads ran {threads} times as \
-                 fast, {processes} {times}"
+                "{nature}, and in threads it waits for the interpreter lock or for a lock of its own \
+                 (which no process sees): threads ran {threads} times as fast, {processes} {times}"
             ),
             (_, None) => {
-                let why = self.left_out(Engine::Thread).map_or(String::new(), |why| format!("; {why}"));
+                let why = self.missing().map_or(String::new(), |why| format!("; {why}"));
                 format!("{nature}: {processes} ran {times}{why}")
             }
         }
     }
 
     /// Nothing but the serial engine ran.
-    fn untried(&self, engines: &[Engine]) -> String {
-        let mut clauses: Vec<_> = engines.iter().filter_map(|engine| self.left_out(*engine)).collect();
-        clauses.dedup();
-        let why = if clauses.is_empty() { "no other engine was tried".into() } else { clauses.join("; ") };
+    fn untried(&self) -> String {
+        let why = self.missing().unwrap_or_else(|| "no other engine was tried".into());
         format!("{}, and only one after another was measured: {why}", self.nature())
+    }
+}
+
+/// What there are several of in an engine.
+fn plural(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Serial => "calls one after another",
+        Engine::Loop => "calls at once on the loop",
+        Engine::Thread => "threads",
+        Engine::Process => "processes",
     }
 }
 

@@ -4,8 +4,8 @@ fn ran(seconds: f64, width: u32, handout: f64) -> Trial {
     Trial::Ran { seconds, width, handout }
 }
 
-fn left_out(why: &str) -> Trial {
-    Trial::LeftOut(why.into())
+fn unfit(why: &str) -> Trial {
+    Trial::Unfit(why.into())
 }
 
 /// A plain function, 10 calls of 100 ms on 2 cores, light to carry.
@@ -88,6 +88,12 @@ fn evidence_leads_to_an_engine_and_its_reason() {
             &["Too small to hand out", "1.0 µs", "thread 20 µs", "process 50 µs"],
         ),
         (
+            "too small for processes",
+            wall(function(0.0, ran(3.1e-4, 6, 7e-6), ran(6e-4, 2, 6e-5)), 3e-5),
+            Engine::Serial,
+            &["Too small to hand out", "30 µs"],
+        ),
+        (
             "dear to carry",
             Evidence {
                 carriage: Some(Carriage { bytes: 50_000_000, seconds: 0.09 }),
@@ -98,13 +104,13 @@ fn evidence_leads_to_an_engine_and_its_reason() {
         ),
         (
             "cannot be pickled",
-            function(
-                0.0,
-                ran(1.0, 6, 2e-5),
-                left_out("processes are out because its result cannot be pickled"),
-            ),
+            function(0.0, ran(1.0, 6, 2e-5), unfit("its result cannot be pickled")),
             Engine::Serial,
-            &["CPU bound", "threads gained nothing", "cannot be pickled"],
+            &[
+                "CPU bound",
+                "threads gained nothing",
+                "processes are out because its result cannot be pickled",
+            ],
         ),
         (
             "one core",
@@ -122,7 +128,7 @@ fn evidence_leads_to_an_engine_and_its_reason() {
             "waits while it holds the interpreter lock",
             function(0.099, ran(1.0, 6, 2e-5), ran(0.5, 2, 5e-5)),
             Engine::Process,
-            &["Waits", "holds the interpreter lock meanwhile"],
+            &["Waits", "waits for the interpreter lock or for a lock of its own"],
         ),
         (
             "one call",
@@ -138,19 +144,17 @@ fn evidence_leads_to_an_engine_and_its_reason() {
         ),
         (
             "no time for threads",
-            function(0.0, left_out("the budget left no time for threads"), light()),
+            function(0.0, Trial::NoTime, light()),
             Engine::Process,
-            &["CPU bound: 2 processes", "no time for threads"],
+            &["CPU bound: 2 processes", "the budget left no time for threads, a larger"],
         ),
         (
             "no time for anything",
-            function(
-                0.0,
-                left_out("a call takes longer than the budget"),
-                left_out("a call takes longer than the budget"),
-            ),
+            function(0.0, Trial::NoTime, Trial::NoTime),
             Engine::Serial,
-            &["CPU bound, and only one after another was measured: a call takes longer than the budget."],
+            &[
+                "CPU bound, and only one after another was measured: the budget left no time for threads or processes",
+            ],
         ),
         (
             "does both",
@@ -222,7 +226,7 @@ mod properties {
             share in 0.0f64..=1.0,
             batch in 1u32..1000,
         ) {
-            let trial = |seconds: Option<f64>| seconds.map_or(left_out("no"), |seconds| ran(seconds, 2, 1e-5));
+            let trial = |seconds: Option<f64>| seconds.map_or(Trial::NoTime, |seconds| ran(seconds, 2, 1e-5));
             let wall = serial / f64::from(batch);
             let mut evidence = function(0.0, trial(thread), trial(process));
             evidence.call = Call { wall, waited: wall * share };

@@ -1,0 +1,8 @@
+"""`plait tour`."""
+
+import click
+
+
+@click.command()
+def tour() -> None:
+    """x."""

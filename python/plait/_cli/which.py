@@ -1,0 +1,93 @@
+"""`plait which`: where a function runs best."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from plait._cli.target import arguments, function
+from plait._cli.terminal import Mistake, console
+from plait._measure import measure
+
+__all__ = ["which"]
+
+
+@click.command()
+@click.argument("target", metavar="MODULE:FUNCTION")
+@click.option(
+    "--args",
+    "args_json",
+    default="[]",
+    metavar="JSON",
+    help="The arguments of the call, as a JSON list.  [default: []]",
+)
+@click.option(
+    "--batch",
+    type=int,
+    metavar="N",
+    help="How many calls to compare by.  [default: as many as the budget pays for]",
+)
+@click.option(
+    "--budget",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="About how long to call the function.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def which(target: str, args_json: str, batch: int | None, budget: float, as_json: bool) -> None:
+    """Measure where a function runs best.
+
+    The function IS CALLED MANY TIMES, also several times at once and in other
+    processes: it must be safe to repeat. Modules in the current directory can
+    be named.
+
+    \b
+    plait which zlib:crc32 --args '["data"]'
+    plait which mymodule:Class.method --args '[30000, "text"]' --batch 50
+    """
+    args = arguments(args_json)
+    fn = function(target)
+    if batch is not None and not 1 <= batch <= 1_000_000:
+        raise Mistake(f"--batch must be from 1 to 1000000 calls, not {batch}")
+    if not 0 < budget < float("inf"):
+        raise Mistake(f"--budget must be a positive number of seconds, not {budget}")
+    try:
+        if as_json:
+            with _stdout_to_stderr():
+                measurement = measure(fn, *args, batch=batch, budget=budget)
+        else:
+            measurement = measure(fn, *args, batch=batch, budget=budget)
+    except Exception:
+        # The function's own: its traceback is what its author wants to see.
+        traceback.print_exc()
+        sys.exit(1)
+    if as_json:
+        click.echo(
+            json.dumps({"function": target, "args": args, **measurement.as_dict()}, indent=2)
+        )
+        return
+    out = console()
+    out.print(f"\n{target}({', '.join(map(repr, args))})", style="bold", markup=False)
+    out.print(measurement)
+
+
+@contextmanager
+def _stdout_to_stderr() -> Iterator[None]:
+    """Keep what the function prints, here and in workers, out of the JSON."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
