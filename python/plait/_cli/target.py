@@ -54,7 +54,7 @@ def _module(name: str) -> Any:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
-        if name == missing or name.startswith(f"{missing}.") and missing:
+        if missing and f"{name}.".startswith(f"{missing}."):
             raise Mistake(f"there is no module {missing!r}") from None
         raise Mistake(_why(name, error)) from None
     except (Exception, SystemExit) as error:

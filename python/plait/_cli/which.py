@@ -43,7 +43,7 @@ __all__ = ["which"]
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def which(target: str, args_json: str, batch: int | None, budget: float, as_json: bool) -> None:
-    """Measure where a function runs best.
+    r"""Measure where a function runs best.
 
     The function IS CALLED MANY TIMES, also several times at once and in other
     processes: it must be safe to repeat. Modules in the current directory can
