@@ -26,9 +26,9 @@ impl Timeline {
         Self(Mutex::new(plait_trace::Timeline::new(title, subtitle)))
     }
 
-    #[pyo3(signature = (title, note = ""))]
-    fn panel(&self, title: &str, note: &str) -> usize {
-        self.inner().add_panel(title, note).0
+    #[pyo3(signature = (title, note = "", advice = ""))]
+    fn panel(&self, title: &str, note: &str, advice: &str) -> usize {
+        self.inner().add_panel(title, note, advice).0
     }
 
     #[pyo3(signature = (panel, name, start, end, outcome = ""))]

@@ -17,7 +17,7 @@ pub enum Kind {
     Process,
     /// On an event loop.
     Loop,
-    /// Nothing ran: waiting for a lock.
+    /// Nothing ran: waiting for a lock, or for its turn.
     Waiting,
     /// Nothing could run: something blocked the loop.
     Stalled,
@@ -49,7 +49,7 @@ impl Kind {
             Self::Thread => "in threads",
             Self::Process => "in processes",
             Self::Loop => "on the loop",
-            Self::Waiting => "waiting for a lock",
+            Self::Waiting => "waiting, not running",
             Self::Stalled => "blocking the loop",
         }
     }

@@ -72,6 +72,7 @@ impl Track {
 pub struct Panel {
     pub(crate) title: String,
     pub(crate) note: String,
+    pub(crate) advice: String,
     pub(crate) tracks: Vec<usize>,
 }
 
@@ -90,9 +91,16 @@ impl Timeline {
         Self { title: title.into(), subtitle: subtitle.into(), panels: Vec::new(), tracks: Vec::new() }
     }
 
-    /// Adds a panel; `note` is a sentence or two below its title.
-    pub fn add_panel(&mut self, title: impl Into<String>, note: impl Into<String>) -> PanelId {
-        self.panels.push(Panel { title: title.into(), note: note.into(), tracks: Vec::new() });
+    /// Adds a panel; below its title come a `note` on what is shown and the
+    /// `advice` drawn from it, which stands out.
+    pub fn add_panel(
+        &mut self,
+        title: impl Into<String>,
+        note: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> PanelId {
+        let (title, note, advice) = (title.into(), note.into(), advice.into());
+        self.panels.push(Panel { title, note, advice, tracks: Vec::new() });
         PanelId(self.panels.len() - 1)
     }
 

@@ -30,7 +30,7 @@ class Options:
     def of(cls, size: str, picture: Path, scale: float | None = None) -> Options:
         """Make the options of a size: `"quick"`, `"normal"` or `"full"`."""
         usual, delay, lists = {
-            "quick": (0.05, 0.05, 8),
+            "quick": (0.05, 0.05, 16),
             "normal": (0.1, 0.1, 100),
             "full": (1.0, 0.5, 1000),
         }[size]

@@ -19,9 +19,7 @@ def draw(results: Sequence[tuple[Program, Sequence[Run]]]) -> str:
         "In each panel all methods share one time axis.",
     )
     for number, (program, runs) in enumerate(results, 1):
-        panel = timeline.panel(
-            f"{number}. {program.title}", f"{program.about} {program.advise(runs)}"
-        )
+        panel = timeline.panel(f"{number}. {program.title}", program.about, program.advise(runs))
         for run in runs:
             if run.track is None or run.outcome is None:
                 continue

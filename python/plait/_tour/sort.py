@@ -12,7 +12,7 @@ from time import monotonic
 from plait import _engines
 from plait._tour.advice import NOISE, overlap
 from plait._tour.program import Method, Outcome, Program, Run, Track
-from plait._units import ratio
+from plait._units import ratio, seconds_of
 
 __all__ = ["merge_sort", "program"]
 
@@ -120,4 +120,14 @@ def _advise(runs: Sequence[Run]) -> str:
         return f"{verdict.text} It computes in Python: {by_threads}, processes do not."
     if not verdict.gained and _engines.cores() == 1:
         return f"{verdict.text} It computes, and there is one core."
-    return f"{verdict.text} One expects processes for what computes in Python; not in this run."
+    ready = _until_first_task(processes)
+    return (
+        f"{verdict.text} One expects processes for what computes in Python; not in this run, "
+        f"where their first list began after {seconds_of(ready)}."
+    )
+
+
+def _until_first_task(run: Run) -> float:
+    if run.track is None:
+        return 0.0
+    return min(span.start for span in run.track.spans) - run.track.start

@@ -87,7 +87,7 @@ def _run(scale: float, how: str, track: Track) -> Outcome:
 
     _engines.run(main())
     gap = max(gaps)
-    return Outcome(f"longest gap {seconds_of(gap)}", len(finished) == _COROUTINES, gap)
+    return Outcome(f"gap {seconds_of(gap)}", len(finished) == _COROUTINES, gap)
 
 
 def _advise(block: float, runs: Sequence[Run]) -> str:

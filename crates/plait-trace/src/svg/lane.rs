@@ -52,7 +52,9 @@ pub(super) fn draw(canvas: &mut Canvas, track: &Track, lane: &Lane, scale: &Scal
         canvas.bar(class(bar.kind()), Area { x: bar.left, y: y + gap, width, height: pitch.bar }, &tooltip);
         let text = &bar.first.label;
         if pitch.named && bar.count == 1 && text.chars().count() as f64 * 10.0 * ADVANCE + 8.0 < width {
-            canvas.text_centred("in", bar.left + width / 2.0, y + pitch.lane / 2.0 + 3.5, text);
+            // The bars of what waits are pale: the text's own colour is read there.
+            let on = if bar.kind() == Kind::Waiting { "on" } else { "in" };
+            canvas.text_centred(on, bar.left + width / 2.0, y + pitch.lane / 2.0 + 3.5, text);
         }
     }
 }

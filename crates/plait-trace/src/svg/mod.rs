@@ -50,7 +50,7 @@ fn header(canvas: &mut Canvas, timeline: &Timeline) -> f64 {
 mod tests {
     use plait_sys::clock::Instant;
 
-    use crate::{Kind, Panel, PanelId, Span, Timeline, Track};
+    use crate::{Kind, PanelId, Span, Timeline, Track};
 
     fn span(label: &str, kind: Kind, start: u64, end: u64) -> Span {
         Span::new(label, kind, Instant::from_nanos(start), Instant::from_nanos(end)).unwrap()
@@ -58,7 +58,7 @@ mod tests {
 
     fn one_track(spans: &[(&str, Span)]) -> Timeline {
         let mut timeline = Timeline::new("title", "subtitle");
-        let panel: PanelId = timeline.add_panel("panel", "note");
+        let panel: PanelId = timeline.add_panel("panel", "note", "advice");
         let (from, to) = (Instant::from_nanos(0), Instant::from_nanos(1000));
         let track = timeline.add_track(panel, Track::new("track", "fine", from, to).unwrap()).unwrap();
         for (lane, span) in spans {
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn a_panel_and_a_track_may_be_empty() {
         let mut timeline = one_track(&[]);
-        timeline.panels.push(Panel { title: "bare".into(), note: String::new(), tracks: Vec::new() });
+        timeline.add_panel("bare", "", "");
         assert!(timeline.to_svg().contains("bare"));
     }
 

@@ -17,9 +17,11 @@ pub(super) fn draw(canvas: &mut Canvas, timeline: &Timeline, panel: &Panel, mut 
     y += 12.0;
     canvas.text("h2", MARGIN, y, &panel.title);
     let columns = ((WIDTH - 2.0 * MARGIN) / (12.0 * ADVANCE)) as usize;
-    for line in wrap(&panel.note, columns) {
-        y += 17.0;
-        canvas.text("quiet", MARGIN, y, &line);
+    for (class, text) in [("quiet", &panel.note), ("advice", &panel.advice)] {
+        for line in wrap(text, columns) {
+            y += 17.0;
+            canvas.text(class, MARGIN, y, &line);
+        }
     }
     y += 12.0;
     let tracks: Vec<_> = panel.tracks.iter().filter_map(|index| timeline.tracks.get(*index)).collect();
@@ -57,7 +59,7 @@ fn height(track: &Track) -> f64 {
 
 fn draw_track(canvas: &mut Canvas, track: &Track, scale: &Scale, y: f64, height: f64) {
     let middle = y + height / 2.0;
-    canvas.text("name", MARGIN, middle + 4.0, &shorten(&track.name, 27));
+    canvas.text("name", MARGIN, middle + 4.0, &shorten(&track.name, 30));
     canvas.text("value", VALUE_LEFT, middle - 1.0, &human(track.length()));
     canvas.text("lane", VALUE_LEFT, middle + 12.0, &shorten(&track.outcome, 18));
 

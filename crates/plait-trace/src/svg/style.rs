@@ -27,8 +27,10 @@ text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Aria
 .name{font-size:12.5px}
 .value{font-size:12.5px;font-weight:600}
 .quiet{font-size:12px;fill:#59636e}
+.advice{font-size:12px}
 .lane{font-size:10px;fill:#59636e}
 .in{font-size:10px;fill:#fff}
+.on{font-size:10px}
 .grid{stroke:#d1d9e0;stroke-width:1}
 .bed{fill:#f3f5f7}
 .serial{fill:#7d8590}
@@ -60,7 +62,7 @@ pub(super) const fn class(kind: Kind) -> &'static str {
 
 /// Height from lane to lane, the bar's share of it, and whether there is
 /// room for the lanes' names: many lanes are thin, and a track is never
-/// taller than about 120 pixels.
+/// taller than 110 pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Pitch {
     pub(super) lane: f64,
@@ -72,9 +74,9 @@ impl Pitch {
     pub(super) fn of(lanes: usize) -> Self {
         match lanes {
             0..=6 => Self { lane: 18.0, bar: 15.0, named: true },
-            7..=12 => Self { lane: 10.0, bar: 8.0, named: false },
+            7..=12 => Self { lane: 7.0, bar: 5.5, named: false },
             _ => {
-                let lane = (120.0 / lanes as f64).min(9.0);
+                let lane = (64.0 / lanes as f64).min(4.0);
                 Self { lane, bar: lane * 0.78, named: false }
             }
         }
@@ -89,7 +91,7 @@ mod tests {
     fn a_track_is_never_very_tall() {
         for lanes in 0..10_000 {
             let pitch = Pitch::of(lanes);
-            assert!(pitch.lane * lanes as f64 <= 121.0, "{lanes} lanes");
+            assert!(pitch.lane * lanes as f64 <= 110.0, "{lanes} lanes");
             assert!(pitch.bar > 0.0 && pitch.bar < pitch.lane);
         }
     }
