@@ -76,7 +76,7 @@ class Report:
 
     def table(self, results: Sequence[tuple[Program, Sequence[Run]]]) -> None:
         """Print everything in one table."""
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, title_justify="left")
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         table.add_column("program and method", no_wrap=True)
         table.add_column("on")
         table.add_column("wall time", justify="right", no_wrap=True)

@@ -26,9 +26,9 @@ def program(scale: float) -> Program:
     """Make the program; its times are multiplied by `scale`."""
     block = _BLOCK * scale
     return Program(
-        title="One blocking call among five coroutines",
+        title="One blocking call among five",
         about=(
-            f"One of them calls time.sleep for {seconds_of(block)}; a sixth ticks every "
+            f"One of five coroutines calls time.sleep for {seconds_of(block)}; a sixth ticks every "
             f"{seconds_of(_TICK)} and sees how long the loop stands still."
         ),
         methods=[
@@ -101,4 +101,5 @@ def _advise(block: float, runs: Sequence[Run]) -> str:
             f"Call what blocks in a thread (asyncio.to_thread): {gaps} "
             f"({seconds_of(quiet)} with none). One blocking call stops every coroutine."
         )
-    return f"This run does not show the stall that one expects: {gaps} ({seconds_of(quiet)} with none)."
+    none = f"{seconds_of(quiet)} with none"
+    return f"This run does not show the stall that one expects: {gaps} ({none})."
