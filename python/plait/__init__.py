@@ -6,9 +6,6 @@ from typing import TYPE_CHECKING
 
 from plait._binding import DebugBuildWarning, native
 from plait._binding import native
-from plait._measure import Measurement, measure
-
-__all__ = ["Measurement", "measure"]
 
 if TYPE_CHECKING:
     from plait._errors import RemoteError
@@ -16,6 +13,7 @@ if TYPE_CHECKING:
     from plait._loop.loop import EventLoop
     from plait._loop.policy import install, uninstall
     from plait._loop.run import new_event_loop, run
+    from plait._measure import Measurement, measure
     from plait._threads import ThreadPoolExecutor
 
 __version__: str = native.__version__
@@ -25,8 +23,10 @@ __all__ = [
     "EventLoop",
     "Future",
     "RemoteError",
+    "Measurement",
     "ThreadPoolExecutor",
     "install",
+    "measure",
     "new_event_loop",
     "run",
     "uninstall",
@@ -38,8 +38,10 @@ _HOME = {
     "EventLoop": "plait._loop.loop",
     "Future": "plait._future",
     "RemoteError": "plait._errors",
+    "Measurement": "plait._measure",
     "ThreadPoolExecutor": "plait._threads",
     "install": "plait._loop.policy",
+    "measure": "plait._measure",
     "new_event_loop": "plait._loop.run",
     "run": "plait._loop.run",
     "uninstall": "plait._loop.policy",

@@ -1,13 +1,16 @@
 """The engines that the measured choice and the tour run on."""
 
-from asyncio import run
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from __future__ import annotations
+
+import os
+from concurrent.futures import Executor, ProcessPoolExecutor
+
+from plait._loop.run import run
+from plait._threads import ThreadPoolExecutor
 
 __all__ = ["Executor", "ProcessPoolExecutor", "ThreadPoolExecutor", "cores", "run"]
 
 
 def cores() -> int:
     """How many cores this program may use."""
-    import os
-
     return len(os.sched_getaffinity(0))
