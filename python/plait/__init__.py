@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plait._binding import DebugBuildWarning, native
-from plait._binding import native
 
 if TYPE_CHECKING:
     from plait._errors import RemoteError
@@ -22,8 +21,8 @@ __all__ = [
     "DebugBuildWarning",
     "EventLoop",
     "Future",
-    "RemoteError",
     "Measurement",
+    "RemoteError",
     "ThreadPoolExecutor",
     "install",
     "measure",
@@ -37,8 +36,8 @@ __all__ = [
 _HOME = {
     "EventLoop": "plait._loop.loop",
     "Future": "plait._future",
-    "RemoteError": "plait._errors",
     "Measurement": "plait._measure",
+    "RemoteError": "plait._errors",
     "ThreadPoolExecutor": "plait._threads",
     "install": "plait._loop.policy",
     "measure": "plait._measure",

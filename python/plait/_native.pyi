@@ -5,12 +5,9 @@ import contextvars
 import socket
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import GenericAlias
 from typing import Any, Generic, Literal, NoReturn, Self, SupportsIndex, TypeVar, final
-from collections.abc import Callable, Mapping
-from types import GenericAlias
-from typing import Any, Generic, NoReturn, Self, SupportsIndex, TypeVar, final
 
 import plait
 
