@@ -111,8 +111,12 @@ class SocketsMixin:
         with memoryview(data).cast("B") as view:
             self._check_socket(sock)
             sent = 0
+
+            def send() -> int:
+                return sock.send(view[sent:])
+
             while sent < len(view):
-                sent += await self._attempt(sock, self._writable, lambda: sock.send(view[sent:]))
+                sent += await self._attempt(sock, self._writable, send)
 
     async def sock_sendto(self, sock: socket.socket, data: Buffer, address: Any) -> int:
         """Send one datagram to `address`; return the number of bytes."""

@@ -64,8 +64,8 @@ def encode_failure(error: BaseException, pid: int) -> bytes:
         chain.append(linked)
         return len(chain) - 1
 
-    for link in chain:  # grows as it goes
-        records.append(
+    for link in chain:  # grows as it goes: `index` appends to it
+        records.append(  # noqa: PERF401
             (
                 _survives(link),
                 _stand_in(link),

@@ -217,8 +217,8 @@ class Outbound:
         except Exception as error:
             listed = ", ".join(group)
             error.add_note(
-                f"plait: the global {listed} of __main__, which {user} uses, cannot be sent to a process; "
-                "make it inside the function or in an initializer"
+                f"plait: the global {listed} of __main__, which {user} uses, cannot be sent to a "
+                "process; make it inside the function or in an initializer"
             )
             raise
         image = Image(next(_ids), dump.data)
