@@ -179,6 +179,7 @@ class SocketTransport:
     def _loop(self) -> Loop: ...
     @property
     def _protocol_paused(self) -> bool: ...
+
 # choice.rs: the measured choice.
 
 def choose(
