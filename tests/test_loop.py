@@ -84,7 +84,7 @@ class TestCallSoon:
 
     def test_repr_names_the_callback(self, loop):
         handle = loop.call_soon(print, "x")
-        assert "print('x')" in repr(handle)
+        assert "print" in repr(handle)
         handle.cancel()
         assert "cancelled" in repr(handle)
 

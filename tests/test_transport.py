@@ -155,13 +155,15 @@ def test_abort_drops_what_was_written(run):
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_kinds_of_data(run, kind):
     async def main():
+        ours = isinstance(asyncio.get_running_loop(), plait.EventLoop)
         transport, protocol, peer = await connect()
         expected = b"".join(bytes([n % 256]) * 70_000 for n in range(20))
         for n in range(20):
             data = kind(bytes([n % 256]) * 70_000)
             transport.write(data)
             transport.write(kind(b""))
-            if kind is bytearray:
+            if kind is bytearray and ours:
+                # asyncio sends the change from 3.12 on: it keeps a view.
                 data[:] = b"changed after the write".ljust(len(data))
         transport.write_eof()
         assert await read_all(peer) == expected

@@ -8,7 +8,7 @@ import sys
 import types
 from typing import Any
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]
 
 from plait._pickling import functions
 
