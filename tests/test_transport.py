@@ -517,6 +517,33 @@ def test_extra_info(run):
     run(main())
 
 
+def test_a_socket_closed_behind_our_back_does_not_hurt_the_next_with_its_number():
+    async def main():
+        loop = asyncio.get_running_loop()
+        ours, peer = socket.socketpair()
+        ours.setblocking(False)
+        first, first_protocol = await loop.create_connection(Recorder, sock=ours)
+        theirs, new_peer = socket.socketpair()
+        number = ours.fileno()
+        ours.close()
+        os.dup2(theirs.fileno(), number)
+        theirs.close()
+        new = socket.socket(fileno=number)
+        new.setblocking(False)
+        second, second_protocol = await loop.create_connection(Recorder, sock=new)
+        first.pause_reading()
+        first.abort()
+        await first_protocol.ended
+        new_peer.send(b"alive")
+        new_peer.close()
+        await second_protocol.ended
+        assert second_protocol.data == b"alive"
+        assert first_protocol.data == b""
+        peer.close()
+
+    plait.run(main())
+
+
 def test_attributes_can_be_set():
     """asked of uvloop, and refused there"""
 

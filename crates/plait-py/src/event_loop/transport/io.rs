@@ -44,7 +44,7 @@ impl SocketTransport {
             Ok(_) => Ok(()),
             Err(error) => Self::report(slf, error, "Exception in callback connection_made() of the protocol"),
         };
-        this.watch()?;
+        Self::watch(slf)?;
         if let Some(waiter) = waiter
             && !waiter.call_method0(py, "cancelled")?.is_truthy(py)?
         {
@@ -159,7 +159,7 @@ impl SocketTransport {
             state.input_ended = true;
             state.protocol.as_ref().map(|protocol| protocol.clone_ref(py))
         };
-        this.watch()?;
+        Self::watch(slf)?;
         let Some(protocol) = protocol else { return Ok(()) };
         let keep_open =
             context::enter(py, &this.context, || protocol.call_method0(py, "eof_received")?.is_truthy(py));
@@ -218,7 +218,7 @@ impl SocketTransport {
             return Self::flush(slf).and_then(|()| Self::pause_if_full(slf));
         }
         if begun {
-            this.watch()?;
+            Self::watch(slf)?;
         }
         Self::pause_if_full(slf)
     }
@@ -248,7 +248,7 @@ impl SocketTransport {
         if free {
             Self::tell_protocol(slf, "resume_writing")?;
         }
-        this.watch()?;
+        Self::watch(slf)?;
         let (closing, eof) = {
             let mut state = this.lock();
             if !state.outbox.is_empty() || state.lost > 0 {
@@ -288,9 +288,11 @@ impl SocketTransport {
         let owner = {
             let mut core = this.event_loop.get().lock();
             let core = &mut *core;
-            match &core.poller {
-                Some(poller) => core.fds.remove(&poller.epoll, fd).map_err(Error::from)?,
-                None => None,
+            match core.poller.clone() {
+                Some(poller) if Self::owns(slf, core, fd) => {
+                    core.fds.remove(&poller.epoll, fd).map_err(Error::from)?
+                }
+                _ => None,
             }
         };
         drop(owner);

@@ -16,6 +16,7 @@
 mod io;
 mod state;
 
+use std::os::fd::RawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyRuntimeError;
@@ -25,7 +26,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 
 use self::state::{Limits, State};
-use super::core::{Loop, Owner, Ready};
+use super::core::{Core, Loop, Owner, Ready};
 use crate::error::Error;
 use crate::hot::context;
 
@@ -48,17 +49,27 @@ impl SocketTransport {
         slf.get().event_loop.get().lock().push(item(slf.clone().unbind()))
     }
 
+    /// Whether the descriptor is still this connection's: the socket may have
+    /// been closed behind our back, and its number be another's by now.
+    fn owns(slf: &Bound<'_, Self>, core: &Core, fd: RawFd) -> bool {
+        matches!(core.fds.get(fd), Some(Owner::Transport(owner)) if owner.is(slf))
+    }
+
     /// Tells the kernel what this connection waits for now.
-    fn watch(&self) -> PyResult<()> {
+    fn watch(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
         let (fd, interest) = {
-            let state = self.lock();
+            let state = this.lock();
             (state.fd, state.interest())
         };
-        let mut core = self.event_loop.get().lock();
+        let mut core = this.event_loop.get().lock();
         let core = &mut *core;
         // A closed loop watches nothing any more.
-        let Some(poller) = &core.poller else { return Ok(()) };
-        core.fds.watch(&poller.epoll, fd, interest).map_err(Error::from)?;
+        if let Some(poller) = core.poller.clone()
+            && Self::owns(slf, core, fd)
+        {
+            core.fds.watch(&poller.epoll, fd, interest).map_err(Error::from)?;
+        }
         Ok(())
     }
 
@@ -75,7 +86,7 @@ impl SocketTransport {
             state.outbox.clear()
         };
         drop(unsent);
-        slf.get().watch()?;
+        Self::watch(slf)?;
         Self::queue(slf, Ready::End)
     }
 
@@ -215,7 +226,7 @@ impl SocketTransport {
             }
             nothing_waits
         };
-        slf.get().watch()?;
+        Self::watch(slf)?;
         if nothing_waits { Self::queue(slf, Ready::End) } else { Ok(()) }
     }
 
@@ -238,26 +249,26 @@ impl SocketTransport {
         !state.closing && !state.paused
     }
 
-    fn pause_reading(&self) -> PyResult<()> {
+    fn pause_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
         {
-            let mut state = self.lock();
+            let mut state = slf.get().lock();
             if state.closing || state.paused {
                 return Ok(());
             }
             state.paused = true;
         }
-        self.watch()
+        Self::watch(slf)
     }
 
-    fn resume_reading(&self) -> PyResult<()> {
+    fn resume_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
         {
-            let mut state = self.lock();
+            let mut state = slf.get().lock();
             if state.closing || !state.paused {
                 return Ok(());
             }
             state.paused = false;
         }
-        self.watch()
+        Self::watch(slf)
     }
 
     /// Sets the marks, in bytes that wait, at which the protocol is told to
