@@ -34,6 +34,13 @@ class Future(native.Future[_T], concurrent.futures.Future[_T]):  # type: ignore[
     The pools make futures; an executor of your own may make them too, and
     complete them by `set_running_or_notify_cancel`, `set_result` and
     `set_exception`.
+
+    Example:
+        >>> import plait
+        >>> future = plait.Future()
+        >>> future.add_done_callback(lambda ended: print("got", ended.result()))
+        >>> future.set_result(42)
+        got 42
     """
 
     def __await__(self) -> Generator[Any, None, _T]:

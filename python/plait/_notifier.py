@@ -27,13 +27,17 @@ def start() -> None:
     global _thread
     if not native.notifier_open():
         return
-    thread = threading.Thread(target=_serve, name="plait-notifier")
+    # Whoever acquires it decides: the thread to serve, or we that it must not.
+    # An interrupt can hit `start` after the thread has begun.
+    claim = threading.Lock()
+    _thread = threading.Thread(target=_serve, name="plait-notifier", args=(claim,))
     try:
-        thread.start()
+        _thread.start()
     except BaseException:
-        native.notifier_reopen()
+        if claim.acquire(blocking=False):
+            _thread = None
+            native.notifier_reopen()
         raise
-    _thread = thread
 
 
 def flush() -> None:
@@ -44,7 +48,9 @@ def flush() -> None:
     native.notifier_flush()
 
 
-def _serve() -> None:
+def _serve(claim: threading.Lock) -> None:
+    if not claim.acquire(blocking=False):
+        return
     while native.notifier_serve():
         pass
 

@@ -45,6 +45,11 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
         TypeError: `max_workers` is not an integer, or `initializer` cannot be
             called.
 
+    Example:
+        >>> import plait
+        >>> with plait.ThreadPoolExecutor() as pool:
+        ...     list(pool.map(pow, [2, 3, 4], [2, 2, 2]))
+        [4, 9, 16]
     """
 
     _numbers = count()

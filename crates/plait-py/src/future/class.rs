@@ -8,40 +8,29 @@ use std::time::Duration;
 
 use plait_pool::completion::{State, Waited};
 use plait_sys::clock::Instant;
-use pyo3::exceptions::{
-    PyBaseException, PyException, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError,
-};
+use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::standard::{News, Published, Standard};
+use super::face::{Face, call_back};
 use super::waker::{self, Waker};
-use super::{Fate, Outcome, notifier};
+use super::{Fate, Outcome};
 use crate::error::Error;
 use crate::fork::Home;
 use crate::sync::lock;
 
-/// What needs Python when the task has ended.
-#[derive(Default)]
-struct Face {
-    /// Whether `Waker::Publish` has been put into the fate.
-    subscribed: bool,
-    callbacks: Vec<Py<PyAny>>,
-    standard: Option<Arc<Standard>>,
-}
-
 /// The native half of `plait.Future`; see there.
 #[pyclass(frozen, subclass, module = "plait._native")]
 pub(crate) struct Future {
-    fate: Arc<Fate>,
+    pub(super) fate: Arc<Fate>,
     /// Where its task lives; empty if anybody may end it.
     home: OnceLock<Home>,
     /// Whether `set_running_or_notify_cancel` has reported the cancellation.
     reported: AtomicBool,
     /// Locked by attached threads only, for a few instructions.
-    face: Mutex<Face>,
+    pub(super) face: Mutex<Face>,
 }
 
 impl Future {
@@ -57,7 +46,7 @@ impl Future {
 
     /// Refuses what cannot work in a forked child: the task ends in the
     /// parent, and the parent's threads may have held the locks of the fate.
-    fn check_home(&self) -> PyResult<()> {
+    pub(super) fn check_home(&self) -> PyResult<()> {
         match self.home.get() {
             Some(home) if !home.is_here() && !self.fate.state().is_final() => Err(PyRuntimeError::new_err(
                 "this future belongs to the process that this one was forked from: \
@@ -108,84 +97,6 @@ impl Future {
         }
     }
 
-    /// Puts the future itself among those who are told of the end, if it is
-    /// not there. False: the task has ended, and nobody will call `publish`
-    /// for what is put into the face now.
-    fn subscribe(slf: &Bound<'_, Self>, face: &mut Face) -> bool {
-        if slf.get().fate.state().is_final() {
-            return false;
-        }
-        if face.subscribed {
-            return true;
-        }
-        face.subscribed = slf.get().fate.subscribe(Waker::Publish(slf.clone().unbind())).is_ok();
-        face.subscribed
-    }
-
-    fn standard(slf: &Bound<'_, Self>) -> PyResult<Arc<Standard>> {
-        let this = slf.get();
-        if let Some(standard) = &lock(&this.face).standard {
-            return Ok(Arc::clone(standard));
-        }
-        this.check_home()?;
-        let made = Arc::new(Standard::new(slf.py())?);
-        let mut face = lock(&this.face);
-        if let Some(standard) = &face.standard {
-            let first = Arc::clone(standard);
-            drop(face);
-            return Ok(first);
-        }
-        if !Self::subscribe(slf, &mut face) {
-            made.born_published();
-        }
-        face.standard = Some(Arc::clone(&made));
-        drop(face);
-        Ok(made)
-    }
-
-    /// Tells those who wait in the standard way, then calls the callbacks.
-    pub(super) fn publish(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let this = slf.get();
-        let standard = lock(&this.face).standard.clone();
-        let mut told = Ok(());
-        if let Some(standard) = standard {
-            let news = match this.fate.outcome() {
-                None => News::Cancelled,
-                Some(outcome) if outcome.is_error() => News::Exception,
-                Some(_) => News::Result,
-            };
-            match standard.publish(slf.as_any(), news) {
-                Published::Told(result) => told = result,
-                Published::Refused(error) => {
-                    notifier::send(vec![Waker::Publish(slf.clone().unbind())]);
-                    notifier::start(slf.py())?;
-                    return Err(error);
-                }
-            }
-        }
-        let callbacks = mem::take(&mut lock(&this.face).callbacks);
-        for callback in callbacks {
-            told = told.and(call_back(slf, callback.bind(slf.py())));
-        }
-        told
-    }
-
-    fn shown_state(slf: &Bound<'_, Self>) -> &'static str {
-        let this = slf.get();
-        let published = match &lock(&this.face).standard {
-            Some(standard) => standard.is_published(),
-            None => true,
-        };
-        match (this.fate.state(), published) {
-            (State::Pending, _) => "PENDING",
-            (State::Running, _) | (State::Finished, false) => "RUNNING",
-            (State::Finished, true) => "FINISHED",
-            // The standard's word for "cancelled, nobody has been told yet".
-            (State::Cancelled, false) => "CANCELLED",
-            (State::Cancelled, true) => "CANCELLED_AND_NOTIFIED",
-        }
-    }
-
     /// Value and exception, each `None` if it is not that; for `_result` and
     /// the like.
     fn parts(&self, py: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
@@ -215,6 +126,9 @@ impl Future {
     /// running, which would make a condition for every future.
     fn __init__(&self) {}
 
+    /// Withdraws the task if it has not begun.
+    ///
+    /// Returns whether it is cancelled now. Callbacks are called in this thread.
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
         slf.get().check_home()?;
         let fate = &slf.get().fate;
@@ -224,30 +138,43 @@ impl Future {
         }
     }
 
+    /// Whether the task was cancelled before it began.
     fn cancelled(&self) -> bool {
         self.fate.state() == State::Cancelled
     }
 
+    /// Whether the task has begun and not ended.
     fn running(&self) -> bool {
         self.fate.state() == State::Running
     }
 
+    /// Whether the task has ended or was cancelled.
     fn done(&self) -> bool {
         self.fate.state().is_final()
     }
 
+    /// Waits for the end and returns the value of the task, or raises what it
+    /// raised.
+    ///
+    /// `timeout` is in seconds; None waits without end. Raises TimeoutError if
+    /// the task has not ended then, and CancelledError if it was cancelled.
     #[pyo3(signature = (timeout = None))]
     fn result(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
         Self::wait(slf, timeout)?;
         slf.get().outcome(slf.py())?.result(slf.py())
     }
 
+    /// Waits as `result` does and returns what the task raised, or None.
     #[pyo3(signature = (timeout = None))]
     fn exception(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Py<PyAny>>> {
         Self::wait(slf, timeout)?;
         Ok(slf.get().outcome(slf.py())?.get(slf.py())?.err())
     }
 
+    /// Has `fn(future)` called when the task has ended; at once if it has.
+    ///
+    /// Callbacks come in the order in which they were added. What they raise is
+    /// logged.
     fn add_done_callback(slf: &Bound<'_, Self>, r#fn: Py<PyAny>) -> PyResult<()> {
         slf.get().check_home()?;
         let mut face = lock(&slf.get().face);
@@ -259,6 +186,8 @@ impl Future {
         call_back(slf, r#fn.bind(slf.py()))
     }
 
+    /// For executors: says that the task begins. False if it was cancelled and
+    /// must not.
     fn set_running_or_notify_cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let this = slf.get();
         this.check_home()?;
@@ -274,10 +203,14 @@ impl Future {
         )))
     }
 
+    /// For executors: ends the task with a value. Raises InvalidStateError if it
+    /// has ended.
     fn set_result(slf: &Bound<'_, Self>, result: Py<PyAny>) -> PyResult<()> {
         Self::set(slf, Outcome::value(result))
     }
 
+    /// For executors: ends the task with an exception. Raises InvalidStateError
+    /// if it has ended.
     fn set_exception(slf: &Bound<'_, Self>, exception: Bound<'_, PyAny>) -> PyResult<()> {
         let class = exception.cast::<PyType>().ok();
         let raisable = exception.is_instance_of::<PyBaseException>()
@@ -423,19 +356,6 @@ impl Future {
                 outcome.clear();
             }
         }
-    }
-}
-
-/// Calls one callback. Its `Exception` is logged, as the standard does; an
-/// interrupt or exit goes to whoever called.
-fn call_back(future: &Bound<'_, Future>, callback: &Bound<'_, PyAny>) -> PyResult<()> {
-    let py = future.py();
-    match callback.call1((future,)) {
-        Err(error) if error.is_instance_of::<PyException>(py) => {
-            waker::report(py, "exception calling callback for %r", (future,), error);
-            Ok(())
-        }
-        called => called.map(drop),
     }
 }
 

@@ -15,6 +15,7 @@
 //! collection, since only attached threads reach the future.
 
 mod class;
+mod face;
 pub(crate) mod notifier;
 mod outcome;
 #[cfg(debug_assertions)]

@@ -202,10 +202,13 @@ fn notifier_open() -> bool {
     open
 }
 
-/// Takes [`notifier_open`] back: the thread could not be started.
+/// Takes [`notifier_open`] back: the thread will not serve.
 #[pyfunction]
 fn notifier_reopen() {
-    lock(&Queue::current().inbox).service = Service::None;
+    let mut inbox = lock(&Queue::current().inbox);
+    if matches!(inbox.service, Service::Running(_)) {
+        inbox.service = Service::None;
+    }
 }
 
 /// Ends the service, once what is queued has been delivered.

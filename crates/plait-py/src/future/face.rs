@@ -1,0 +1,119 @@
+//! The side of a future that needs Python: its callbacks, and its standard
+//! face (see [`super::standard`]).
+
+use std::mem;
+use std::sync::Arc;
+
+use plait_pool::completion::State;
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+
+use super::class::Future;
+use super::notifier;
+use super::standard::{News, Published, Standard};
+use super::waker::{self, Waker};
+use crate::sync::lock;
+
+/// What needs Python when the task has ended.
+#[derive(Default)]
+pub(super) struct Face {
+    /// Whether `Waker::Publish` has been put into the fate.
+    pub(super) subscribed: bool,
+    pub(super) callbacks: Vec<Py<PyAny>>,
+    pub(super) standard: Option<Arc<Standard>>,
+}
+
+impl Future {
+    /// Puts the future itself among those who are told of the end, if it is
+    /// not there. False: the task has ended, and nobody will call `publish`
+    /// for what is put into the face now.
+    pub(super) fn subscribe(slf: &Bound<'_, Self>, face: &mut Face) -> bool {
+        if slf.get().fate.state().is_final() {
+            return false;
+        }
+        if face.subscribed {
+            return true;
+        }
+        face.subscribed = slf.get().fate.subscribe(Waker::Publish(slf.clone().unbind())).is_ok();
+        face.subscribed
+    }
+
+    /// What the standard class would have made, made now if it is the first time.
+    pub(super) fn standard(slf: &Bound<'_, Self>) -> PyResult<Arc<Standard>> {
+        let this = slf.get();
+        if let Some(standard) = &lock(&this.face).standard {
+            return Ok(Arc::clone(standard));
+        }
+        this.check_home()?;
+        let made = Arc::new(Standard::new(slf.py())?);
+        let mut face = lock(&this.face);
+        if let Some(standard) = &face.standard {
+            let first = Arc::clone(standard);
+            drop(face);
+            return Ok(first);
+        }
+        if !Self::subscribe(slf, &mut face) {
+            made.born_published();
+        }
+        face.standard = Some(Arc::clone(&made));
+        drop(face);
+        Ok(made)
+    }
+
+    /// Tells those who wait in the standard way, then calls the callbacks.
+    pub(super) fn publish(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        let standard = lock(&this.face).standard.clone();
+        let mut told = Ok(());
+        if let Some(standard) = standard {
+            let news = match this.fate.outcome() {
+                None => News::Cancelled,
+                Some(outcome) if outcome.is_error() => News::Exception,
+                Some(_) => News::Result,
+            };
+            match standard.publish(slf.as_any(), news) {
+                Published::Told(result) => told = result,
+                Published::Refused(error) => {
+                    notifier::send(vec![Waker::Publish(slf.clone().unbind())]);
+                    notifier::start(slf.py())?;
+                    return Err(error);
+                }
+            }
+        }
+        let callbacks = mem::take(&mut lock(&this.face).callbacks);
+        for callback in callbacks {
+            told = told.and(call_back(slf, callback.bind(slf.py())));
+        }
+        told
+    }
+
+    /// The state as the standard class names it: the published one.
+    pub(super) fn shown_state(slf: &Bound<'_, Self>) -> &'static str {
+        let this = slf.get();
+        let published = match &lock(&this.face).standard {
+            Some(standard) => standard.is_published(),
+            None => true,
+        };
+        match (this.fate.state(), published) {
+            (State::Pending, _) => "PENDING",
+            (State::Running, _) | (State::Finished, false) => "RUNNING",
+            (State::Finished, true) => "FINISHED",
+            // The standard's word for "cancelled, nobody has been told yet".
+            (State::Cancelled, false) => "CANCELLED",
+            (State::Cancelled, true) => "CANCELLED_AND_NOTIFIED",
+        }
+    }
+}
+
+/// Calls one callback. Its `Exception` is logged, as the standard does; an
+/// interrupt or exit goes to whoever called.
+pub(super) fn call_back(future: &Bound<'_, Future>, callback: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = future.py();
+    match callback.call1((future,)) {
+        Err(error) if error.is_instance_of::<PyException>(py) => {
+            waker::report(py, "exception calling callback for %r", (future,), error);
+            Ok(())
+        }
+        called => called.map(drop),
+    }
+}
