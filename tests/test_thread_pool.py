@@ -572,16 +572,17 @@ def run(script, code=0):
 
 def test_exit_waits_for_running_and_queued_calls():
     script = """
-import plait, threading
+import plait, sys, threading
 exiting = threading.Event()
 pool = plait.ThreadPoolExecutor(1)
 # Hooks run last in, first out: this one before that of the pools.
 threading._register_atexit(exiting.set)
 def wait():
     assert exiting.wait(30)
-    print("first")
+    # In one piece, which print is not.
+    sys.stdout.write("first\\n")
 pool.submit(wait)
-pool.submit(print, "second")
+pool.submit(sys.stdout.write, "second\\n")
 dropped = plait.ThreadPoolExecutor(1)
 dropped.submit(wait)
 del dropped
