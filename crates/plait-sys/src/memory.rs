@@ -1,0 +1,154 @@
+//! Memory that processes share, without a name.
+//!
+//! A memfd is reached only through its descriptor, so nothing is left when
+//! the last process that holds it is gone, however it went. What the code
+//! relies on, each checkable in memfd_create(2) and fcntl(2):
+//!
+//! - `F_SEAL_SHRINK` and `F_SEAL_GROW` fix the size: a peer cannot cut the
+//!   file under our mapping, which would turn an access into SIGBUS.
+//!   `F_SEAL_SEAL` fixes the seals.
+//! - `MFD_NOEXEC_SEAL` (Linux 6.3) says that it never becomes a program; an
+//!   older kernel refuses the flag with EINVAL, and then nobody asks for it.
+//! - Pages are zero until they are written.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use crate::error::{Error, Result};
+
+/// A memfd of a fixed size, mapped for reading and writing.
+#[derive(Debug)]
+pub struct SharedMemory {
+    fd: OwnedFd,
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone and lives until it is
+// dropped, whatever thread holds it; access to the bytes is by raw pointer
+// and the business of who makes it.
+unsafe impl Send for SharedMemory {}
+// SAFETY: as above; the shared methods only hand out numbers.
+unsafe impl Sync for SharedMemory {}
+
+impl SharedMemory {
+    /// Makes `len` zero bytes that no executed program inherits. `name` is
+    /// for people who read `/proc/PID/maps`.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM; EINVAL for a length of 0.
+    pub fn create(name: &str, len: usize) -> Result<Self> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let fd = match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+            Err(Errno::INVAL) => memfd_create(name, flags),
+            other => other,
+        }
+        .map_err(|errno| Error::new("memfd_create", errno))?;
+        ftruncate(&fd, len as u64).map_err(|errno| Error::new("ftruncate(memfd)", errno))?;
+        fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
+            .map_err(|errno| Error::new("fcntl(F_ADD_SEALS)", errno))?;
+        Self::map_sealed(fd, len)
+    }
+
+    /// Maps what another process has made by [`create`](Self::create).
+    ///
+    /// # Errors
+    /// EINVAL for a descriptor that is not a memfd of exactly `len` bytes,
+    /// sealed against another size; ENOMEM.
+    pub fn map(fd: OwnedFd, len: usize) -> Result<Self> {
+        let seals = fcntl_get_seals(&fd).map_err(|errno| Error::new("fcntl(F_GET_SEALS)", errno))?;
+        let stat = fstat(&fd).map_err(|errno| Error::new("fstat(memfd)", errno))?;
+        if !seals.contains(SealFlags::SHRINK | SealFlags::GROW) || stat.st_size != len as i64 {
+            return Err(Error::new("map(memfd)", Errno::INVAL));
+        }
+        Self::map_sealed(fd, len)
+    }
+
+    fn map_sealed(fd: OwnedFd, len: usize) -> Result<Self> {
+        // SAFETY: a new mapping at an address of the kernel's choice touches
+        // no memory that anybody uses.
+        let base = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                len,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                &fd,
+                0,
+            )
+        }
+        .map_err(|errno| Error::new("mmap", errno))?;
+        let base = NonNull::new(base.cast()).ok_or(Error::new("mmap", Errno::NOMEM))?;
+        Ok(Self { fd, base, len })
+    }
+
+    /// The first byte: aligned to a page, valid for [`len`](Self::len) bytes
+    /// as long as this value lives. Other processes may change any of them at
+    /// any time.
+    #[must_use]
+    pub fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// How many bytes there are; never 0.
+    #[allow(clippy::len_without_is_empty)]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+}
+
+impl AsFd for SharedMemory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        // SAFETY: base and len are those of our own mapping, and whoever used
+        // a pointer into it borrowed this value, which is going.
+        let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.len) };
+        debug_assert!(unmapped.is_ok(), "{unmapped:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_mappings_are_one_memory() {
+        let first = SharedMemory::create("plait-test", 4096).unwrap();
+        let second = SharedMemory::map(first.as_fd().try_clone_to_owned().unwrap(), 4096).unwrap();
+        // SAFETY: both mappings are alive and 4096 bytes long, and nobody else
+        // uses them.
+        unsafe { first.base().add(4095).write_volatile(7) };
+        // SAFETY: as above.
+        assert_eq!(unsafe { second.base().add(4095).read_volatile() }, 7);
+    }
+
+    #[test]
+    fn the_size_is_fixed() {
+        let memory = SharedMemory::create("plait-test", 4096).unwrap();
+        assert_eq!(ftruncate(&memory, 0), Err(Errno::PERM));
+        assert_eq!(ftruncate(&memory, 8192), Err(Errno::PERM));
+        assert_eq!(fcntl_add_seals(&memory, SealFlags::WRITE), Err(Errno::PERM));
+    }
+
+    #[test]
+    fn refuses_what_could_change_its_size_or_has_another() {
+        let plain = memfd_create("plait-test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+        ftruncate(&plain, 4096).unwrap();
+        assert_eq!(SharedMemory::map(plain, 4096).unwrap_err().errno(), Errno::INVAL);
+        let sealed = SharedMemory::create("plait-test", 4096).unwrap();
+        let fd = sealed.as_fd().try_clone_to_owned().unwrap();
+        assert_eq!(SharedMemory::map(fd, 8192).unwrap_err().errno(), Errno::INVAL);
+        let pipe = rustix::pipe::pipe().unwrap().0;
+        assert!(SharedMemory::map(pipe, 4096).is_err());
+    }
+}
