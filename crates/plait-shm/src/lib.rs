@@ -1,1 +1,30 @@
-//! plait-shm
+//! Rings in shared memory between a process and one of its workers.
+#![doc = include_str!("../README.md")]
+
+mod bell;
+#[cfg(not(loom))]
+mod link;
+mod prim;
+mod ring;
+#[cfg(not(loom))]
+mod spin;
+
+#[cfg(not(loom))]
+pub use link::{Heard, Requests, Responses, WorkerLink, link};
+pub use ring::Corrupt;
+#[cfg(not(loom))]
+pub use spin::Spin;
+
+/// What goes wrong on a link.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The other side wrote what no writer of ours writes.
+    #[error(transparent)]
+    Corrupt(#[from] Corrupt),
+    /// A system call failed.
+    #[error(transparent)]
+    Sys(#[from] plait_sys::Error),
+}
+
+/// The result of a use of a link.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,395 @@
+//! The two ends of a worker's shared memory.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use plait_sys::eventfd::EventFd;
+use plait_sys::futex::{self, Scope, Woken};
+use plait_sys::memory::SharedMemory;
+
+use crate::Result;
+use crate::bell::{ASLEEP, Bell};
+use crate::ring::{Cursors, Memory, Reader, Step, Writer};
+use crate::spin::Spin;
+
+/// Room on each ring: small enough to stay in a core's cache, large enough
+/// that most messages are one record.
+const CAPACITY: usize = 256 * 1024;
+const PAGE: usize = 4096;
+const LENGTH: usize = PAGE + 2 * CAPACITY;
+
+/// The first page. All zero is its state at the start.
+#[repr(C)]
+struct Header {
+    requests: Cursors,
+    responses: Cursors,
+    worker: Bell,
+    parent: Bell,
+}
+
+const _: () = assert!(size_of::<Header>() <= PAGE && align_of::<Header>() <= PAGE);
+
+fn header(memory: &SharedMemory) -> &Header {
+    // SAFETY: the mapping is LENGTH bytes (checked when it was made), aligned
+    // to a page, alive as long as the borrow; the header consists of atomics,
+    // for which any bytes are valid and which may change at any time.
+    unsafe { memory.base().cast::<Header>().as_ref() }
+}
+
+fn worker_must_wake(memory: &SharedMemory) -> Result<()> {
+    let bell = &header(memory).worker;
+    if bell.must_wake() {
+        futex::wake(bell.word(), 1, Scope::Shared)?;
+    }
+    Ok(())
+}
+
+/// One of the two rings.
+struct Half {
+    memory: Arc<SharedMemory>,
+    responses: bool,
+}
+
+impl Half {
+    /// The first byte of `len` at `at` of this ring.
+    fn place(&self, at: usize, len: usize) -> *mut u8 {
+        assert!(len <= CAPACITY && at <= CAPACITY - len, "the ring keeps within its bounds");
+        let offset = PAGE + if self.responses { CAPACITY } else { 0 } + at;
+        // SAFETY: offset + len <= LENGTH by the assertion, within the mapping.
+        unsafe { self.memory.base().as_ptr().add(offset) }
+    }
+}
+
+impl Memory for Half {
+    fn cursors(&self) -> &Cursors {
+        let header = header(&self.memory);
+        if self.responses { &header.responses } else { &header.requests }
+    }
+
+    fn capacity(&self) -> usize {
+        CAPACITY
+    }
+
+    fn copy_in(&self, at: usize, bytes: &[u8]) {
+        let place = self.place(at, bytes.len());
+        // SAFETY: `place` checked the bound; `bytes` is private memory, so the
+        // two do not overlap. By the protocol nobody looks at these bytes
+        // before the tail moves; a peer that breaks it gets torn bytes.
+        unsafe { place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) }
+    }
+
+    fn copy_out(&self, at: usize, bytes: &mut [u8]) {
+        let place = self.place(at, bytes.len());
+        // SAFETY: as above. A peer that writes meanwhile makes the copy
+        // garbage, and any bytes are valid; what they say is checked after.
+        unsafe { place.copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) }
+    }
+}
+
+/// Makes the memory of one worker: what the parent writes to, what it reads
+/// from, and (through [`Requests::memory`]) the descriptor for the worker.
+///
+/// # Errors
+/// EMFILE, ENFILE, ENOMEM.
+pub fn link() -> Result<(Requests, Responses)> {
+    let memory = Arc::new(SharedMemory::create("plait-rings", LENGTH)?);
+    let half = |responses| Half { memory: Arc::clone(&memory), responses };
+    let requests = Requests { writer: Writer::new(half(false)), memory: Arc::clone(&memory) };
+    let responses = Responses { reader: Reader::new(half(true)), memory: Arc::clone(&memory) };
+    Ok((requests, responses))
+}
+
+/// The parent's producer. It never waits.
+pub struct Requests {
+    writer: Writer<Half>,
+    memory: Arc<SharedMemory>,
+}
+
+impl Requests {
+    /// Sends as much of `message` as there is room for, from `done` on (which
+    /// it moves), and wakes the worker. True once all of it is sent; the
+    /// worker rings the parent's bell when there is room again.
+    ///
+    /// # Errors
+    /// `Corrupt`: kill the worker.
+    pub fn push(&mut self, message: &[u8], done: &mut usize) -> Result<bool> {
+        let before = *done;
+        let complete = self.writer.push(message, done)?;
+        if complete || *done > before {
+            worker_must_wake(&self.memory)?;
+        }
+        Ok(complete)
+    }
+
+    /// Whether a [`push`](Self::push) would get on; to be asked between
+    /// [`Responses::announce_sleep`] and the sleep while a message is under way.
+    pub fn may_go_on(&mut self, message: &[u8], done: usize) -> bool {
+        self.writer.may_go_on(message, done)
+    }
+
+    /// Whether the worker has taken everything that was sent to it.
+    #[must_use]
+    pub fn all_taken(&self) -> bool {
+        self.writer.all_taken()
+    }
+
+    /// The descriptor that the worker maps.
+    #[must_use]
+    pub fn memory(&self) -> BorrowedFd<'_> {
+        self.memory.as_fd()
+    }
+}
+
+/// The parent's consumer.
+pub struct Responses {
+    reader: Reader<Half>,
+    memory: Arc<SharedMemory>,
+}
+
+impl Responses {
+    /// Takes the next message, if all of it has come.
+    ///
+    /// # Errors
+    /// `Corrupt`: kill the worker.
+    pub fn next(&mut self) -> Result<Option<Vec<u8>>> {
+        loop {
+            let step = self.reader.next()?;
+            if step != Step::Empty {
+                // It may be waiting for the room that this gave back.
+                worker_must_wake(&self.memory)?;
+            }
+            match step {
+                Step::Empty => return Ok(None),
+                Step::Part => {}
+                Step::Message(message) => return Ok(Some(message)),
+            }
+        }
+    }
+
+    /// Whether something has come since the last [`next`](Self::next).
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.reader.is_empty()
+    }
+
+    /// Says that the parent is about to sleep: look once more, then do.
+    pub fn announce_sleep(&self) {
+        header(&self.memory).parent.announce();
+    }
+
+    /// Says that the parent is awake: nobody need wake it.
+    pub fn retract_sleep(&self) {
+        header(&self.memory).parent.retract();
+    }
+}
+
+/// What the worker's wait brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A message.
+    Message(Vec<u8>),
+    /// A signal arrived: act on it, then go on.
+    Interrupted,
+}
+
+/// The worker's end: both rings, and the bell of its parent.
+pub struct WorkerLink {
+    reader: Reader<Half>,
+    writer: Writer<Half>,
+    memory: Arc<SharedMemory>,
+    parent: EventFd,
+    spin: Spin,
+}
+
+impl WorkerLink {
+    /// Maps the memory that the parent made; `parent` is its eventfd.
+    ///
+    /// # Errors
+    /// EINVAL for a descriptor that is not such memory; ENOMEM.
+    pub fn open(memory: OwnedFd, parent: EventFd) -> Result<Self> {
+        let memory = Arc::new(SharedMemory::map(memory, LENGTH)?);
+        let half = |responses| Half { memory: Arc::clone(&memory), responses };
+        let (reader, writer) = (Reader::new(half(false)), Writer::new(half(true)));
+        Ok(Self { reader, writer, memory, parent, spin: Spin::new() })
+    }
+
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// `Corrupt`: end this process.
+    pub fn receive(&mut self) -> Result<Heard> {
+        loop {
+            match self.reader.next()? {
+                Step::Message(message) => return Ok(Heard::Message(message)),
+                // The parent may be waiting for the room that this gave back.
+                Step::Part => self.wake_parent()?,
+                Step::Empty => {
+                    let Self { reader, memory, spin, .. } = self;
+                    if sleep(memory, spin, || !reader.is_empty())? == Nap::Interrupted {
+                        return Ok(Heard::Interrupted);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends as much of `message` as there is room for, from `done` on, which
+    /// it moves; sleeps if there is none. True once all is sent; false is for
+    /// the caller to act on a signal, and come again.
+    ///
+    /// # Errors
+    /// `Corrupt`: end this process.
+    pub fn send(&mut self, message: &[u8], done: &mut usize) -> Result<bool> {
+        loop {
+            let complete = self.writer.push(message, done)?;
+            self.wake_parent()?;
+            if complete {
+                return Ok(true);
+            }
+            let Self { writer, memory, spin, .. } = self;
+            if sleep(memory, spin, || writer.may_go_on(message, *done))? == Nap::Interrupted {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn wake_parent(&self) -> Result<()> {
+        if header(&self.memory).parent.must_wake() {
+            self.parent.ring()?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default, PartialEq, Eq)]
+enum Nap {
+    #[default]
+    Over,
+    Interrupted,
+}
+
+/// Waits until `ready` or woken, the worker's way.
+fn sleep(memory: &SharedMemory, spin: &mut Spin, ready: impl FnMut() -> bool) -> Result<Nap> {
+    let bell = &header(memory).worker;
+    let ready = std::cell::RefCell::new(ready);
+    spin.wait(
+        || (ready.borrow_mut())(),
+        || {
+            bell.announce();
+            let woken = if (ready.borrow_mut())() {
+                Ok(Woken::Changed)
+            } else {
+                futex::wait(bell.word(), ASLEEP, None, Scope::Shared)
+            };
+            bell.retract();
+            Ok(if woken? == Woken::Interrupted { Nap::Interrupted } else { Nap::Over })
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plait_sys::epoll::{Epoll, Interest};
+    use std::os::fd::AsRawFd;
+
+    struct Parent {
+        requests: Requests,
+        responses: Responses,
+        bell: EventFd,
+        epoll: Epoll,
+    }
+
+    fn pair() -> (Parent, WorkerLink) {
+        let (requests, responses) = link().unwrap();
+        let bell = EventFd::new().unwrap();
+        let theirs = EventFd::from(bell.as_fd().try_clone_to_owned().unwrap());
+        let worker = WorkerLink::open(requests.memory().try_clone_to_owned().unwrap(), theirs).unwrap();
+        let epoll = Epoll::new().unwrap();
+        epoll.set(bell.as_raw_fd(), 0, Interest::READ, false).unwrap();
+        (Parent { requests, responses, bell, epoll }, worker)
+    }
+
+    impl Parent {
+        fn sleep(&self, ready: impl FnOnce() -> bool) {
+            self.responses.announce_sleep();
+            if !ready() {
+                self.epoll.wait(&mut Vec::new(), None).unwrap();
+            }
+            self.responses.retract_sleep();
+            self.bell.drain().unwrap();
+        }
+
+        fn receive(&mut self) -> Vec<u8> {
+            loop {
+                match self.responses.next().unwrap() {
+                    Some(message) => return message,
+                    None => self.sleep(|| self.responses.is_ready()),
+                }
+            }
+        }
+    }
+
+    fn echo(mut worker: WorkerLink) -> std::thread::JoinHandle<()> {
+        std::thread::spawn(move || {
+            loop {
+                let Heard::Message(message) = worker.receive().unwrap() else { continue };
+                let mut done = 0;
+                while !worker.send(&message, &mut done).unwrap() {}
+                if message.is_empty() {
+                    return;
+                }
+            }
+        })
+    }
+
+    #[test]
+    fn messages_of_every_size_go_there_and_back() {
+        let (mut parent, worker) = pair();
+        let worker = echo(worker);
+        for len in [1, 7, 8, 1000, CAPACITY / 4 - 8, CAPACITY / 4 - 7, CAPACITY, 5 * CAPACITY + 3, 0] {
+            let message: Vec<u8> = (0..len).map(|i| (i * 31 % 251) as u8).collect();
+            let mut done = 0;
+            loop {
+                let Parent { requests, responses, bell, epoll } = &mut parent;
+                if requests.push(&message, &mut done).unwrap() {
+                    break;
+                }
+                responses.announce_sleep();
+                if !requests.may_go_on(&message, done) {
+                    epoll.wait(&mut Vec::new(), None).unwrap();
+                }
+                responses.retract_sleep();
+                bell.drain().unwrap();
+            }
+            assert_eq!(parent.receive(), message);
+        }
+        worker.join().unwrap();
+    }
+
+    #[test]
+    fn many_small_messages_lose_no_wake_up() {
+        let (mut parent, worker) = pair();
+        let worker = echo(worker);
+        for round in 0..20_000u32 {
+            assert!(parent.requests.push(&round.to_ne_bytes(), &mut 0).unwrap());
+            assert_eq!(parent.receive(), round.to_ne_bytes());
+        }
+        assert!(parent.requests.push(&[], &mut 0).unwrap());
+        assert_eq!(parent.receive(), []);
+        worker.join().unwrap();
+    }
+
+    #[test]
+    fn garbage_from_the_worker_is_an_error_for_the_parent() {
+        let (mut parent, worker) = pair();
+        // SAFETY: the offset lies in the mapping; this plays a worker that
+        // writes where it should not.
+        let responses = unsafe { worker.memory.base().add(PAGE + CAPACITY) };
+        let mut worker = worker;
+        assert!(worker.send(b"fine", &mut 0).unwrap());
+        // SAFETY: as above.
+        unsafe { responses.cast::<u64>().write_volatile(u64::MAX) };
+        assert!(matches!(parent.responses.next(), Err(crate::Error::Corrupt(_))));
+    }
+}
