@@ -2,4 +2,5 @@
 
 pub mod choice;
 pub mod completion;
+pub mod process;
 pub mod queue;

@@ -19,6 +19,12 @@ impl Error {
         Self { call, errno }
     }
 
+    /// Wraps the number that another library got of the system call `call`.
+    #[must_use]
+    pub fn from_raw_os_error(call: &'static str, number: i32) -> Self {
+        Self { call, errno: Errno::from_raw_os_error(number) }
+    }
+
     /// The number of the error, as in `errno.h`.
     #[must_use]
     pub fn raw_os_error(&self) -> i32 {

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
-use rustix::io::Errno;
+use rustix::io::{Errno, pwrite};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::error::{Error, Result};
@@ -117,6 +117,20 @@ impl Drop for SharedMemory {
     }
 }
 
+/// Makes a nameless file of these bytes, for a process that is to read them.
+///
+/// # Errors
+/// EMFILE, ENFILE, ENOMEM.
+pub fn file_of(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
+    let fd = memfd_create(name, MemfdFlags::CLOEXEC).map_err(|errno| Error::new("memfd_create", errno))?;
+    let mut done = 0;
+    while done < bytes.len() {
+        // `pwrite` leaves the position at the start, for the reader.
+        done += pwrite(&fd, &bytes[done..], done as u64).map_err(|errno| Error::new("pwrite(memfd)", errno))?;
+    }
+    Ok(fd)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +144,14 @@ mod tests {
         unsafe { first.base().add(4095).write_volatile(7) };
         // SAFETY: as above.
         assert_eq!(unsafe { second.base().add(4095).read_volatile() }, 7);
+    }
+
+    #[test]
+    fn a_file_is_read_from_its_start() {
+        let mut text = String::new();
+        let mut file = std::fs::File::from(file_of("plait-test", b"settings").unwrap());
+        std::io::Read::read_to_string(&mut file, &mut text).unwrap();
+        assert_eq!(text, "settings");
     }
 
     #[test]

@@ -1,0 +1,101 @@
+//! The worker's side: the next thing to do, and the answer.
+
+use std::os::fd::OwnedFd;
+
+use plait_shm::{Heard, WorkerLink};
+use plait_sys::eventfd::EventFd;
+
+use super::Result;
+use super::wire::{self, Body};
+
+/// What the parent wants of this worker.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ToDo {
+    /// Keep `bytes` under `id`.
+    Image {
+        /// The number that tasks name it by.
+        id: u64,
+        /// What was given to `Image::new`.
+        bytes: Body,
+    },
+    /// Set yourself up, by `image` and `bytes` if `image` is not 0.
+    Begin {
+        /// The image of the initializer.
+        image: u64,
+        /// Its arguments.
+        bytes: Body,
+    },
+    /// Run `image` on `bytes` and answer.
+    Task {
+        /// The number to answer with.
+        task: u64,
+        /// The image of the function.
+        image: u64,
+        /// The arguments.
+        bytes: Body,
+    },
+    /// There is nothing more to do.
+    Leave,
+    /// A signal arrived: act on it, then ask again.
+    Interrupted,
+}
+
+/// What a worker answers, and whether it went well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The set-up has ended.
+    Begun,
+    /// This task has ended.
+    Task(u64),
+}
+
+/// A worker, in its own process.
+pub struct Worker {
+    link: WorkerLink,
+}
+
+impl Worker {
+    /// Takes up the work, with the two descriptors that the parent made.
+    ///
+    /// # Errors
+    /// The memory is not what the parent makes.
+    pub fn new(memory: OwnedFd, bell: OwnedFd) -> Result<Self> {
+        Ok(Self { link: WorkerLink::open(memory, EventFd::from(bell))? })
+    }
+
+    /// Waits for the next thing to do.
+    ///
+    /// # Errors
+    /// What the parent wrote is garbage: leave.
+    pub fn next(&mut self) -> Result<ToDo> {
+        let Heard::Message(message) = self.link.receive()? else { return Ok(ToDo::Interrupted) };
+        let Some(([kind, first, second], _)) = wire::parse(&message) else { return Ok(ToDo::Leave) };
+        let bytes = Body::of(message);
+        Ok(match kind {
+            wire::IMAGE => ToDo::Image { id: first, bytes },
+            wire::BEGIN => ToDo::Begin { image: second, bytes },
+            wire::TASK => ToDo::Task { task: first, image: second, bytes },
+            _ => ToDo::Leave,
+        })
+    }
+
+    /// Puts an answer together, for [`send`](Self::send).
+    #[must_use]
+    pub fn answer(answer: Answer, well: bool, body: &[u8]) -> Vec<u8> {
+        match (answer, well) {
+            (Answer::Begun, true) => wire::message(wire::READY, 0, 0, &[]),
+            (Answer::Begun, false) => wire::message(wire::UNFIT, 0, 0, body),
+            (Answer::Task(task), true) => wire::message(wire::RETURNED, task, 0, body),
+            (Answer::Task(task), false) => wire::message(wire::RAISED, task, 0, body),
+        }
+    }
+
+    /// Sends an answer from `done` on, which it moves. False is for the
+    /// caller to act on a signal, and come again.
+    ///
+    /// # Errors
+    /// What the parent wrote is garbage: leave.
+    pub fn send(&mut self, answer: &[u8], done: &mut usize) -> Result<bool> {
+        Ok(self.link.send(answer, done)?)
+    }
+}

@@ -1,0 +1,59 @@
+//! What is known of a worker that died.
+
+use std::fmt;
+
+use plait_sys::process::Status;
+
+/// A worker's end, while it was at a task or starting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Death {
+    /// The process that it was.
+    pub pid: u32,
+    /// How it went.
+    pub status: Status,
+    /// Whether we killed it because it wrote garbage into shared memory.
+    pub corrupt: bool,
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.corrupt {
+            return f.write_str("was killed by the pool because it wrote garbage into shared memory");
+        }
+        match self.status {
+            Status::Exited(code) => write!(f, "exited with code {code}"),
+            Status::Killed(number) => match signal_name(number) {
+                Some(name) => write!(f, "was killed by {name}"),
+                None => write!(f, "was killed by signal {number}"),
+            },
+            Status::Unknown => f.write_str("died, how is unknown (the process that reaps it died too)"),
+        }
+    }
+}
+
+/// The numbers of x86-64 and aarch64.
+fn signal_name(number: i32) -> Option<&'static str> {
+    const NAMES: [&str; 31] = [
+        "SIGHUP", "SIGINT", "SIGQUIT", "SIGILL", "SIGTRAP", "SIGABRT", "SIGBUS", "SIGFPE", "SIGKILL",
+        "SIGUSR1", "SIGSEGV", "SIGUSR2", "SIGPIPE", "SIGALRM", "SIGTERM", "SIGSTKFLT", "SIGCHLD", "SIGCONT",
+        "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGXCPU", "SIGXFSZ", "SIGVTALRM", "SIGPROF",
+        "SIGWINCH", "SIGIO", "SIGPWR", "SIGSYS",
+    ];
+    NAMES.get(usize::try_from(number).ok()?.checked_sub(1)?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_how_it_went() {
+        let death = |status, corrupt| Death { pid: 1, status, corrupt }.to_string();
+        assert_eq!(death(Status::Killed(9), false), "was killed by SIGKILL");
+        assert_eq!(death(Status::Killed(11), false), "was killed by SIGSEGV");
+        assert_eq!(death(Status::Killed(31), false), "was killed by SIGSYS");
+        assert_eq!(death(Status::Killed(40), false), "was killed by signal 40");
+        assert_eq!(death(Status::Exited(3), false), "exited with code 3");
+        assert!(death(Status::Killed(9), true).contains("garbage"));
+    }
+}

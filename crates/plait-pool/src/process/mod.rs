@@ -1,0 +1,67 @@
+//! The process pool: tasks as bytes, workers as processes, one supervisor.
+#![doc = include_str!("README.md")]
+
+mod child;
+mod death;
+mod pool;
+mod state;
+mod supervisor;
+mod template;
+mod wire;
+
+use std::sync::Arc;
+
+pub use child::{Answer, ToDo, Worker};
+pub use death::Death;
+pub use plait_sys::process::{Program, Status};
+pub use pool::{Pool, Settings};
+pub use wire::{Body, Image, Reply};
+
+/// What goes wrong with a pool.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing more is accepted.
+    #[error("cannot schedule new futures after shutdown")]
+    Shutdown,
+    /// Nothing works any more, for this reason.
+    #[error("{0}")]
+    Broken(Arc<str>),
+    /// The pool was inherited by a fork.
+    #[error(
+        "this pool belongs to process {0}, from which this process was forked: make a pool of its own here"
+    )]
+    Forked(u32),
+    /// The shared memory of a worker does not work.
+    #[error(transparent)]
+    Link(#[from] plait_shm::Error),
+    /// A system call failed.
+    #[error(transparent)]
+    Sys(#[from] plait_sys::Error),
+}
+
+/// The result of a call to a pool.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Whoever waits for a task.
+pub trait Ticket: Send + 'static {
+    /// The task is about to be handed to a worker. False if it was cancelled:
+    /// then nobody wants to hear of it any more.
+    fn try_begin(&self) -> bool;
+
+    /// The pool gives up a task that has not begun, because it was asked to.
+    fn cancel(self);
+
+    /// The task has ended. Called once, by a thread that holds no lock.
+    fn finish(self, end: End);
+}
+
+/// How a task ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The worker answered.
+    Reply(Reply),
+    /// The worker died while it was at it.
+    Died(Death),
+    /// The pool does not work any more.
+    Broken(Arc<str>),
+}

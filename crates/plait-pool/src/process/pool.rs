@@ -1,0 +1,184 @@
+//! The handle of a pool.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use plait_sys::clock::Instant;
+use plait_sys::eventfd::EventFd;
+use plait_sys::process::Program;
+
+use super::state::{Aftermath, State};
+use super::supervisor::Supervisor;
+use super::wire::Image;
+use super::{Error, Result, Ticket};
+use crate::completion::{Completion, Waited};
+
+/// What a pool is made of.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How to execute the template process.
+    pub program: Program,
+    /// What it is told first; its own business.
+    pub template: Vec<u8>,
+    /// How many workers at most.
+    pub limit: usize,
+    /// What the initializer needs.
+    pub needs: Arc<[Arc<Image>]>,
+    /// The image of the initializer, 0 if there is none.
+    pub initializer: u64,
+    /// Its arguments.
+    pub arguments: Vec<u8>,
+}
+
+pub(crate) struct Shared<T> {
+    state: Mutex<State<T>>,
+    pub(crate) bell: EventFd,
+    ended: Completion<(), ()>,
+}
+
+impl<T> Shared<T> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pool of worker processes. Dropping it lets what was accepted finish.
+pub struct Pool<T: Ticket> {
+    shared: Arc<Shared<T>>,
+    owner: u32,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl<T: Ticket> Pool<T> {
+    /// Starts the supervisor, which executes the template.
+    ///
+    /// # Errors
+    /// There are no descriptors or threads left.
+    pub fn start(settings: Settings) -> Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::new(settings.limit)),
+            bell: EventFd::new()?,
+            ended: Completion::new(),
+        });
+        let mut supervisor = Supervisor::new(Arc::clone(&shared), settings)?;
+        let told = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("plait-supervise".into()).spawn(move || {
+            let reason = match catch_unwind(AssertUnwindSafe(|| supervisor.run())) {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(format!("the pool cannot supervise its workers: {error}")),
+                Err(_) => Some("the pool's supervisor panicked (a bug in plait)".to_owned()),
+            };
+            if let Some(reason) = reason {
+                supervisor.give_up(reason);
+            }
+            drop(supervisor);
+            let ended = told.ended.finish(());
+            debug_assert!(ended.is_ok(), "only this thread ends");
+        });
+        let thread = thread.map_err(|error| {
+            let errno = error.raw_os_error().unwrap_or_default();
+            plait_sys::Error::from_raw_os_error("clone", errno)
+        })?;
+        Ok(Self { shared, owner: std::process::id(), thread: Mutex::new(Some(thread)) })
+    }
+
+    fn check_owner(&self) -> Result<()> {
+        if std::process::id() == self.owner { Ok(()) } else { Err(Error::Forked(self.owner)) }
+    }
+
+    /// Whether [`submit`](Self::submit) would accept a task now.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub fn check_open(&self) -> Result<()> {
+        self.check_owner()?;
+        self.shared.lock().check_open()
+    }
+
+    /// Accepts a task: `image` (one of `needs`, or 0) on `body`.
+    ///
+    /// # Errors
+    /// The pool is shut, broken, or of another process. Then `ticket` is
+    /// dropped and hears nothing.
+    pub fn submit(&self, image: u64, needs: Arc<[Arc<Image>]>, body: &[u8], ticket: T) -> Result<()> {
+        self.check_owner()?;
+        let mut after = Aftermath::new();
+        let mut state = self.shared.lock();
+        if let Err(error) = state.check_open() {
+            drop(state);
+            return Err(error);
+        }
+        state.submit(image, needs, body, ticket, &mut after);
+        let wanted = state.wanted() > 0;
+        drop(state);
+        after.run();
+        if wanted {
+            self.shared.bell.ring()?;
+        }
+        Ok(())
+    }
+
+    /// Accepts no more tasks. What was accepted is finished, or cancelled
+    /// where it has not begun and `cancel` is set.
+    ///
+    /// # Errors
+    /// The pool is of another process.
+    pub fn close(&self, cancel: bool) -> Result<()> {
+        self.check_owner()?;
+        let mut after = Aftermath::new();
+        self.shared.lock().close(cancel, &mut after);
+        after.run();
+        Ok(self.shared.bell.ring()?)
+    }
+
+    /// Accepts no more tasks, cancels what has not begun, and ends what has:
+    /// by SIGTERM, and after `grace` by SIGKILL.
+    ///
+    /// # Errors
+    /// The pool is of another process.
+    pub fn terminate(&self, grace: Duration) -> Result<()> {
+        self.check_owner()?;
+        let mut after = Aftermath::new();
+        self.shared.lock().terminate(grace, &mut after);
+        after.run();
+        Ok(self.shared.bell.ring()?)
+    }
+
+    /// Waits until every process of a closed pool is reaped and the
+    /// supervisor has ended.
+    ///
+    /// # Errors
+    /// The pool is of another process.
+    pub fn wait(&self, deadline: Option<Instant>) -> Result<Waited> {
+        self.check_owner()?;
+        let waited = self.shared.ended.wait(deadline)?;
+        if waited == Waited::Done
+            && let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()
+        {
+            // It catches its own panics; only the last instructions are left.
+            let _ = thread.join();
+        }
+        Ok(waited)
+    }
+
+    /// The process ids of the workers that run at this moment.
+    ///
+    /// # Errors
+    /// The pool is of another process.
+    pub fn pids(&self) -> Result<Vec<u32>> {
+        self.check_owner()?;
+        Ok(self.shared.lock().pids())
+    }
+}
+
+impl<T: Ticket> Drop for Pool<T> {
+    fn drop(&mut self) {
+        if self.close(false).is_err() {
+            // In a forked child: the thread is not here, and must not be
+            // detached either.
+            std::mem::forget(self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        }
+    }
+}

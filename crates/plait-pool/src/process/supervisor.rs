@@ -1,0 +1,415 @@
+//! The thread that watches over the workers of one pool. States and races:
+//! README.md.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use plait_shm::{Responses, Spin};
+use plait_sys::clock::Instant;
+use plait_sys::epoll::{Epoll, Event, Interest};
+use plait_sys::lifeline::Lifeline;
+use plait_sys::process::{Blow, ProcessFd, Status};
+
+use super::Ticket;
+use super::pool::{Settings, Shared};
+use super::state::{Aftermath, Slot};
+use super::template::Template;
+use super::wire::{self, Report};
+
+const BELL: u64 = 0;
+const CONTROL: u64 = 1;
+const TEMPLATE: u64 = 2;
+
+/// How long the template may take to report the status of a dead worker.
+const STATUS_WAIT: Duration = Duration::from_secs(1);
+/// How long it may take to leave.
+const LEAVE_WAIT: Duration = Duration::from_secs(2);
+/// When to ask again if the socket to the template is full.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
+/// So many templates in a row that never serve break the pool.
+const TOLERATED_TEMPLATES: u32 = 3;
+
+pub(crate) struct Supervisor<T: Ticket> {
+    shared: Arc<Shared<T>>,
+    settings: Settings,
+    epoll: Epoll,
+    template: Option<Template>,
+    /// How many templates there have been.
+    generation: u64,
+    failed_templates: u32,
+    /// What the workers write; read by this thread alone.
+    lanes: BTreeMap<u64, Responses>,
+    spin: Spin,
+    ask_at: Option<Instant>,
+    leave_by: Option<Instant>,
+}
+
+impl<T: Ticket> Supervisor<T> {
+    /// Sets out to supervise; the template is executed at once, so that it
+    /// starts while the caller prepares the first task.
+    pub(crate) fn new(shared: Arc<Shared<T>>, settings: Settings) -> super::Result<Self> {
+        let epoll = Epoll::new()?;
+        epoll.set(shared.bell.as_raw_fd(), BELL, Interest::READ, false)?;
+        Ok(Self {
+            shared,
+            settings,
+            epoll,
+            template: None,
+            generation: 0,
+            failed_templates: 0,
+            lanes: BTreeMap::new(),
+            spin: Spin::new(),
+            ask_at: None,
+            leave_by: None,
+        })
+    }
+
+    /// Works until the pool is over and every process of it is reaped.
+    pub(crate) fn run(&mut self) -> super::Result<()> {
+        self.start_template()?;
+        let mut events = Vec::new();
+        loop {
+            self.act(&events)?;
+            self.read_rings();
+            self.look_at_the_clock()?;
+            if self.decide()? {
+                return Ok(());
+            }
+            events.clear();
+            self.sleep(&mut events)?;
+        }
+    }
+
+    fn act(&mut self, events: &[Event]) -> super::Result<()> {
+        for event in events {
+            match event.token {
+                BELL => {
+                    self.shared.bell.drain()?;
+                }
+                CONTROL => self.read_reports()?,
+                TEMPLATE => self.template_died()?,
+                worker => self.worker_died(worker),
+            }
+        }
+        Ok(())
+    }
+
+    // ---- what the template says
+
+    fn start_template(&mut self) -> super::Result<()> {
+        let template = Template::start(&self.settings.program, &self.settings.template, &self.shared.bell)?;
+        self.generation += 1;
+        self.epoll.set(template.child.control.as_raw_fd(), CONTROL, Interest::READ, false)?;
+        self.epoll.set(template.child.fd.as_raw_fd(), TEMPLATE, Interest::READ, false)?;
+        self.template = Some(template);
+        Ok(())
+    }
+
+    fn read_reports(&mut self) -> super::Result<()> {
+        while let Some((report, fd)) = self.template.as_mut().and_then(Template::report) {
+            match (report, fd) {
+                (Report::Forked { worker, pid }, Some(fd)) => {
+                    let fd = ProcessFd::from(fd);
+                    let mut state = self.shared.lock();
+                    if let Some(fd) = state.forked(worker, pid, fd) {
+                        self.epoll.set(fd.as_raw_fd(), worker, Interest::READ, false)?;
+                    }
+                }
+                (Report::NotForked { worker, errno }, _) => {
+                    self.lanes.remove(&worker);
+                    let mut after = Aftermath::new();
+                    let mut state = self.shared.lock();
+                    let slot = state.slots.remove(&worker);
+                    let reason = std::io::Error::from_raw_os_error(errno);
+                    state.start_failed(&format!("could not be forked: {reason}"), &mut after);
+                    drop(state);
+                    drop(slot);
+                    after.run();
+                }
+                (Report::Gone { worker, status }, _) => self.bury(worker, status),
+                (Report::Serving | Report::Forked { .. }, _) => {}
+            }
+        }
+        if self.template.as_ref().is_some_and(|template| template.serving) {
+            self.failed_templates = 0;
+        }
+        Ok(())
+    }
+
+    fn template_died(&mut self) -> super::Result<()> {
+        // What it said before still counts.
+        self.read_reports()?;
+        let Some(template) = &self.template else { return Ok(()) };
+        let Some(status) = template.child.fd.reap()? else { return Ok(()) };
+        self.epoll.delete(template.child.control.as_raw_fd())?;
+        self.epoll.delete(template.child.fd.as_raw_fd())?;
+        let served = template.serving;
+        self.template = None;
+        let state = self.shared.lock();
+        let orphans: Vec<u64> = state.slots.iter().filter(|(_, slot)| slot.fd().is_none()).map(|(&id, _)| id).collect();
+        let dead: Vec<u64> =
+            state.slots.iter().filter(|(_, slot)| slot.dead_since.is_some()).map(|(&id, _)| id).collect();
+        drop(state);
+        for worker in orphans {
+            // Asked for, perhaps forked, never reported: its lifeline goes.
+            self.lanes.remove(&worker);
+            let slot = self.shared.lock().slots.remove(&worker);
+            drop(slot);
+        }
+        for worker in dead {
+            self.bury(worker, Status::Unknown);
+        }
+        if !served {
+            self.failed_templates += 1;
+        }
+        if self.failed_templates >= TOLERATED_TEMPLATES {
+            let how = match status {
+                Status::Exited(code) => format!("exited with code {code}"),
+                Status::Killed(signal) => format!("was killed by signal {signal}"),
+                Status::Unknown => "died".to_owned(),
+            };
+            let program = self.settings.program.path.display();
+            self.fail(format!("the template process ({program}) could not start: it {how}"));
+        }
+        Ok(())
+    }
+
+    // ---- what the workers say
+
+    fn read_rings(&mut self) {
+        // A worker is heard until its ring is empty, which is soon: it gets
+        // its next task only after its last answer.
+        let ready: Vec<u64> =
+            self.lanes.iter().filter(|(_, lane)| lane.is_ready()).map(|(&worker, _)| worker).collect();
+        for worker in ready {
+            self.read_ring(worker);
+        }
+    }
+
+    fn read_ring(&mut self, worker: u64) {
+        let Some(lane) = self.lanes.get_mut(&worker) else { return };
+        loop {
+            let mut after = Aftermath::new();
+            match lane.next() {
+                Ok(None) => return,
+                Ok(Some(message)) => self.shared.lock().heard(worker, message, &mut after),
+                Err(_) => {
+                    if let Some(slot) = self.shared.lock().slots.get_mut(&worker) {
+                        slot.condemn(true);
+                    }
+                    // Nothing more of it can be understood.
+                    self.lanes.remove(&worker);
+                    return;
+                }
+            }
+            after.run();
+        }
+    }
+
+    fn worker_died(&mut self, worker: u64) {
+        let mut state = self.shared.lock();
+        let Some(slot) = state.slots.get_mut(&worker) else { return };
+        if slot.dead_since.is_some() {
+            return;
+        }
+        slot.dead_since = Some(Instant::now());
+        if let Some(fd) = slot.fd() {
+            // It stays readable for ever, and has said all it can.
+            let deleted = self.epoll.delete(fd.as_raw_fd());
+            debug_assert!(deleted.is_ok(), "{deleted:?}");
+        }
+        let orphan = slot.template != self.generation || self.template.is_none();
+        drop(state);
+        self.read_ring(worker);
+        if orphan {
+            self.bury(worker, Status::Unknown);
+        }
+    }
+
+    fn bury(&mut self, worker: u64, status: Status) {
+        self.read_ring(worker);
+        self.lanes.remove(&worker);
+        let mut after = Aftermath::new();
+        let slot = self.shared.lock().bury(worker, status, &mut after);
+        if let Some(fd) = slot.as_ref().and_then(Slot::fd) {
+            let deleted = self.epoll.delete(fd.as_raw_fd());
+            debug_assert!(deleted.is_ok(), "{deleted:?}");
+        }
+        drop(slot);
+        after.run();
+    }
+
+    // ---- what is to be done
+
+    fn look_at_the_clock(&mut self) -> super::Result<()> {
+        let now = Instant::now();
+        let mut state = self.shared.lock();
+        if state.kill_at.is_some_and(|at| at <= now) {
+            state.kill_at = None;
+            state.kill_rest();
+        }
+        let late = |slot: &Slot<T>| slot.dead_since.is_some_and(|since| since + STATUS_WAIT <= now);
+        let late: Vec<u64> = state.slots.iter().filter(|(_, slot)| late(slot)).map(|(&id, _)| id).collect();
+        drop(state);
+        for worker in late {
+            self.bury(worker, Status::Unknown);
+        }
+        if self.ask_at.is_some_and(|at| at <= now) {
+            self.ask_at = None;
+        }
+        if self.leave_by.is_some_and(|at| at <= now)
+            && let Some(template) = &self.template
+        {
+            self.leave_by = None;
+            template.child.fd.strike(Blow::Kill)?;
+        }
+        Ok(())
+    }
+
+    /// Sends on, asks for workers, sends home. True when all is over.
+    fn decide(&mut self) -> super::Result<bool> {
+        let mut after = Aftermath::new();
+        let mut state = self.shared.lock();
+        for slot in state.slots.values_mut() {
+            slot.pump();
+        }
+        state.dispatch(&mut after);
+        state.dismiss();
+        let (wanted, over) = (state.wanted(), state.is_over());
+        drop(state);
+        after.run();
+        if over {
+            return self.send_template_home();
+        }
+        if wanted > 0 && self.ask_at.is_none() {
+            self.ask_for(wanted)?;
+        }
+        Ok(false)
+    }
+
+    fn ask_for(&mut self, wanted: usize) -> super::Result<()> {
+        if self.template.is_none() {
+            self.start_template()?;
+        }
+        for _ in 0..wanted {
+            let made = plait_shm::link().and_then(|(requests, responses)| {
+                let (lifeline, theirs) = Lifeline::new()?;
+                Ok((requests, responses, lifeline, theirs))
+            });
+            let (requests, responses, lifeline, theirs) = match made {
+                Ok(made) => made,
+                Err(error) => {
+                    // Out of descriptors or memory: those who work go on.
+                    let mut after = Aftermath::new();
+                    self.shared.lock().start_failed(&format!("could not be made: {error}"), &mut after);
+                    after.run();
+                    return Ok(());
+                }
+            };
+            if !self.ask(requests, responses, lifeline, &theirs) {
+                self.ask_at = Some(Instant::now() + ASK_AGAIN);
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(
+        &mut self,
+        requests: plait_shm::Requests,
+        responses: Responses,
+        lifeline: Lifeline,
+        theirs: &OwnedFd,
+    ) -> bool {
+        let Some(template) = &self.template else { return false };
+        let mut slot = Slot::new(requests, lifeline, self.generation);
+        slot.tell(&self.settings.needs);
+        slot.order(wire::message(wire::BEGIN, 0, self.settings.initializer, &self.settings.arguments));
+        slot.pump();
+        let mut state = self.shared.lock();
+        let worker = state.add(slot);
+        let asked = state
+            .slots
+            .get(&worker)
+            .is_some_and(|slot| template.fork(worker, slot.requests().memory(), theirs.as_fd()));
+        if asked {
+            self.lanes.insert(worker, responses);
+            return true;
+        }
+        let slot = state.slots.remove(&worker);
+        drop(state);
+        drop(slot);
+        false
+    }
+
+    fn send_template_home(&mut self) -> super::Result<bool> {
+        let Some(template) = &mut self.template else { return Ok(true) };
+        if self.leave_by.is_none() {
+            self.leave_by = Some(Instant::now() + LEAVE_WAIT);
+            // One that does not serve yet has nothing to tidy up.
+            let told = template.serving
+                && template.child.control.send(&wire::control(wire::GO, [0; 3]), &[]).unwrap_or(false);
+            if !told {
+                template.child.fd.strike(Blow::Kill)?;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Breaks the pool.
+    pub(crate) fn fail(&mut self, reason: String) {
+        let mut after = Aftermath::new();
+        self.shared.lock().fail(reason, &mut after);
+        after.run();
+    }
+
+    /// The supervisor itself cannot go on: nothing may be left waiting. Who
+    /// still lives loses its lifeline.
+    pub(crate) fn give_up(&mut self, reason: String) {
+        self.fail(reason);
+        let slots = std::mem::take(&mut self.shared.lock().slots);
+        drop(slots);
+        self.lanes.clear();
+        if let Some(template) = self.template.take() {
+            let struck = template.child.fd.strike(Blow::Kill);
+            debug_assert!(struck.is_ok(), "{struck:?}");
+        }
+    }
+
+    // ---- sleep
+
+    fn sleep(&mut self, events: &mut Vec<Event>) -> super::Result<()> {
+        let Self { shared, lanes, epoll, spin, ask_at, leave_by, .. } = self;
+        let ready = || lanes.values().any(Responses::is_ready);
+        spin.wait(&ready, || {
+            for lane in lanes.values() {
+                lane.announce_sleep();
+            }
+            let timeout = if ready() {
+                Some(Duration::ZERO)
+            } else {
+                let mut state = shared.lock();
+                if state.slots.values_mut().any(Slot::may_pump) {
+                    Some(Duration::ZERO)
+                } else {
+                    let deaths = state.slots.values().filter_map(|slot| slot.dead_since);
+                    let next = deaths
+                        .map(|since| since + STATUS_WAIT)
+                        .chain(state.kill_at)
+                        .chain(*ask_at)
+                        .chain(*leave_by)
+                        .min();
+                    next.map(|at| at.saturating_since(Instant::now()))
+                }
+            };
+            let slept = epoll.wait(events, timeout);
+            for lane in lanes.values() {
+                lane.retract_sleep();
+            }
+            slept
+        })?;
+        Ok(())
+    }
+}

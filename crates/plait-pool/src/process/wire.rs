@@ -1,0 +1,207 @@
+//! What is said over the rings and over the control socket.
+//!
+//! A ring message is a kind, two numbers and a body; all of one machine, so
+//! in its byte order. What comes from a worker is checked, never trusted.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+use plait_sys::process::Status;
+
+pub(crate) const HEAD: usize = 24;
+
+/// To the worker: keep these bytes under this number.
+pub(crate) const IMAGE: u64 = 1;
+/// To the worker: set yourself up, then say `READY` (or `UNFIT`).
+pub(crate) const BEGIN: u64 = 2;
+/// To the worker: run this.
+pub(crate) const TASK: u64 = 3;
+/// To the worker: leave.
+pub(crate) const LEAVE: u64 = 4;
+
+/// From the worker: give me tasks.
+pub(crate) const READY: u64 = 16;
+/// From the worker: the initializer failed; the body says how.
+pub(crate) const UNFIT: u64 = 17;
+/// From the worker: the task returned the body.
+pub(crate) const RETURNED: u64 = 18;
+/// From the worker: the task raised the body.
+pub(crate) const RAISED: u64 = 19;
+
+/// Puts a message together, with one copy of the body.
+pub(crate) fn message(kind: u64, first: u64, second: u64, body: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(HEAD + body.len());
+    for number in [kind, first, second] {
+        message.extend_from_slice(&number.to_ne_bytes());
+    }
+    message.extend_from_slice(body);
+    message
+}
+
+/// Takes a message apart; `None` if it is too short to be one.
+pub(crate) fn parse(message: &[u8]) -> Option<([u64; 3], &[u8])> {
+    let (head, body) = message.split_first_chunk::<HEAD>()?;
+    let number = |at: usize| {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(&head[at..at + 8]);
+        u64::from_ne_bytes(bytes)
+    };
+    Some(([number(0), number(8), number(16)], body))
+}
+
+/// Something that a worker is told once, before the first task that needs it.
+#[derive(Debug)]
+pub struct Image {
+    id: u64,
+    message: Vec<u8>,
+}
+
+impl Image {
+    /// An image of these bytes, with a number of its own.
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Arc<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // Relaxed: only to be unlike all others.
+        let id = NEXT.fetch_add(1, Relaxed);
+        Arc::new(Self { id, message: message(IMAGE, id, 0, bytes) })
+    }
+
+    /// Its number; never 0, and used once in this process.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn message(&self) -> &[u8] {
+        &self.message
+    }
+}
+
+/// The body of a message, left where it arrived.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Body(Vec<u8>);
+
+impl Body {
+    /// The body of a message that has been parsed.
+    pub(crate) fn of(message: Vec<u8>) -> Self {
+        Self(message)
+    }
+}
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        self.0.get(HEAD..).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Body({} bytes)", self.as_ref().len())
+    }
+}
+
+/// What a worker answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Whether the task raised.
+    pub raised: bool,
+    /// What it returned or raised, as the worker wrote it.
+    pub body: Body,
+}
+
+/// A message of the control socket: a kind and three numbers.
+pub(crate) const CONTROL: usize = 32;
+
+/// To the template: this is what you serve; descriptors: the settings, the
+/// bell of the supervisor, the lifeline.
+pub(crate) const SERVE: i64 = 1;
+/// To the template: fork worker A; descriptors: its memory, its lifeline.
+pub(crate) const FORK: i64 = 2;
+/// To the template: nothing more will be asked.
+pub(crate) const GO: i64 = 3;
+
+/// What the template says.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// It is ready to fork.
+    Serving,
+    /// Worker `worker` runs as `pid`; its pidfd comes along.
+    Forked { worker: u64, pid: u32 },
+    /// The fork for `worker` failed with this errno.
+    NotForked { worker: u64, errno: i32 },
+    /// Worker `worker` is gone.
+    Gone { worker: u64, status: Status },
+}
+
+pub(crate) fn control(kind: i64, numbers: [i64; 3]) -> [u8; CONTROL] {
+    let mut message = [0; CONTROL];
+    for (place, number) in message.chunks_exact_mut(8).zip([kind, numbers[0], numbers[1], numbers[2]]) {
+        place.copy_from_slice(&number.to_ne_bytes());
+    }
+    message
+}
+
+/// Reads a report; `None` for what no template of ours says.
+pub(crate) fn report(message: &[u8]) -> Option<Report> {
+    let message: &[u8; CONTROL] = message.try_into().ok()?;
+    let mut numbers = message.chunks_exact(8).map(|bytes| {
+        let mut number = [0; 8];
+        number.copy_from_slice(bytes);
+        i64::from_ne_bytes(number)
+    });
+    let (kind, worker) = (numbers.next()?, u64::try_from(numbers.next()?).ok()?);
+    let (first, second) = (i32::try_from(numbers.next()?).ok()?, i32::try_from(numbers.next()?).ok()?);
+    Some(match kind {
+        16 => Report::Serving,
+        17 => Report::Forked { worker, pid: u32::try_from(first).ok()? },
+        18 => Report::NotForked { worker, errno: first },
+        19 => Report::Gone {
+            worker,
+            status: match first {
+                0 => Status::Exited(second),
+                1 => Status::Killed(second),
+                _ => Status::Unknown,
+            },
+        },
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn images_have_numbers_of_their_own() {
+        let (a, b) = (Image::new(b"a"), Image::new(b"a"));
+        assert_ne!(a.id(), b.id());
+        assert_eq!(parse(a.message()), Some(([IMAGE, a.id(), 0], &b"a"[..])));
+    }
+
+    #[test]
+    fn reports_say_what_the_template_packed() {
+        let gone = |how, code| report(&control(19, [7, how, code]));
+        assert_eq!(gone(0, 3), Some(Report::Gone { worker: 7, status: Status::Exited(3) }));
+        assert_eq!(gone(1, 9), Some(Report::Gone { worker: 7, status: Status::Killed(9) }));
+        assert_eq!(gone(2, 0), Some(Report::Gone { worker: 7, status: Status::Unknown }));
+        assert_eq!(report(&control(17, [7, 42, 0])), Some(Report::Forked { worker: 7, pid: 42 }));
+        assert_eq!(report(&control(18, [7, 11, 0])), Some(Report::NotForked { worker: 7, errno: 11 }));
+        assert_eq!(report(&control(99, [0; 3])), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_comes_back(kind: u64, first: u64, second: u64, body: Vec<u8>) {
+            let whole = message(kind, first, second, &body);
+            prop_assert_eq!(parse(&whole), Some(([kind, first, second], &body[..])));
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes: Vec<u8>) {
+            let _ = (parse(&bytes), report(&bytes), Body::of(bytes.clone()).as_ref().len());
+        }
+    }
+}
