@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from plait._binding import DebugBuildWarning, native
 
 if TYPE_CHECKING:
-    from plait._errors import RemoteError
+    from plait._errors import RemoteError, WorkerDied
     from plait._future import Future
     from plait._loop.loop import EventLoop
     from plait._loop.policy import install, uninstall
     from plait._loop.run import new_event_loop, run
     from plait._measure import Measurement, measure
+    from plait._processes import ProcessPoolExecutor
     from plait._threads import ThreadPoolExecutor
 
 __version__: str = native.__version__
@@ -22,8 +23,10 @@ __all__ = [
     "EventLoop",
     "Future",
     "Measurement",
+    "ProcessPoolExecutor",
     "RemoteError",
     "ThreadPoolExecutor",
+    "WorkerDied",
     "install",
     "measure",
     "new_event_loop",
@@ -37,8 +40,10 @@ _HOME = {
     "EventLoop": "plait._loop.loop",
     "Future": "plait._future",
     "Measurement": "plait._measure",
+    "ProcessPoolExecutor": "plait._processes",
     "RemoteError": "plait._errors",
     "ThreadPoolExecutor": "plait._threads",
+    "WorkerDied": "plait._errors",
     "install": "plait._loop.policy",
     "measure": "plait._measure",
     "new_event_loop": "plait._loop.run",

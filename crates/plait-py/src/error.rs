@@ -3,11 +3,13 @@
 
 use std::io;
 
+use plait_pool::process;
 use plait_pool::queue::Closed;
 use pyo3::PyErr;
 use pyo3::exceptions::{PyIndexError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::import_exception;
 
+import_exception!(concurrent.futures.process, BrokenProcessPool);
 import_exception!(concurrent.futures.thread, BrokenThreadPool);
 
 /// Whatever the crates below report.
@@ -25,6 +27,9 @@ pub(crate) enum Error {
     /// An event that cannot be put on a timeline.
     #[error(transparent)]
     Trace(#[from] plait_trace::Error),
+    /// A process pool does not do what was asked.
+    #[error(transparent)]
+    Pool(#[from] plait_pool::process::Error),
 }
 
 /// The result of a call into the crates below.
@@ -33,18 +38,19 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         match error {
-            // OSError with a number picks its subclass by itself
-            // (ConnectionResetError, BlockingIOError, ...).
-            Error::Sys(error) => {
-                let reason = io::Error::from_raw_os_error(error.raw_os_error());
-                PyOSError::new_err((error.raw_os_error(), format!("{}: {reason}", error.call())))
-            }
+            Error::Sys(error) => os_error(&error),
             Error::Closed(reason @ Closed::Broken) => BrokenThreadPool::new_err(reason.to_string()),
             Error::Closed(reason @ (Closed::Shutdown | Closed::Exit)) => {
                 PyRuntimeError::new_err(reason.to_string())
             }
             Error::Engine(error) => PyValueError::new_err(error.to_string()),
             Error::Trace(error) => trace(&error),
+            Error::Pool(process::Error::Sys(error)) => os_error(&error),
+            Error::Pool(process::Error::Link(plait_shm::Error::Sys(error))) => os_error(&error),
+            Error::Pool(reason @ process::Error::Broken(_)) => BrokenProcessPool::new_err(reason.to_string()),
+            Error::Pool(
+                reason @ (process::Error::Shutdown | process::Error::Forked(_) | process::Error::Link(_)),
+            ) => PyRuntimeError::new_err(reason.to_string()),
         }
     }
 }
@@ -56,4 +62,11 @@ fn trace(error: &plait_trace::Error) -> PyErr {
         NoSuchPanel(_) | NoSuchTrack(_) => PyIndexError::new_err(message),
         NotATime(_) | Backwards { .. } | UnknownKind(_) => PyValueError::new_err(message),
     }
+}
+
+/// OSError with a number picks its subclass by itself (ConnectionResetError,
+/// BlockingIOError, ...).
+fn os_error(error: &plait_sys::Error) -> PyErr {
+    let reason = io::Error::from_raw_os_error(error.raw_os_error());
+    PyOSError::new_err((error.raw_os_error(), format!("{}: {reason}", error.call())))
 }

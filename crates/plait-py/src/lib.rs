@@ -6,6 +6,7 @@ mod event_loop;
 mod fork;
 mod future;
 mod hot;
+mod process_pool;
 mod sync;
 mod thread_queue;
 mod trace;
@@ -26,6 +27,7 @@ mod _native {
         event_loop::register(module)?;
         fork::register(module)?;
         future::register(module)?;
+        process_pool::register(module)?;
         thread_queue::register(module)?;
         choice::register(module)?;
         trace::register(module)?;

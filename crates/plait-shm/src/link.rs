@@ -151,7 +151,7 @@ impl Responses {
     ///
     /// # Errors
     /// `Corrupt`: kill the worker.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>> {
+    pub fn receive(&mut self) -> Result<Option<Vec<u8>>> {
         loop {
             let step = self.reader.next()?;
             if step != Step::Empty {
@@ -166,7 +166,7 @@ impl Responses {
         }
     }
 
-    /// Whether something has come since the last [`next`](Self::next).
+    /// Whether something has come since the last [`receive`](Self::receive).
     #[must_use]
     pub fn is_ready(&self) -> bool {
         !self.reader.is_empty()
@@ -322,7 +322,7 @@ mod tests {
 
         fn receive(&mut self) -> Vec<u8> {
             loop {
-                match self.responses.next().unwrap() {
+                match self.responses.receive().unwrap() {
                     Some(message) => return message,
                     None => self.sleep(|| self.responses.is_ready()),
                 }
@@ -390,6 +390,6 @@ mod tests {
         assert!(worker.send(b"fine", &mut 0).unwrap());
         // SAFETY: as above.
         unsafe { responses.cast::<u64>().write_volatile(u64::MAX) };
-        assert!(matches!(parent.responses.next(), Err(crate::Error::Corrupt(_))));
+        assert!(matches!(parent.responses.receive(), Err(crate::Error::Corrupt(_))));
     }
 }

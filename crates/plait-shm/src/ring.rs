@@ -201,7 +201,10 @@ impl<M: Memory> Reader<M> {
         if self.tail == self.head {
             // Acquire: pairs with the Release in `Writer::push`.
             let tail = self.memory.cursors().tail.0.load(Acquire);
-            if tail < self.tail || tail - self.head > self.memory.capacity() as u64 || tail % HEADER as u64 != 0 {
+            if tail < self.tail
+                || tail - self.head > self.memory.capacity() as u64
+                || !tail.is_multiple_of(HEADER as u64)
+            {
                 return Err(Corrupt("tail"));
             }
             self.tail = tail;

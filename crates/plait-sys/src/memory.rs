@@ -72,14 +72,7 @@ impl SharedMemory {
         // SAFETY: a new mapping at an address of the kernel's choice touches
         // no memory that anybody uses.
         let base = unsafe {
-            mmap(
-                std::ptr::null_mut(),
-                len,
-                ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
-                &fd,
-                0,
-            )
+            mmap(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &fd, 0)
         }
         .map_err(|errno| Error::new("mmap", errno))?;
         let base = NonNull::new(base.cast()).ok_or(Error::new("mmap", Errno::NOMEM))?;
@@ -126,7 +119,8 @@ pub fn file_of(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
     let mut done = 0;
     while done < bytes.len() {
         // `pwrite` leaves the position at the start, for the reader.
-        done += pwrite(&fd, &bytes[done..], done as u64).map_err(|errno| Error::new("pwrite(memfd)", errno))?;
+        done +=
+            pwrite(&fd, &bytes[done..], done as u64).map_err(|errno| Error::new("pwrite(memfd)", errno))?;
     }
     Ok(fd)
 }

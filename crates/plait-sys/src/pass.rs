@@ -136,11 +136,15 @@ mod tests {
         let bell = EventFd::new().unwrap();
         assert!(ours.send(b"one", &[bell.as_fd()]).unwrap());
         assert!(ours.send(b"two", &[]).unwrap());
-        let Received::Message(bytes, mut fds) = theirs.receive().unwrap() else { panic!("a message was sent") };
+        let Received::Message(bytes, mut fds) = theirs.receive().unwrap() else {
+            panic!("a message was sent")
+        };
         assert_eq!((bytes.as_slice(), fds.len()), (&b"one"[..], 1));
         EventFd::from(fds.remove(0)).ring().unwrap();
         assert!(bell.drain().unwrap());
-        assert!(matches!(theirs.receive().unwrap(), Received::Message(bytes, fds) if bytes == b"two" && fds.is_empty()));
+        assert!(
+            matches!(theirs.receive().unwrap(), Received::Message(bytes, fds) if bytes == b"two" && fds.is_empty())
+        );
         assert!(matches!(theirs.receive().unwrap(), Received::Nothing));
         drop(ours);
         assert!(matches!(theirs.receive().unwrap(), Received::End));

@@ -1,23 +1,32 @@
-"""What travels to a worker process and back.
+"""How functions, arguments and results travel between a program and its workers.
 
-Functions and classes of the user's `__main__` (script, prompt or notebook) have
-a name that means nothing in a worker. They travel by value, each once per
-worker, into one namespace there: the worker's own `__main__`. Once they are in
-place everything else refers to them by name, as for any module:
+Plain pickle sends a function by the name that its module knows it by. For a
+module that a worker cannot import, `__main__` above all, there is nobody to
+ask by that name. So a worker has a namespace for each such module, a module
+object of that name, and the pool fills it with what its tasks use:
 
-- A *named* thing of `__main__` is pickled by its name wherever it appears, and
-  the pickler notes that the name is needed.
-- Each needed name travels as an **image**: its value, pickled without its
-  surroundings. A function's globals are not part of it, they are further names.
-- An image is sent again only when the parent has bound the name to another
-  object. So what an initializer puts into a global stays there, and a helper
-  that is defined anew in a notebook replaces the old one.
-- Lambdas and inner functions have no name and travel by value within whatever
-  holds them, their globals bound to the same namespace.
+- A function or class that the module knows by its name is *sent by name*
+  wherever it occurs, and the name is a *key* that the task depends on.
+- Behind each key is an *image*: the value itself, functions and classes by
+  value, told to each worker once. Globals that such functions use are keys
+  too, and so on.
+- An image is made anew only when the program binds the name to another
+  object. What an initializer or a task does to a global in the worker stays.
+
+Thus instances come back with the class that the program knows, a notebook cell
+that is run again replaces the old function, and no guard is needed.
+
+Lambdas, closures and whatever else no name leads to goes by value, bound to
+the same namespaces.
+
+| file | what it is |
+|---|---|
+| `placing.py` | whether an object is found by name, and where |
+| `code.py` | the globals that code uses |
+| `pickler.py` | the fast pickler, for what can be named |
+| `by_value.py` | the full pickler, on top of cloudpickle |
+| `rebuild.py` | what pickles call at the other side |
+| `outbound.py` | calls on their way out: keys, images, caches |
+| `inbound.py` | the worker's side: namespaces, images, running |
+| `results.py` | values and exceptions on their way back |
 """
-
-from plait._pickling.failures import decode_result
-from plait._pickling.inbound import Inbound
-from plait._pickling.outbound import Call, Image, Outbound
-
-__all__ = ["Call", "Image", "Inbound", "Outbound", "decode_result"]

@@ -1,92 +1,151 @@
-"""The worker's side: images become the namespace, calls become results."""
+"""The worker's side: namespaces, images, running."""
 
-from __future__ import annotations
-
-import os
+import builtins
+import io
+import marshal
 import pickle
 import sys
-import types
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
-from plait._pickling.failures import encode_failure
-from plait._pickling.outbound import describe
-from plait._pickling.pickler import dumps
+from plait._pickling.rebuild import made_before, namespace
+from plait._pickling.results import encode_failure, encode_value, format_failure
 
 __all__ = ["Inbound"]
 
+_Key = tuple[str, str]
+
 
 class Inbound:
-    """What a worker knows of its parent's program.
+    """What this worker has been told, and the tasks that rely on it.
 
-    Making one puts a fresh module in the place of `__main__`: the namespace that
-    all by-value functions of the program share in this process.
+    Images are only stored when they come. Before a task all new ones are
+    loaded, each drawing in those that it names, so that their order does not
+    matter and cycles are no trouble.
     """
 
-    def __init__(self) -> None:
-        self._main = sys.modules["__main__"] = types.ModuleType("__main__")
-        self._placed: set[str] = set()
-        self._targets: dict[int, Any] = {}
-        self._failed: dict[int, BaseException] = {}
+    def __init__(self, main_file: str | None, main_package: str | None) -> None:
+        """Make the namespace that stands for the program's `__main__`."""
+        main = ModuleType("__main__")
+        main.__dict__["__builtins__"] = builtins
+        if main_file is not None:
+            main.__file__ = main_file
+        # Relative imports inside of functions look at it.
+        main.__package__ = main_package
+        sys.modules["__main__"] = main
+        self._new: dict[_Key, bytes] = {}
+        # Globals that were told, as opposed to set by code of the worker.
+        self._told: set[_Key] = set()
+        self._failed: dict[_Key, BaseException] = {}
+        self._loading: dict[_Key, bytes] = {}
+        self._functions: dict[int, tuple[list[_Key], Callable[..., Any] | bytes]] = {}
 
-    def add_image(self, image_id: int, data: bytes) -> None:
-        """Take in an image. One that cannot be read fails the calls that need it."""
-        try:
-            kind, *content = pickle.loads(data)
-            if kind == "names":
-                self._place(content[0])
-                return
-            needed, function = content
-            for need in needed:
-                if need in self._failed:
-                    raise self._failed[need]
-            self._targets[image_id] = function
-        except BaseException as error:
-            # Importing the user's modules runs the user's code: it can raise
-            # anything. It is not lost, `run` raises it.
-            self._failed[image_id] = error
+    def add_image(self, number: int, data: bytes) -> None:
+        """Keep what the pool has told; no data: forget it."""
+        if not data:
+            self._functions.pop(number, None)
+            return
+        kind, first, payload = marshal.loads(data)
+        if kind == "call":
+            self._functions[number] = (first, payload)
+        else:
+            self._new[first] = payload
 
-    def _place(self, values: dict[str, Any]) -> None:
-        """Bind names as the parent has bound them.
-
-        A name that code in this process has bound before the parent's first
-        value of it came is left alone: an initializer has made it.
-        """
-        namespace = vars(self._main)
-        for name, value in values.items():
-            if name in self._placed or name not in namespace:
-                namespace[name] = value
-        self._placed.update(values)
-
-    def run(self, target_id: int, data: bytes) -> tuple[bool, bytes]:
-        """Run a call.
+    def initialize(self, target: int, data: bytes) -> str | None:
+        """Call the initializer.
 
         Returns:
-            True and the pickled result, or False and the pickled failure.
-
+            The traceback if it failed.
         """
-        name = "the task"
         try:
-            if target_id in self._failed:
-                raise self._failed[target_id]
-            function = self._targets[target_id]
-            name = describe(function)
-            try:
-                args, kwargs = pickle.loads(data)
-            except Exception as error:
-                error.add_note(f"plait: the arguments of {name} could not be read in the worker")
-                for failed in self._failed.values():
-                    error.add_note(
-                        f"plait: something sent before could not be read either: {failed!r}"
-                    )
-                raise
-            result = function(*args, **kwargs)
+            function, args, kwargs = self._load_call(target, data)
+            function(*args, **kwargs)
         except BaseException as error:
-            return False, encode_failure(error, os.getpid())
+            return format_failure(error)
+        return None
+
+    def run(self, target: int, data: bytes) -> tuple[bool, bytes]:
+        """Run a task.
+
+        Returns:
+            True and the pickled value, or False and the encoded exception.
+        """
         try:
-            return True, dumps(result)
+            function, args, kwargs = self._load_call(target, data)
+        except BaseException as error:
+            error.add_note("while loading the function and its arguments in the worker")
+            return False, encode_failure(error)
+        try:
+            value = function(*args, **kwargs)
+        except BaseException as error:
+            return False, encode_failure(error)
+        # The value alone may still need them.
+        del function, args, kwargs
+        try:
+            return True, encode_value(value)
         except BaseException as error:
             error.add_note(
-                f"plait: the result of {name}, of type {type(result).__qualname__}, "
-                "cannot be sent back from the process"
+                f"while pickling the result, an object of type {type(value).__qualname__}"
             )
-            return False, encode_failure(error, os.getpid())
+            return False, encode_failure(error)
+
+    def _load_call(
+        self, target: int, data: bytes
+    ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        while self._new:
+            self._load(next(iter(self._new)))
+        if not target:
+            function, args, kwargs = pickle.loads(data)
+            return function, args, kwargs
+        keys, known = self._functions[target]
+        if self._failed:
+            for key in keys:
+                if key in self._failed:
+                    raise self._failed[key].with_traceback(None)
+        if isinstance(known, bytes):
+            known = pickle.loads(known)
+            self._functions[target] = (keys, known)
+        args, kwargs = pickle.loads(data)
+        return known, args, kwargs
+
+    def _load(self, key: _Key) -> None:
+        """Bind the name to what was told."""
+        data = self._new.pop(key)
+        module, name = key
+        variables = namespace(module).__dict__
+        if name in variables and key not in self._told:
+            return  # set by an initializer or a task, which has the last word
+        self._loading[key] = data
+        try:
+            variables[name] = _ImageUnpickler(self, data).load()
+        except BaseException as error:
+            error.add_note(f"while loading the global {name!r} of {module} in the worker")
+            self._failed[key] = error
+        else:
+            self._told.add(key)
+            self._failed.pop(key, None)
+        finally:
+            self._loading.pop(key, None)
+
+    def draw(self, key: _Key) -> None:
+        """Load what another image names."""
+        if key in self._new:
+            self._load(key)
+            return
+        module, name = key
+        if key in self._loading and not hasattr(namespace(module), name):
+            # A class is being loaded, and a base of it names it (a register of
+            # subclasses, say). The base is there by now, so a second load gets
+            # through, and the first goes on with what the second made.
+            made_before[key] = _ImageUnpickler(self, self._loading.pop(key)).load()
+
+
+class _ImageUnpickler(pickle.Unpickler):
+    def __init__(self, inbound: Inbound, data: bytes) -> None:
+        super().__init__(io.BytesIO(data))
+        self._inbound = inbound
+
+    def find_class(self, module: str, name: str) -> Any:
+        self._inbound.draw((module, name.partition(".")[0]))
+        return super().find_class(module, name)

@@ -1,269 +1,278 @@
-"""The parent's side: calls become images and bytes."""
+"""Calls on their way to the workers."""
 
-from __future__ import annotations
-
-import graphlib
-import io
-import itertools
+import functools
+import marshal
 import sys
 import threading
-import types
 import weakref
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, NamedTuple
 
-from plait._pickling.pickler import MISSING, Pickler
+from plait._binding import native
+from plait._pickling.pickler import CACHED, dumps
+from plait._pickling.placing import BY_VALUE, Key, place
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+__all__ = ["Call", "Outbound", "describe"]
 
-__all__ = ["Call", "Image", "Outbound", "describe"]
-
-# Names that every `__main__` has of its own.
-_OWN = frozenset({"__builtins__", "__loader__", "__name__", "__package__", "__spec__"})
-# What a closure may hold and be sent once: it cannot change behind our back.
-_CONSTANT = (
-    type(None), bool, int, float, complex, str, bytes, type,
-    types.FunctionType, types.BuiltinFunctionType, types.ModuleType,
-)  # fmt: skip
-
-_ids = itertools.count(1)
+_MISSING = object()
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
-    """Something that a worker gets once: the value of a name, or a function to call."""
+class Call(NamedTuple):
+    """A call that is ready to be sent."""
 
-    id: int
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One task, ready to travel.
-
-    Attributes:
-        images: What the worker must have, in the order in which it must get it.
-        target: The id of the image that is called.
-        data: The pickled arguments.
-
-    """
-
-    images: tuple[Image, ...]
+    # What a worker must have been told, in no particular order.
+    images: tuple[native.Image, ...]
+    # The number of the image that is the function; 0 if it is in `data`.
     target: int
+    # The pickled (arguments, keywords), or (function, arguments, keywords).
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Dump:
-    """A pickle, and what it asks of the reader's `__main__`."""
+class _Global(NamedTuple):
+    """What the workers are told that a key is bound to."""
 
-    data: bytes
-    needs: frozenset[str]
-    uses: frozenset[str]
-
-
-@dataclass(slots=True)
-class _Name:
-    """What is known of one name of `__main__`: the value it had when it was sent."""
-
-    value: Any
-    image: Image
-    needs: frozenset[str]
-    uses: frozenset[str]
+    value: object
+    image: native.Image
+    keys: frozenset[Key]
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """A function that was sent, and what must still be so for it to be sent no more."""
+class _Needs(NamedTuple):
+    """Everything that some keys lead to, and what it was made from."""
 
-    images: tuple[Image, ...]
-    names: tuple[tuple[str, Any], ...]
-    cells: tuple[Any, ...]
+    images: tuple[native.Image, ...]
+    bindings: tuple[tuple[Key, object], ...]
 
-    def is_valid(self, function: types.FunctionType, main: Mapping[str, Any]) -> bool:
-        return all(main.get(name, MISSING) is value for name, value in self.names) and all(
-            cell is now for cell, now in zip(self.cells, _cells(function), strict=True)
-        )
+    def hold(self) -> bool:
+        return all(_lookup(key) is value for key, value in self.bindings)
 
 
-def describe(function: Any) -> str:
-    """Return what a message calls a function."""
-    name = getattr(function, "__qualname__", None)
-    if name is None:
-        return repr(function)
-    module = getattr(function, "__module__", None)
-    return f"{module}.{name}" if module else str(name)
+class _Known(NamedTuple):
+    """A function that was sent before."""
 
-
-def apply(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    """Call a function that came as an argument: one whose state may change."""
-    return function(*args, **kwargs)
-
-
-def _cells(function: types.FunctionType) -> tuple[Any, ...]:
-    contents = []
-    for cell in function.__closure__ or ():
-        try:
-            contents.append(cell.cell_contents)
-        except ValueError:  # not assigned yet
-            contents.append(MISSING)
-    return tuple(contents)
-
-
-def _is_constant(function: Any) -> bool:
-    """Whether a callable stays what it is, so that sending it once is enough."""
-    if not isinstance(function, types.FunctionType):
-        return False
-    return all(isinstance(content, _CONSTANT) for content in _cells(function))
-
-
-def _dump(obj: Any, roots: frozenset[str] = frozenset()) -> _Dump:
-    file = io.BytesIO()
-    pickler = Pickler(file, roots)
-    pickler.dump(obj)
-    return _Dump(file.getvalue(), frozenset(pickler.needs), frozenset(pickler.uses))
+    function: "weakref.ref[Any]"
+    # None: sent once, inside its call.
+    needs: _Needs | None
+    target: int
+    # What is in it by value, to see whether it is still the same.
+    contents: tuple[object, ...]
 
 
 class Outbound:
-    """Turns calls into what a pool's workers understand. Any thread may call it."""
+    """The calls of one pool: what its workers are told, and told once."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._names: dict[str, _Name] = {}
-        self._targets: weakref.WeakKeyDictionary[types.FunctionType, _Target] = (
-            weakref.WeakKeyDictionary()
-        )
+        """Know nothing yet."""
+        self._globals: dict[Key, _Global] = {}
+        self._functions: dict[int, _Known] = {}
+        # Held for single dictionary accesses, never while anything is pickled.
+        self._lock = threading.Lock()
 
-    def encode_call(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    def encode(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Call:
         """Pickle a call.
 
         Raises:
-            Exception: What the pickler raises of the function, an argument or a
-                global that they use, with a note that says which.
-
+            Exception: what the pickler raises for something that cannot be
+                pickled, with a note that says what that is.
         """
-        with self._lock:
-            if _is_constant(function):
-                target = self._target(function)  # type: ignore[arg-type]
-            else:
-                args = (function, *args)
-                target = self._target(apply)  # type: ignore[arg-type]
-            try:
-                dump = _dump((args, kwargs))
-            except Exception as error:
-                _blame_argument(error, function, args, kwargs)
-                raise
-            images = target.images
-            if dump.needs or dump.uses:
-                ready = {image.id for image in images}
-                found, _ = self._images(
-                    dump.needs | dump.uses, f"an argument of {describe(function)}"
-                )
-                images = (*(image for image in found if image.id not in ready), *images)
-            return Call(images, target.images[-1].id, dump.data)
+        known = self._function(fn)
+        if known is None:
+            data, keys = self._dump_call(fn, args, kwargs, inside=True)
+            return Call(self._needs(keys, fn).images, 0, data)
+        data, keys = self._dump_call(fn, args, kwargs, inside=False)
+        assert known.needs is not None
+        images = known.needs.images
+        if keys:
+            images = tuple({*images, *self._needs(keys, fn).images})
+        return Call(images, known.target, data)
 
-    def _target(self, function: types.FunctionType) -> _Target:
-        main = vars(sys.modules["__main__"])
-        known = self._targets.get(function)
-        if known is not None and known.is_valid(function, main):
-            return known
+    def _dump_call(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        inside: bool,
+    ) -> tuple[bytes, set[Key]]:
         try:
-            dump = _dump(function)
+            return dumps((fn, args, kwargs) if inside else (args, kwargs))
         except Exception as error:
-            error.add_note(f"plait: the function {describe(function)} cannot be sent to a process")
+            error.add_note(_blame(fn, args, kwargs))
             raise
-        needed, names = self._images(dump.needs | dump.uses, describe(function))
-        whole = _dump(("target", [image.id for image in needed], function))
-        image = Image(next(_ids), whole.data)
-        target = _Target((*needed, image), names, _cells(function))
-        self._targets[function] = target
-        return target
 
-    def _images(
-        self, wanted: Iterable[str], user: str
-    ) -> tuple[list[Image], tuple[tuple[str, Any], ...]]:
-        """Return the images of all names that `wanted` leads to, and their values.
-
-        An image that is needed to read another comes before it.
-        """
-        main = vars(sys.modules["__main__"])
-        names: dict[str, Any] = {}
-        queue = [name for name in wanted if name not in _OWN]
-        while queue:
-            name = queue.pop()
-            if name in names:
-                continue
-            value = names[name] = main.get(name, MISSING)
-            if value is MISSING:  # a builtin, or not bound yet: looked for again next time
-                continue
-            known = self._names.get(name)
-            if known is None or known.value is not value:
-                known = self._names[name] = self._encode((name,), value, user)
-            queue += [need for need in known.needs | known.uses if need not in _OWN]
-        bound = [name for name, value in names.items() if value is not MISSING]
-        order = self._order(bound, user)
-        images = dict.fromkeys(self._names[name].image for name in order)
-        return list(images), tuple(names.items())
-
-    def _encode(self, group: tuple[str, ...], value: Any, user: str) -> _Name:
-        """Make the image of names that must be read together; mostly of one."""
-        main = vars(sys.modules["__main__"])
-        values = {name: main[name] for name in group}
+    def _function(self, fn: Callable[..., Any]) -> _Known | None:
+        """What the workers know `fn` as; None if it must travel with its call."""
+        if not _is_code(fn):
+            # A bound method or another object with a state of its own, which
+            # may have changed since the last call.
+            return None
+        with self._lock:
+            known = self._functions.get(id(fn))
+        if known is not None and known.function() is not fn:
+            known = None
+        if (
+            known is not None
+            and known.needs is not None
+            and known.needs.hold()
+            and (not known.contents or _same(known.contents, _contents(fn)))
+        ):
+            return known
+        contents: tuple[object, ...] | None = ()
+        if place(fn) is BY_VALUE:
+            contents = _contents(fn)
+            if contents is None:
+                return None
+            if known is None or not _same(known.contents, contents):
+                # Perhaps nobody sends this lambda again: then it leaves no trace.
+                self._remember(fn, _Known(weakref.ref(fn), None, 0, contents))
+                return None
         try:
-            dump = _dump(("names", values), frozenset(group))
+            data, keys = dumps(fn)
         except Exception as error:
-            listed = ", ".join(group)
+            error.add_note(f"while pickling the function {describe(fn)}")
+            raise
+        needs = self._needs(keys, fn)
+        image = native.Image(
+            marshal.dumps(("call", [tuple(key) for key, _ in needs.bindings], data))
+        )
+        needs = needs._replace(images=(*needs.images, image))
+        known = _Known(weakref.ref(fn), needs, image.id, contents)
+        self._remember(fn, known)
+        return known
+
+    def _remember(self, fn: Any, known: _Known) -> None:
+        # Bound now: at interpreter exit the globals go before the functions.
+        forget = functools.partial(_forget, self._functions, id(fn))
+        known = known._replace(function=weakref.ref(fn, forget))
+        with self._lock:
+            self._functions[id(fn)] = known
+
+    def _needs(self, keys: Iterable[Key], fn: Callable[..., Any]) -> _Needs:
+        """Follow `keys` to everything that they lead to."""
+        bindings: dict[Key, object] = {}
+        images: list[native.Image] = []
+        todo = list(keys)
+        while todo:
+            key = todo.pop()
+            if key in bindings:
+                continue
+            value = bindings[key] = _lookup(key)
+            if value is _MISSING:
+                continue  # a builtin, or unknown there as it is here
+            told = self._tell(key, value, fn)
+            images.append(told.image)
+            todo.extend(told.keys)
+        return _Needs(tuple(images), tuple(bindings.items()))
+
+    def _tell(self, key: Key, value: object, fn: Callable[..., Any]) -> _Global:
+        with self._lock:
+            told = self._globals.get(key)
+        if told is not None and told.value is value:
+            return told
+        try:
+            data, keys = dumps(value, root=key)
+        except Exception as error:
             error.add_note(
-                f"plait: the global {listed} of __main__, which {user} uses, cannot be sent to a "
-                "process; make it inside the function or in an initializer"
+                f"while pickling the global {key.name!r} of {key.module}, "
+                f"which the function {describe(fn)} uses"
             )
             raise
-        image = Image(next(_ids), dump.data)
-        return _Name(value, image, dump.needs - set(group), dump.uses)
-
-    def _order(self, names: list[str], user: str) -> list[str]:
-        """Sort names so that what is needed comes first.
-
-        Classes that hold each other (a base class with a register of its
-        subclasses, say) need each other: they are put into one image.
-        """
-        while True:
-            graph = {name: self._names[name].needs & set(names) for name in names}
-            try:
-                return list(graphlib.TopologicalSorter(graph).static_order())
-            except graphlib.CycleError as error:
-                cycle: set[str] = set(error.args[1])
-            group = set(cycle)
-            for name in cycle:
-                shared = self._names[name].image
-                group |= {other for other in names if self._names[other].image is shared}
-            members = tuple(sorted(group))
-            together = self._encode(members, None, user)
-            main = vars(sys.modules["__main__"])
-            for name in members:
-                self._names[name] = _Name(main[name], together.image, together.needs, together.uses)
+        image = native.Image(marshal.dumps(("global", tuple(key), data)))
+        made = _Global(value, image, frozenset(keys))
+        with self._lock:
+            # Another thread may have been faster; one name has one image, or
+            # a class would be two classes.
+            told = self._globals.get(key)
+            if told is not None and told.value is value:
+                return told
+            self._globals[key] = made
+        return made
 
 
-def _blame_argument(
-    error: BaseException, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    """Note which argument cannot be pickled: found by trying each alone."""
-    named = [(f"argument {number}", value) for number, value in enumerate(args, 1)]
-    named += [(f"argument {name!r}", value) for name, value in kwargs.items()]
-    for label, value in named:
+def describe(fn: Any) -> str:
+    """Name a function for people."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    name = getattr(fn, "__qualname__", None)
+    if not isinstance(name, str):
+        return f"an object of type {type(fn).__qualname__}"
+    module = getattr(fn, "__module__", None)
+    return name if module in (None, "__main__", "builtins") else f"{module}.{name}"
+
+
+def _lookup(key: Key) -> object:
+    module = sys.modules.get(key.module)
+    return _MISSING if module is None else vars(module).get(key.name, _MISSING)
+
+
+def _forget(functions: dict[int, _Known], key: int, gone: object) -> None:
+    # Called by the collector at any point: no lock, one step each. The number
+    # may be another function's by now: only the entry of this one goes.
+    known = functions.get(key)
+    if known is not None and known.function is gone:
+        functions.pop(key, None)
+
+
+def _blame(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    """Say which part of a call cannot be pickled, by trying them one by one."""
+    parts: list[tuple[str, Any]] = [(f"the function {describe(fn)}", fn)]
+    parts += [(f"argument {n} of {describe(fn)}", arg) for n, arg in enumerate(args, 1)]
+    parts += [(f"argument {name!r} of {describe(fn)}", arg) for name, arg in kwargs.items()]
+    for name, part in parts:
         try:
-            _dump(value)
+            dumps(part)
         except Exception:
-            if value is function:
-                error.add_note(
-                    f"plait: the function {describe(function)} cannot be sent to a process"
-                )
-            else:
-                error.add_note(
-                    f"plait: {label} of {describe(function)}, of type {type(value).__qualname__}, "
-                    "cannot be sent to a process"
-                )
-            return
+            return f"while pickling {name}, an object of type {type(part).__qualname__}"
+    return f"while pickling the arguments of {describe(fn)}"
+
+
+_FIXED = (int, float, complex, str, bytes, bool, type(None), type(...), range, ModuleType, type)
+
+
+def _is_code(fn: Any) -> bool:
+    """Whether `fn` is code rather than an object that happens to be callable."""
+    if type(fn) is BuiltinFunctionType:
+        return isinstance(fn.__self__, ModuleType)
+    return type(fn) in (FunctionType, CACHED) or isinstance(fn, type)
+
+
+def _contents(fn: Any) -> tuple[object, ...] | None:
+    """What is in `fn` by value; None if that can change without a new identity."""
+    if type(fn) is not FunctionType:
+        return None
+    found: list[object] = []
+    functions: set[int] = set()
+    todo: list[object] = [fn]
+    while todo:
+        item = todo.pop()
+        if type(item) is FunctionType:
+            if id(item) in functions:
+                continue
+            functions.add(id(item))
+            # By name or by value, it is the same as long as this is.
+            found.append(item.__code__)
+            if place(item) is not BY_VALUE:
+                continue
+            todo += [*(item.__defaults__ or ()), *(item.__kwdefaults__ or {}).values()]
+            todo += item.__dict__.values()
+            for cell in item.__closure__ or ():
+                try:
+                    todo.append(cell.cell_contents)
+                except ValueError:
+                    todo.append(None)
+        elif type(item) in (tuple, frozenset):
+            found.append(item)
+            todo += item  # type: ignore[operator]
+        elif type(item) in _FIXED or isinstance(item, type | BuiltinFunctionType):
+            found.append(item)
+        else:
+            return None
+    return tuple(found)
+
+
+def _same(first: tuple[object, ...], second: tuple[object, ...] | None) -> bool:
+    if second is None:
+        return False
+    return len(first) == len(second) and all(a is b for a, b in zip(first, second, strict=True))

@@ -1,91 +1,91 @@
-"""The pickler: cloudpickle's, but for what belongs to an importable module or to `__main__`."""
+"""The fast pickler, for what can be named; it hands over to the full one."""
 
-from __future__ import annotations
-
+import contextlib
+import functools
+import importlib
 import io
 import pickle
-import sys
-import types
-from typing import Any
+from types import CellType, CodeType, FunctionType, MappingProxyType, ModuleType
+from typing import Any, TypeVar
 
-import cloudpickle  # type: ignore[import-untyped]
+from plait._pickling.placing import BY_IMPORT, BY_VALUE, Key, is_importable, place
+from plait._pickling.rebuild import namespace
 
-from plait._pickling import functions
-
-__all__ = ["MISSING", "Pickler", "dumps"]
+__all__ = ["CACHED", "PROTOCOL", "dumps"]
 
 PROTOCOL = 5
 
-MISSING: Any = type("Missing", (), {"__repr__": lambda self: "<missing>"})()
+# What `functools.lru_cache` makes of a function: it pickles itself by name.
+CACHED = type(functools.lru_cache(lambda: None))
+
+# What plain pickle refuses, or sends by a name that leads elsewhere.
+_FULL = frozenset(
+    {CellType, CodeType, MappingProxyType, classmethod, staticmethod, property, TypeVar}
+    | {type({}.keys()), type({}.values()), type({}.items())}
+)
 
 
-def _found(module: types.ModuleType, qualname: str) -> Any:
-    """Return what `qualname` leads to in `module`, or `MISSING`."""
-    found: Any = module
-    for name in qualname.split("."):
-        if name == "<locals>":
-            return MISSING
-        found = getattr(found, name, MISSING)
-    return found
+class _NeedsFullPickler(BaseException):
+    """Not an `Exception`: no `__reduce__` of the user's may catch it."""
 
 
-def _by_name(obj: Any) -> str | None:
-    """Return the module that has `obj` under its own qualified name, if one has."""
-    name = getattr(obj, "__module__", None)
-    module = sys.modules.get(name) if isinstance(name, str) else None
-    if module is None:
-        return None
-    return name if _found(module, obj.__qualname__) is obj else None
-
-
-class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """Pickles one object, and notes what it needs of `__main__`.
-
-    Args:
-        file: Where to.
-        roots: Names of `__main__` whose values are what is being pickled: they,
-            and what is defined inside them, go by value.
-
-    Attributes:
-        needs: Names that must be in the reader's `__main__` when it reads.
-        uses: Names that functions in here look up when they are called.
-
-    """
-
-    def __init__(self, file: io.BytesIO, roots: frozenset[str] = frozenset()) -> None:
-        super().__init__(file, protocol=PROTOCOL)
-        self._roots = roots
-        self.needs: set[str] = set()
-        self.uses: set[str] = set()
-
-    def dump(self, obj: Any) -> None:
-        """Write the pickle; a RecursionError stays one, as with plain pickle."""
-        pickle.Pickler.dump(self, obj)
+class _FastPickler(pickle.Pickler):
+    def __init__(self, file: io.BytesIO, root: Key | None) -> None:
+        super().__init__(file, PROTOCOL)
+        self.keys: set[Key] = set()
+        self._root = root
 
     def reducer_override(self, obj: Any) -> Any:
-        """Decide how a function or a class is pickled; leave all else to cloudpickle."""
-        is_function = isinstance(obj, types.FunctionType)
-        if not is_function and not isinstance(obj, type):
-            return super().reducer_override(obj)
-        module = _by_name(obj)
-        if module == "__main__":
-            name = obj.__qualname__.partition(".")[0]
-            if name not in self._roots:
-                self.needs.add(name)
+        kind = type(obj)
+        if kind is FunctionType or kind is CACHED or isinstance(obj, type):
+            where = place(obj)
+            if where is BY_IMPORT:
                 return NotImplemented
-        if not is_function or module not in (None, "__main__"):
-            return super().reducer_override(obj)
-        where = functions.home(obj)
-        if where is None:
-            return super().reducer_override(obj)
-        if where == "__main__":
-            self.uses |= functions.global_names(obj.__code__)
-        arguments, state = functions.take_apart(obj)
-        return functions.build, arguments, state, None, None, functions.fill
+            if where is BY_VALUE or where == self._root:
+                raise _NeedsFullPickler
+            assert isinstance(where, Key)
+            self.keys.add(where)
+        elif kind is ModuleType:
+            return reduce_module(obj)
+        elif kind in _FULL:
+            raise _NeedsFullPickler
+        return NotImplemented
 
 
-def dumps(obj: Any) -> bytes:
-    """Pickle an object on its way back to the parent, whose `__main__` has every name."""
+def reduce_module(module: ModuleType) -> Any:
+    """How a module is sent: by its name, of course."""
+    name = module.__name__
+    if is_importable(name):
+        return importlib.import_module, (name,)
+    if name == "__main__":
+        return namespace, (name,)
+    return NotImplemented
+
+
+def dumps(obj: Any, root: Key | None = None) -> tuple[bytes, set[Key]]:
+    """Pickle `obj`.
+
+    Args:
+        obj: anything.
+        root: the key that `obj` is the value of, if it is: what this name
+            leads to goes by value, for it is what the name is to lead to.
+
+    Returns:
+        The pickle, and the keys that it names.
+
+    Raises:
+        Exception: what the pickler raises, or the `__reduce__` of something.
+    """
     file = io.BytesIO()
-    Pickler(file).dump(obj)
-    return file.getvalue()
+    fast = _FastPickler(file, root)
+    # Suppressed, not handled: what the full pickler raises is no consequence.
+    with contextlib.suppress(_NeedsFullPickler):
+        fast.dump(obj)
+        return file.getvalue(), fast.keys
+    # Imported only where something needs it: it takes a while.
+    from plait._pickling.by_value import FullPickler
+
+    file = io.BytesIO()
+    full = FullPickler(file, root)
+    full.dump(obj)
+    return file.getvalue(), full.keys

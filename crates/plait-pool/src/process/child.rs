@@ -11,14 +11,14 @@ use super::wire::{self, Body};
 /// What the parent wants of this worker.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ToDo {
-    /// Keep `bytes` under `id`.
+    /// Keep `bytes` under `id`; forget what is there if they are empty.
     Image {
         /// The number that tasks name it by.
         id: u64,
         /// What was given to `Image::new`.
         bytes: Body,
     },
-    /// Set yourself up, by `image` and `bytes` if `image` is not 0.
+    /// Set yourself up, by `image` and `bytes` if these are not empty.
     Begin {
         /// The image of the initializer.
         image: u64,
@@ -67,7 +67,7 @@ impl Worker {
     ///
     /// # Errors
     /// What the parent wrote is garbage: leave.
-    pub fn next(&mut self) -> Result<ToDo> {
+    pub fn receive(&mut self) -> Result<ToDo> {
         let Heard::Message(message) = self.link.receive()? else { return Ok(ToDo::Interrupted) };
         let Some(([kind, first, second], _)) = wire::parse(&message) else { return Ok(ToDo::Leave) };
         let bytes = Body::of(message);

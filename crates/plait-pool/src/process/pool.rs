@@ -26,9 +26,9 @@ pub struct Settings {
     pub limit: usize,
     /// What the initializer needs.
     pub needs: Arc<[Arc<Image>]>,
-    /// The image of the initializer, 0 if there is none.
+    /// The image of the initializer, 0 if its arguments say it.
     pub initializer: u64,
-    /// Its arguments.
+    /// Its arguments; empty if there is no initializer.
     pub arguments: Vec<u8>,
 }
 

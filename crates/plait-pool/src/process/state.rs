@@ -4,8 +4,9 @@
 //! out: the tickets whose tasks ended are collected in an [`Aftermath`], which
 //! the caller runs when it has let go of the lock.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use plait_shm::Requests;
@@ -19,6 +20,8 @@ use super::{End, Error, Ticket};
 
 /// So many workers in a row that die before they are ready break the pool.
 const TOLERATED_STARTS: u32 = 3;
+/// A worker that knows fewer images than this may keep them all.
+const FIRST_SWEEP: usize = 256;
 
 pub(crate) struct Task<T> {
     pub(crate) id: u64,
@@ -51,7 +54,10 @@ pub(crate) struct Slot<T> {
     /// How much of the first of them is sent.
     done: usize,
     /// The images that it has been sent.
-    told: HashSet<u64>,
+    told: HashMap<u64, Weak<Image>>,
+    /// When so many are known, those that nobody can name any more are to be
+    /// forgotten.
+    sweep_at: usize,
     process: Option<(u32, ProcessFd)>,
     /// The worker dies when this goes.
     _lifeline: Lifeline,
@@ -68,7 +74,8 @@ impl<T> Slot<T> {
             requests,
             outgoing: VecDeque::new(),
             done: 0,
-            told: HashSet::new(),
+            told: HashMap::new(),
+            sweep_at: FIRST_SWEEP,
             process: None,
             _lifeline: lifeline,
             template,
@@ -88,10 +95,27 @@ impl<T> Slot<T> {
     /// Queues the images that it has not been sent.
     pub(crate) fn tell(&mut self, needs: &[Arc<Image>]) {
         for image in needs {
-            if self.told.insert(image.id()) {
+            if let Entry::Vacant(place) = self.told.entry(image.id()) {
+                place.insert(Arc::downgrade(image));
                 self.outgoing.push_back(Outgoing::Image(Arc::clone(image)));
             }
         }
+        if self.told.len() >= self.sweep_at {
+            self.sweep();
+        }
+    }
+
+    /// Has the worker forget the images that are gone here.
+    fn sweep(&mut self) {
+        let Self { told, outgoing, .. } = self;
+        told.retain(|&id, image| {
+            let lives = image.strong_count() > 0;
+            if !lives {
+                outgoing.push_back(Outgoing::Order(wire::message(wire::IMAGE, id, 0, &[])));
+            }
+            lives
+        });
+        self.sweep_at = 2 * told.len() + FIRST_SWEEP;
     }
 
     pub(crate) fn order(&mut self, message: Vec<u8>) {
@@ -290,7 +314,10 @@ impl<T: Ticket> State<T> {
         let working = self.slots.values().any(|slot| matches!(slot.stage, Stage::Idle | Stage::Busy(_)));
         if self.failed_starts >= TOLERATED_STARTS && !working {
             let count = self.failed_starts;
-            self.fail(format!("{count} worker processes in a row ended before they were ready; the last {how}"), after);
+            self.fail(
+                format!("{count} worker processes in a row ended before they were ready; the last {how}"),
+                after,
+            );
         }
     }
 

@@ -258,3 +258,21 @@ fn terminating_leaves_no_task_without_an_end() {
     assert_eq!(*world.log.cancelled.lock().unwrap(), [2]);
     assert!(world.state.is_over());
 }
+
+#[test]
+fn a_worker_forgets_the_images_that_are_gone() {
+    let mut world = World::new(1);
+    let worker = world.hire();
+    let kept = Image::new(b"kept");
+    let slot = world.state.slots.get_mut(&worker).unwrap();
+    for _ in 0..10 * FIRST_SWEEP {
+        slot.tell(&[Arc::clone(&kept), Image::new(b"gone")]);
+        slot.pump();
+        let link = &mut world.workers.get_mut(&worker).unwrap().0;
+        while !slot.has_taken_everything() {
+            link.receive().unwrap();
+        }
+    }
+    assert!(slot.told.len() <= 2 * FIRST_SWEEP, "{}", slot.told.len());
+    assert!(slot.told.contains_key(&kept.id()));
+}

@@ -148,7 +148,8 @@ impl<T: Ticket> Supervisor<T> {
         let served = template.serving;
         self.template = None;
         let state = self.shared.lock();
-        let orphans: Vec<u64> = state.slots.iter().filter(|(_, slot)| slot.fd().is_none()).map(|(&id, _)| id).collect();
+        let orphans: Vec<u64> =
+            state.slots.iter().filter(|(_, slot)| slot.fd().is_none()).map(|(&id, _)| id).collect();
         let dead: Vec<u64> =
             state.slots.iter().filter(|(_, slot)| slot.dead_since.is_some()).map(|(&id, _)| id).collect();
         drop(state);
@@ -192,7 +193,7 @@ impl<T: Ticket> Supervisor<T> {
         let Some(lane) = self.lanes.get_mut(&worker) else { return };
         loop {
             let mut after = Aftermath::new();
-            match lane.next() {
+            match lane.receive() {
                 Ok(None) => return,
                 Ok(Some(message)) => self.shared.lock().heard(worker, message, &mut after),
                 Err(_) => {

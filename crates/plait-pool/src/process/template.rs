@@ -38,7 +38,10 @@ impl Template {
     /// gone, which its pidfd tells.
     pub(crate) fn fork(&self, worker: u64, memory: BorrowedFd<'_>, lifeline: BorrowedFd<'_>) -> bool {
         let Ok(worker) = i64::try_from(worker) else { return false };
-        self.child.control.send(&wire::control(wire::FORK, [worker, 0, 0]), &[memory, lifeline]).unwrap_or(false)
+        self.child
+            .control
+            .send(&wire::control(wire::FORK, [worker, 0, 0]), &[memory, lifeline])
+            .unwrap_or(false)
     }
 
     /// The next report, with the descriptor that came along; `None` if there

@@ -12,7 +12,7 @@ use plait_sys::process::Status;
 
 pub(crate) const HEAD: usize = 24;
 
-/// To the worker: keep these bytes under this number.
+/// To the worker: keep these bytes under this number; none: forget it.
 pub(crate) const IMAGE: u64 = 1;
 /// To the worker: set yourself up, then say `READY` (or `UNFIT`).
 pub(crate) const BEGIN: u64 = 2;

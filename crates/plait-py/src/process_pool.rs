@@ -1,0 +1,266 @@
+//! `plait.ProcessPoolExecutor`'s native half, and its workers'.
+
+use std::ffi::OsString;
+use std::os::fd::RawFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use plait_pool::completion::Waited;
+use plait_pool::process::{self, Answer, End, Pool, Program, Settings, Ticket, ToDo};
+use plait_sys::{descriptor, lifeline};
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyTuple};
+
+use crate::error::{Error, Result};
+use crate::future::{Decoded, Encoded, Fate, Future, Outcome, new_future, wake};
+use crate::sync::lock;
+
+/// Bytes that a worker is told once.
+#[pyclass(frozen, module = "plait._native")]
+struct Image(Arc<process::Image>);
+
+#[pymethods]
+impl Image {
+    #[new]
+    fn new(data: &[u8]) -> Self {
+        Self(process::Image::new(data))
+    }
+
+    #[getter]
+    fn id(&self) -> u64 {
+        self.0.id()
+    }
+}
+
+fn needs(images: &Bound<'_, PyTuple>) -> PyResult<Arc<[Arc<process::Image>]>> {
+    images.iter().map(|image| Ok(Arc::clone(&image.cast::<Image>()?.get().0))).collect()
+}
+
+/// A future's place in the pool.
+struct Seat {
+    fate: Arc<Fate>,
+    /// The function's name.
+    name: Arc<str>,
+}
+
+impl Ticket for Seat {
+    fn try_begin(&self) -> bool {
+        self.fate.try_begin()
+    }
+
+    fn cancel(self) {
+        if let Some(wakers) = self.fate.try_cancel() {
+            wake(wakers);
+        }
+    }
+
+    fn finish(self, end: End) {
+        // Somebody else may have ended the future: then nobody wants this.
+        if let Ok(wakers) = self.fate.finish(Outcome::encoded(Delivery { end, name: self.name })) {
+            wake(wakers);
+        }
+    }
+}
+
+/// How a task ended, to be made into Python objects by who asks.
+struct Delivery {
+    end: End,
+    name: Arc<str>,
+}
+
+impl Encoded for Delivery {
+    fn is_error(&self) -> bool {
+        !matches!(&self.end, End::Reply(reply) if !reply.raised)
+    }
+
+    fn decode(&self, py: Python<'_>) -> PyResult<Decoded> {
+        static VALUE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static FAILURE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static DEATH: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static BROKEN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let decoded = match &self.end {
+            End::Reply(reply) if reply.raised => {
+                let decode = FAILURE.import(py, "plait._pickling.results", "decode_failure")?;
+                decode.call1((PyBytes::new(py, reply.body.as_ref()), &*self.name)).map(Err)
+            }
+            End::Reply(reply) => {
+                let decode = VALUE.import(py, "plait._pickling.results", "decode_value")?;
+                decode.call1((PyBytes::new(py, reply.body.as_ref()), &*self.name)).map(Ok)
+            }
+            End::Died(death) => {
+                let class = DEATH.import(py, "plait._errors", "WorkerDied")?;
+                let text = format!("worker process {} {death} while it ran {}", death.pid, self.name);
+                class.call1((text,)).map(Err)
+            }
+            End::Broken(reason) => {
+                let class = BROKEN.import(py, "concurrent.futures.process", "BrokenProcessPool")?;
+                class.call1((&**reason,)).map(Err)
+            }
+        };
+        match decoded {
+            Ok(Ok(value)) => Ok(Ok(value.unbind())),
+            Ok(Err(exception)) => Ok(Err(exception.unbind())),
+            // What cannot be decoded is the outcome; an interrupt is not.
+            Err(error) if error.is_instance_of::<PyException>(py) => Ok(Err(error.into_value(py).into_any())),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The pool itself.
+#[pyclass(frozen, weakref, module = "plait._native")]
+struct ProcessPool(Pool<Seat>);
+
+#[pymethods]
+impl ProcessPool {
+    #[new]
+    #[pyo3(signature = (*, executable, arguments, environment, directory, template, limit, images, initializer, initargs))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        executable: PathBuf,
+        arguments: Vec<OsString>,
+        environment: Vec<(Vec<u8>, Vec<u8>)>,
+        directory: Option<PathBuf>,
+        template: Vec<u8>,
+        limit: usize,
+        images: &Bound<'_, PyTuple>,
+        initializer: u64,
+        initargs: Vec<u8>,
+    ) -> PyResult<Self> {
+        let env = environment.into_iter();
+        let env = env.map(|(key, value)| (OsString::from_vec(key), OsString::from_vec(value))).collect();
+        let settings = Settings {
+            program: Program { path: executable, args: arguments, env, dir: directory },
+            template,
+            limit,
+            needs: needs(images)?,
+            initializer,
+            arguments: initargs,
+        };
+        Ok(Self(py.detach(|| Pool::start(settings)).map_err(Error::from)?))
+    }
+
+    fn check_open(&self) -> Result<()> {
+        Ok(self.0.check_open()?)
+    }
+
+    fn submit(
+        &self,
+        py: Python<'_>,
+        image: u64,
+        images: &Bound<'_, PyTuple>,
+        data: &[u8],
+        name: &str,
+    ) -> PyResult<Py<Future>> {
+        self.check_open()?;
+        let (future, fate) = new_future(py)?;
+        let ticket = Seat { fate, name: name.into() };
+        self.0.submit(image, needs(images)?, data, ticket).map_err(Error::from)?;
+        Ok(future)
+    }
+
+    fn close(&self, cancel: bool) -> Result<()> {
+        Ok(self.0.close(cancel)?)
+    }
+
+    fn terminate(&self, grace: f64) -> PyResult<()> {
+        let grace = Duration::try_from_secs_f64(grace)
+            .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
+        Ok(self.0.terminate(grace).map_err(Error::from)?)
+    }
+
+    fn wait(&self, py: Python<'_>) -> PyResult<()> {
+        loop {
+            match py.detach(|| self.0.wait(None)).map_err(Error::from)? {
+                Waited::Interrupted => py.check_signals()?,
+                Waited::Done | Waited::TimedOut => return Ok(()),
+            }
+        }
+    }
+
+    #[getter]
+    fn ended(&self) -> PyResult<bool> {
+        let past = plait_sys::clock::Instant::from_nanos(0);
+        Ok(self.0.wait(Some(past)).map_err(Error::from)? == Waited::Done)
+    }
+
+    fn pids(&self) -> Result<Vec<u32>> {
+        Ok(self.0.pids()?)
+    }
+}
+
+/// A worker's end, in its process.
+#[pyclass(frozen, module = "plait._native")]
+struct Worker(Mutex<process::Worker>);
+
+impl Worker {
+    fn send(&self, py: Python<'_>, answer: Answer, well: bool, data: &[u8]) -> PyResult<()> {
+        let message = process::Worker::answer(answer, well, data);
+        let sent: Result<()> = py.detach(|| {
+            let (mut worker, mut done) = (lock(&self.0), 0);
+            // Half an answer must not stay: signals are acted upon afterwards.
+            while !worker.send(&message, &mut done)? {}
+            Ok(())
+        });
+        Ok(sent?)
+    }
+}
+
+#[pymethods]
+impl Worker {
+    #[new]
+    fn new(memory: RawFd, bell: RawFd) -> Result<Self> {
+        let worker = process::Worker::new(descriptor::duplicate(memory)?, descriptor::duplicate(bell)?)?;
+        Ok(Self(Mutex::new(worker)))
+    }
+
+    fn next<'py>(&self, py: Python<'py>) -> PyResult<(&'static str, u64, u64, Bound<'py, PyBytes>)> {
+        loop {
+            let bytes = |body: &process::Body| PyBytes::new(py, body.as_ref());
+            match py.detach(|| lock(&self.0).receive()).map_err(Error::from)? {
+                ToDo::Interrupted => py.check_signals()?,
+                ToDo::Image { id, bytes: body } => return Ok(("image", id, 0, bytes(&body))),
+                ToDo::Begin { image, bytes: body } => return Ok(("begin", 0, image, bytes(&body))),
+                ToDo::Task { task, image, bytes: body } => return Ok(("task", task, image, bytes(&body))),
+                ToDo::Leave => return Ok(("leave", 0, 0, PyBytes::new(py, &[]))),
+            }
+        }
+    }
+
+    fn begun(&self, py: Python<'_>, well: bool, reason: &[u8]) -> PyResult<()> {
+        self.send(py, Answer::Begun, well, reason)
+    }
+
+    fn reply(&self, py: Python<'_>, task: u64, well: bool, data: &[u8]) -> PyResult<()> {
+        self.send(py, Answer::Task(task), well, data)
+    }
+}
+
+#[pyfunction]
+fn lifelines_before_fork() {
+    lifeline::before_fork();
+}
+
+#[pyfunction]
+fn lifelines_after_fork_in_parent() {
+    lifeline::after_fork_in_parent();
+}
+
+#[pyfunction]
+fn lifelines_after_fork_in_child() {
+    lifeline::after_fork_in_child();
+}
+
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Image>()?;
+    module.add_class::<ProcessPool>()?;
+    module.add_class::<Worker>()?;
+    module.add_function(wrap_pyfunction!(lifelines_before_fork, module)?)?;
+    module.add_function(wrap_pyfunction!(lifelines_after_fork_in_parent, module)?)?;
+    module.add_function(wrap_pyfunction!(lifelines_after_fork_in_child, module)?)
+}

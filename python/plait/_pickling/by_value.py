@@ -1,0 +1,144 @@
+"""The full pickler: what no name leads to goes by value.
+
+Classes are cloudpickle's business. Functions are ours: cloudpickle gives those
+of each dump globals of their own, and here all share the namespace.
+"""
+
+import io
+import marshal
+import pickle
+import sys
+from types import CellType, FunctionType, ModuleType
+from typing import Any
+
+import cloudpickle
+
+from plait._pickling.code import global_names, used_submodules
+from plait._pickling.pickler import CACHED, PROTOCOL, reduce_module
+from plait._pickling.placing import (
+    BY_IMPORT,
+    BY_VALUE,
+    Key,
+    is_importable,
+    module_of_globals,
+    place,
+)
+from plait._pickling.rebuild import fill_function, make_bound, make_cached, make_cell, make_function
+
+__all__ = ["FullPickler"]
+
+
+class FullPickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles anything that cloudpickle does, and collects the keys it names."""
+
+    def __init__(self, file: io.BytesIO, root: Key | None) -> None:
+        """Write to `file`; see `plait._pickling.pickler.dumps` for `root`."""
+        super().__init__(file, PROTOCOL)
+        self.keys: set[Key] = set()
+        self._root = root
+        # Globals of no module: one dict here is one dict there, in this dump.
+        self._loose: dict[int, dict[str, Any]] = {}
+
+    def dump(self, obj: Any) -> None:
+        """Pickle `obj`."""
+        # Past cloudpickle's own method, which makes a PicklingError of a
+        # RecursionError.
+        pickle.Pickler.dump(self, obj)
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Decide how `obj` goes; called by the C pickler."""
+        kind = type(obj)
+        if kind is FunctionType or kind is CACHED or isinstance(obj, type):
+            where = place(obj)
+            if where is BY_IMPORT:
+                return NotImplemented
+            if where is not BY_VALUE and where != self._root:
+                assert isinstance(where, Key)
+                self.keys.add(where)
+                return NotImplemented
+            if kind is FunctionType:
+                return self._bound_early(obj, self._reduce_function(obj))
+            if kind is CACHED:
+                state = {name: value for name, value in vars(obj).items() if name != "__wrapped__"}
+                return make_cached, (obj.cache_parameters(), obj.__wrapped__), state
+            return self._bound_early(obj, self._reduce_class(obj))
+        if kind is CellType:
+            return make_cell, ()
+        if kind is ModuleType:
+            reduced = reduce_module(obj)
+            if reduced is not NotImplemented:
+                return reduced
+        return super().reducer_override(obj)
+
+    def _bound_early(self, obj: Any, reduced: Any) -> Any:
+        """Have the root's name bound before the root is complete.
+
+        What is in it may name it: a base class with a register of its
+        subclasses leads to these, and they lead back.
+        """
+        root = self._root
+        if root is None or obj.__qualname__ != root.name or reduced is NotImplemented:
+            return reduced
+        make, arguments, *rest = reduced
+        return (make_bound, (root.module, root.name, make, arguments), *rest)
+
+    def _reduce_class(self, cls: type) -> Any:
+        module = sys.modules.get(cls.__module__)
+        if module is None or cls.__module__ == "__main__" or is_importable(cls.__module__):
+            return super().reducer_override(cls)
+        # A module that only this process has: cloudpickle would send the name.
+        cloudpickle.register_pickle_by_value(module)
+        try:
+            return super().reducer_override(cls)
+        finally:
+            cloudpickle.unregister_pickle_by_value(module)
+
+    def _reduce_function(self, function: FunctionType) -> Any:
+        code, variables = function.__code__, function.__globals__
+        names = global_names(code)
+        module = module_of_globals(variables)
+        by_import = module is not None and is_importable(module)
+        own: dict[str, Any] = {}
+        where: str | dict[str, Any]
+        if module is None:
+            where = self._loose.setdefault(id(variables), {})
+            own = {name: variables[name] for name in names if name in variables}
+            own |= {
+                name: variables[name] for name in ("__name__", "__package__") if name in variables
+            }
+        else:
+            where = module
+            if not by_import:
+                self.keys.update(Key(module, name) for name in names)
+        cells = function.__closure__
+        state = {
+            "cells": [(cell, cell.cell_contents) for cell in cells or () if _is_full(cell)],
+            "submodules": () if by_import else used_submodules(code, variables),
+            "globals": own,
+            "dict": function.__dict__,
+            "__name__": function.__name__,
+            "__qualname__": function.__qualname__,
+            "__module__": function.__module__,
+            "__doc__": function.__doc__,
+            "__defaults__": function.__defaults__,
+            "__kwdefaults__": function.__kwdefaults__,
+        }
+        # From 3.14 on annotations are made by a function when asked for.
+        annotate = getattr(function, "__annotate__", None)
+        if annotate is None:
+            state["__annotations__"] = function.__annotations__
+        else:
+            state["__annotate__"] = annotate
+        type_params = getattr(function, "__type_params__", ())
+        if type_params:
+            state["__type_params__"] = type_params
+        arguments = (marshal.dumps(code), where, by_import, cells)
+        return make_function, arguments, state, None, None, fill_function
+
+
+def _is_full(cell: CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True

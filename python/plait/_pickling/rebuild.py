@@ -1,0 +1,75 @@
+"""What pickles call at the other side. Imports little: every worker has it."""
+
+import functools
+import importlib
+import marshal
+import sys
+from collections.abc import Callable
+from types import CellType, FunctionType, ModuleType
+from typing import Any
+
+__all__ = [
+    "fill_function",
+    "made_before",
+    "make_bound",
+    "make_cached",
+    "make_cell",
+    "make_function",
+    "namespace",
+]
+
+
+# What was made while the arguments for making it were still being read.
+made_before: dict[tuple[str, str], Any] = {}
+
+
+def namespace(name: str) -> ModuleType:
+    """The module of that name, made empty if there is none."""
+    module = sys.modules.get(name)
+    if module is None:
+        module = sys.modules[name] = ModuleType(name)
+    return module
+
+
+def make_bound(module: str, name: str, make: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Make what is filled later, and bind its name at once."""
+    made = made_before.pop((module, name), None)
+    if made is None:
+        made = make(*arguments)
+    namespace(module).__dict__[name] = made
+    return made
+
+
+def make_cell() -> CellType:
+    """Make an empty cell; the functions that have it know what to put in."""
+    return CellType()
+
+
+def make_function(
+    code: bytes, where: str | dict[str, Any], by_import: bool, cells: tuple[CellType, ...] | None
+) -> FunctionType:
+    """Make a function that is filled later, for it may refer to itself."""
+    if isinstance(where, dict):
+        variables = where
+    elif by_import:
+        variables = importlib.import_module(where).__dict__
+    else:
+        variables = namespace(where).__dict__
+    return FunctionType(marshal.loads(code), variables, None, None, cells)
+
+
+def fill_function(function: FunctionType, state: dict[str, Any]) -> None:
+    """Give a function what `FullPickler` found on it."""
+    for cell, contents in state.pop("cells"):
+        cell.cell_contents = contents
+    for module in state.pop("submodules"):
+        importlib.import_module(module)
+    function.__globals__.update(state.pop("globals"))
+    function.__dict__.update(state.pop("dict"))
+    for name, value in state.items():
+        setattr(function, name, value)
+
+
+def make_cached(parameters: dict[str, Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make what `functools.lru_cache` makes."""
+    return functools.lru_cache(**parameters)(function)

@@ -1,0 +1,338 @@
+"""The process pool: workers forked from a clean template process."""
+
+import concurrent.futures
+import itertools
+import marshal
+import operator
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, ParamSpec, SupportsIndex, TypeVar
+
+from plait import _notifier
+from plait._binding import native
+from plait._future import Future
+from plait._pickling.outbound import Outbound, describe
+from plait._worker.protocol import Settings
+
+__all__ = ["ProcessPoolExecutor"]
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+# What a running task gets to clean up when the user interrupts, in seconds.
+_GRACE = 0.2
+
+
+class ProcessPoolExecutor(concurrent.futures.Executor):
+    """A pool of processes, as `concurrent.futures.ProcessPoolExecutor`.
+
+    Workers are forked from a template process that was executed for this pool:
+    none of this process's threads and locks come along, and functions of
+    `__main__`, of the prompt or of a notebook need no guard. They see the
+    environment, working directory, `sys.path` and `sys.argv` of this process
+    as of the making of the pool.
+
+    A worker that dies fails the task that it ran with `plait.WorkerDied`, and
+    no other; it is replaced. All workers end with this process, however it
+    ends.
+
+    What tasks use of `__main__` is told to each worker once, and again when
+    the name is bound to another object. What an initializer or a task does to
+    a global stays in its worker.
+
+    Args:
+        max_workers: how many processes at most; by default one for each CPU
+            that this process may use. They are started when tasks arrive.
+        initializer: called in each worker before its first task. If it raises,
+            the pool is broken.
+        initargs: the arguments of `initializer`.
+
+    Raises:
+        ValueError: `max_workers` is less than one.
+        TypeError: `max_workers` is not an integer, or `initializer` cannot be
+            called.
+        Exception: the initializer or its arguments cannot be pickled.
+    """
+
+    def __init__(
+        self,
+        max_workers: SupportsIndex | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
+        limit = _limit(max_workers)
+        if initializer is not None and not callable(initializer):
+            raise TypeError(f"initializer must be a callable, not {type(initializer).__name__}")
+        self._outbound = Outbound()
+        images: tuple[native.Image, ...] = ()
+        target, data = 0, b""
+        if initializer is not None:
+            images, target, data = self._outbound.encode(initializer, tuple(initargs), {})
+        _notifier.start()
+        self._max_workers = limit
+        self._pool = native.ProcessPool(
+            executable=_executable(),
+            arguments=_arguments(),
+            environment=list(os.environb.items()),
+            directory=_directory(),
+            template=marshal.dumps(_settings()),
+            limit=limit,
+            images=images,
+            initializer=target,
+            initargs=data,
+        )
+        _exit.add(self._pool)
+        # A pool that nobody holds any more finishes what it has and ends.
+        weakref.finalize(self, _close, self._pool, os.getpid()).atexit = False
+
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        """Call `fn(*args, **kwargs)` in a worker.
+
+        The function and its arguments are pickled before this returns; what
+        cannot be pickled is the outcome of the future.
+
+        Returns:
+            The future of the call.
+
+        Raises:
+            RuntimeError: the pool has been shut down, the interpreter is
+                exiting, or the pool belongs to the process that this one was
+                forked from.
+            BrokenProcessPool: an initializer has failed, or no worker can be
+                started.
+        """
+        self._pool.check_open()
+        try:
+            images, target, data = self._outbound.encode(fn, args, kwargs)
+        except Exception as error:
+            failed: Future[_T] = Future()
+            failed.set_exception(error)
+            return failed
+        return self._pool.submit(target, images, data, describe(fn))
+
+    # `buffersize` (from 3.14 on) goes to the standard method as it is.
+    def map(  # type: ignore[override]
+        self,
+        fn: Callable[..., _T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        **options: Any,
+    ) -> Iterator[_T]:
+        """Call `fn` on the items of the iterables, in workers.
+
+        Args:
+            fn: takes as many arguments as there are iterables.
+            iterables: read at once, up to the end of the shortest.
+            timeout: how many seconds after this call a result may be late.
+            chunksize: how many items travel to a worker at a time.
+            options: what else the standard method takes.
+
+        Returns:
+            An iterator over the results, in the order of the items.
+
+        Raises:
+            ValueError: `chunksize` is less than one.
+            TimeoutError: raised by the iterator.
+        """
+        if chunksize < 1:
+            raise ValueError(f"chunksize must be at least 1, not {chunksize}")
+        if chunksize == 1:
+            return super().map(fn, *iterables, timeout=timeout, **options)
+        chunks = _chunks(zip(*iterables, strict=False), chunksize)
+        results = super().map(_run_chunk, itertools.repeat(fn), chunks, timeout=timeout, **options)
+        return _flatten(results)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls; end the workers when those accepted are done.
+
+        Args:
+            wait: whether to return only then, with every process reaped.
+            cancel_futures: whether to cancel the calls that have not begun.
+
+        Raises:
+            RuntimeError: the pool belongs to the process that this one was
+                forked from.
+        """
+        self._pool.close(cancel_futures)
+        if wait:
+            self._pool.wait()
+            _exit.discard(self._pool)
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Shut down and wait; after Ctrl-C, end what runs rather than wait for it."""
+        try:
+            if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
+                self._pool.terminate(_GRACE)
+            self.shutdown(wait=True)
+        except KeyboardInterrupt:
+            _end_now(self._pool)
+            raise
+        return None
+
+
+def _limit(max_workers: SupportsIndex | None) -> int:
+    if max_workers is None:
+        # Python 3.13 knows how many this process may use.
+        usable: Callable[[], int | None] | None = getattr(os, "process_cpu_count", None)
+        return (usable() if usable is not None else len(os.sched_getaffinity(0))) or 1
+    try:
+        limit = operator.index(max_workers)
+    except TypeError:
+        kind = type(max_workers).__name__
+        raise TypeError(f"max_workers must be an integer or None, not {kind}") from None
+    if limit <= 0:
+        raise ValueError(f"max_workers must be greater than 0, not {limit}")
+    return limit
+
+
+def _executable() -> str:
+    if not sys.executable:
+        raise RuntimeError(
+            "sys.executable is empty: an embedded interpreter has to set it to a "
+            "Python executable before it can make a process pool"
+        )
+    return sys.executable
+
+
+def _arguments() -> list[str]:
+    # The private function that multiprocessing uses for the same purpose.
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    path = [entry for entry in sys.path if isinstance(entry, str)]
+    start = f"import sys; sys.path[:] = {path!r}; from plait._worker.template import main; main()"
+    return [*flags, "-c", start]
+
+
+def _directory() -> str | None:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return None  # deleted: the template stands in it as this process does
+
+
+def _settings() -> Settings:
+    main = sys.modules.get("__main__")
+    main_file = getattr(main, "__file__", None)
+    main_package = getattr(main, "__package__", None)
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    current = None if multiprocessing is None else multiprocessing.current_process()
+    return {
+        "argv": [str(argument) for argument in getattr(sys, "argv", ())],
+        "main_file": main_file if isinstance(main_file, str) else None,
+        "main_package": main_package if isinstance(main_package, str) else None,
+        "process_name": "MainProcess" if current is None else current.name,
+        "authkey": b"" if current is None else bytes(current.authkey),
+    }
+
+
+def _chunks(items: Iterable[_T], size: int) -> Iterator[tuple[_T, ...]]:
+    iterator = iter(items)
+    while chunk := tuple(itertools.islice(iterator, size)):
+        yield chunk
+
+
+def _run_chunk(fn: Callable[..., _T], chunk: tuple[tuple[Any, ...], ...]) -> list[_T]:
+    return [fn(*args) for args in chunk]
+
+
+def _flatten(results: Iterator[list[_T]]) -> Iterator[_T]:
+    for chunk in results:
+        # Each result is let go of as soon as it is handed out.
+        chunk.reverse()
+        while chunk:
+            yield chunk.pop()
+
+
+def _close(pool: native.ProcessPool, owner: int) -> None:
+    if os.getpid() == owner:
+        pool.close(False)
+
+
+def _end_now(pool: native.ProcessPool) -> None:
+    """Stop what runs and reap it, whatever else is pressed meanwhile."""
+    pool.terminate(_GRACE)
+    while True:
+        try:
+            return pool.wait()
+        except KeyboardInterrupt:
+            continue  # at most the grace and a moment from now
+
+
+class _Exit:
+    """The pools that have to end before the interpreter does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._exiting = False
+        # Strong: also one whose executor is gone may have work left.
+        self._pools: set[native.ProcessPool] = set()
+
+    def add(self, pool: native.ProcessPool) -> None:
+        with self._lock:
+            self._pools = {other for other in self._pools if not other.ended}
+            self._pools.add(pool)
+            exiting = self._exiting
+        if exiting:
+            pool.close(False)
+            raise RuntimeError("cannot make a process pool while the interpreter is exiting")
+
+    def discard(self, pool: native.ProcessPool) -> None:
+        with self._lock:
+            self._pools.discard(pool)
+
+    def run(self) -> None:
+        with self._lock:
+            self._exiting = True
+            pools = list(self._pools)
+        interrupted = _ends_by_interrupt()
+        for pool in pools:
+            if interrupted:
+                pool.terminate(_GRACE)
+            else:
+                pool.close(False)
+        try:
+            for pool in pools:
+                pool.wait()
+        except KeyboardInterrupt:
+            for pool in pools:
+                _end_now(pool)
+            raise
+
+
+def _ends_by_interrupt() -> bool:
+    """Whether the interpreter is ending because nobody caught a Ctrl-C."""
+    last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+    return (
+        isinstance(last, KeyboardInterrupt)
+        and not hasattr(sys, "ps1")
+        and not sys.flags.interactive
+    )
+
+
+_exit = _Exit()
+
+
+def _after_fork_in_child() -> None:
+    # The parent's pools end with the parent. Kept in the set of nobody, they
+    # are neither waited for nor ended here.
+    global _exit
+    _exit = _Exit()
+    native.lifelines_after_fork_in_child()
+
+
+threading._register_atexit(lambda: _exit.run())  # type: ignore[attr-defined]
+os.register_at_fork(
+    before=native.lifelines_before_fork,
+    after_in_parent=native.lifelines_after_fork_in_parent,
+    after_in_child=_after_fork_in_child,
+)

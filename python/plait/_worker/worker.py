@@ -1,0 +1,96 @@
+"""A worker: it runs one task after another in the process that it was forked into."""
+
+import atexit
+import os
+import sys
+import threading
+from multiprocessing import process as multiprocessing_process
+from typing import NoReturn
+
+from plait._binding import native
+from plait._pickling.inbound import Inbound
+from plait._worker.protocol import Settings
+
+__all__ = ["main"]
+
+
+def main(
+    memory: int, bell: int, lifeline: int, number: int, parent_pid: int, settings: Settings
+) -> NoReturn:
+    """Be a worker until the pool says leave.
+
+    Args:
+        memory: the descriptor of the rings.
+        bell: the descriptor of the supervisor's eventfd.
+        lifeline: becomes readable when the user's process ends.
+        number: the worker's number in its pool.
+        parent_pid: the user's process.
+        settings: what the template was told.
+    """
+    channel = native.Worker(memory, bell)
+    os.close(memory)
+    os.close(bell)
+    _introduce(number, parent_pid, lifeline, settings)
+    _reseed()
+    _work(channel, Inbound(settings["main_file"], settings["main_package"]))
+    _leave()
+
+
+def _introduce(number: int, parent_pid: int, lifeline: int, settings: Settings) -> None:
+    """Let `multiprocessing` tell who this is and whose child."""
+    # Private names, the same from 3.11 to 3.14: there is no public way for a
+    # process that `multiprocessing` has not started.
+    module = multiprocessing_process
+    current = module.BaseProcess(name=f"plait-worker-{number}")
+    current._parent_pid = parent_pid  # type: ignore[attr-defined]
+    current._config["authkey"] = module.AuthenticationString(settings["authkey"])  # type: ignore[attr-defined]
+    module._current_process = current  # type: ignore[attr-defined]
+    module._parent_process = module._ParentProcess(  # type: ignore[attr-defined]
+        settings["process_name"], parent_pid, lifeline
+    )
+    module._children = set()  # type: ignore[attr-defined]
+
+
+def _reseed() -> None:
+    """Give NumPy's global generator a seed of its own, as `random` does by itself."""
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()
+
+
+def _work(channel: native.Worker, inbound: Inbound) -> None:
+    pid = os.getpid()
+    while True:
+        kind, number, image, data = channel.next()
+        if kind == "task":
+            well, reply = inbound.run(image, data)
+            if os.getpid() != pid:
+                return  # a child that the task forked: its parent answers
+            channel.reply(number, well, reply)
+            # Nothing of a task stays while the worker waits for the next.
+            del reply
+        elif kind == "image":
+            inbound.add_image(number, data)
+        elif kind == "begin":
+            failure = inbound.initialize(image, data) if data else None
+            if os.getpid() != pid:
+                return
+            channel.begun(failure is None, (failure or "").encode(errors="replace"))
+        else:
+            return
+        del data
+
+
+def _leave() -> NoReturn:
+    """End as an interpreter does: threads, `atexit`, buffers."""
+    code = 0
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and not stream.closed:
+                stream.flush()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        code = 1
+    os._exit(code)
