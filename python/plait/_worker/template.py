@@ -40,6 +40,8 @@ _MAX_FDS = 4
 
 def main() -> NoReturn:
     """Serve the pool at the other end of standard input until it says go."""
+    # What the user's process lets its children inherit is not for workers.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     control = socket.socket(fileno=os.dup(0))
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -57,7 +59,7 @@ def main() -> NoReturn:
     gc.collect()
     gc.freeze()
     _send(control, SERVING, 0)
-    _Template(control, bell, settings, numbers[0]).serve()
+    _Template(control, bell, lifeline, settings, numbers[0]).serve()
 
 
 def tie(lifeline: int) -> None:
@@ -108,10 +110,16 @@ class _Template:
     """The loop, and what it must know of each worker: its pidfd, pid and number."""
 
     def __init__(
-        self, control: socket.socket, bell: int, settings: Settings, parent_pid: int
+        self,
+        control: socket.socket,
+        bell: int,
+        lifeline: int,
+        settings: Settings,
+        parent_pid: int,
     ) -> None:
         self._control = control
         self._bell = bell
+        self._lifeline = lifeline
         self._settings = settings
         self._parent_pid = parent_pid
         self._workers: dict[int, tuple[int, int]] = {}
@@ -162,6 +170,7 @@ class _Template:
             tie(lifeline)
             # Nothing of the other workers, nor a voice of the template.
             self._control.close()
+            os.close(self._lifeline)
             for pidfd in self._workers:
                 os.close(pidfd)
             worker.main(memory, self._bell, lifeline, worker_id, self._parent_pid, self._settings)

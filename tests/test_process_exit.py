@@ -1,0 +1,379 @@
+"""Whatever way a program with a process pool ends, nothing of it is left."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+LIMIT = 60
+
+
+class Program:
+    """A Python program in a process and session of its own."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self._path = tmp_path / "program.py"
+        self.directory = tmp_path
+        self._sentinels: dict[int, int] = {}
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, text: str, *flags: str) -> None:
+        self._path.write_text(textwrap.dedent(text))
+        self.process = subprocess.Popen(
+            [sys.executable, *flags, str(self._path)],
+            cwd=self.directory,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_for(self, name: str) -> str:
+        path = self.directory / name
+        while not path.exists():
+            assert self.process.poll() is None, self.process.communicate()
+            os.sched_yield()
+        return path.read_text()
+
+    def watch(self) -> list[int]:
+        """Note every descendant of the program that there is now."""
+        found, todo = [], [self.process.pid]
+        while todo:
+            pid = todo.pop()
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                todo += map(int, (task / "children").read_text().split())
+            if pid != self.process.pid:
+                found.append(pid)
+        for pid in found:
+            self._sentinels[pid] = os.pidfd_open(pid)
+        return found
+
+    def nothing_is_left_within(self, seconds: float) -> None:
+        poll = select.poll()
+        for fd in self._sentinels.values():
+            poll.register(fd, select.POLLIN)
+        left = set(self._sentinels.values())
+        while left:
+            ready = poll.poll(seconds * 1000)
+            alive = [pid for pid, fd in self._sentinels.items() if fd in left]
+            assert ready, f"still there: {alive}"
+            for fd, _ in ready:
+                left.discard(fd)
+                poll.unregister(fd)
+
+    def end(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=LIMIT)
+        return self.process.returncode, out, err
+
+    def close(self) -> None:
+        for fd in self._sentinels.values():
+            try:
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            os.close(fd)
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+
+
+@pytest.fixture
+def program(tmp_path) -> Iterator[Program]:
+    program = Program(tmp_path)
+    yield program
+    program.close()
+
+
+# Three workers, each busy in its own way, and the main thread waiting.
+BUSY = """
+    import os, re, signal, sys, time, pathlib
+    import plait
+
+    def announce(name):
+        path = pathlib.Path(name)
+        path.with_suffix(".new").write_text(str(os.getpid()))
+        path.with_suffix(".new").rename(path)
+
+    def spin():
+        announce("spin")
+        while True:
+            pass
+
+    def compute():
+        announce("compute")
+        re.match(r"(a+)+$", "a" * 60 + "b")
+
+    def sleep():
+        announce("sleep")
+        time.sleep(1000)
+"""
+
+
+def start_busy(program: Program, rest: str) -> list[int]:
+    program.start(textwrap.dedent(BUSY) + textwrap.dedent(rest))
+    pids = [int(program.wait_for(name)) for name in ("spin", "compute", "sleep")]
+    descendants = program.watch()
+    assert set(pids) < set(descendants)  # and the template
+    assert len(descendants) == 4
+    return pids
+
+
+POOL = """
+    pool = plait.ProcessPoolExecutor(3)
+    futures = [pool.submit(task) for task in (spin, compute, sleep)]
+    futures[0].result()
+"""
+
+WITH = """
+    with plait.ProcessPoolExecutor(3) as pool:
+        futures = [pool.submit(task) for task in (spin, compute, sleep)]
+        waiting = [pool.submit(announce, "never") for _ in range(10)]
+        futures[0].result()
+"""
+
+
+def test_the_parent_killed_leaves_nobody(program):
+    pids = start_busy(program, POOL)
+    os.kill(pids[2], signal.SIGSTOP)
+    program.process.kill()
+    program.nothing_is_left_within(1)
+
+
+def test_a_parent_that_leaves_by_os_exit_leaves_nobody(program):
+    start_busy(program, POOL.replace("futures[0].result()", "time.sleep(0.5); os._exit(3)"))
+    program.nothing_is_left_within(1 + 0.5)
+    assert program.end()[0] == 3
+
+
+@pytest.mark.parametrize("whole_group", [False, True])
+@pytest.mark.parametrize("script", [POOL, WITH], ids=["bare", "with"])
+def test_an_interrupt_leaves_nobody(program, script, whole_group):
+    start_busy(program, script)
+    if whole_group:
+        os.killpg(program.process.pid, signal.SIGINT)
+    else:
+        program.process.send_signal(signal.SIGINT)
+    program.nothing_is_left_within(5)
+    code, _, err = program.end()
+    assert code == -signal.SIGINT
+    assert err.count("Traceback") == 1, err
+    assert not (program.directory / "never").exists()
+
+
+def test_an_interrupt_during_the_wait_at_exit_leaves_nobody(program):
+    start_busy(program, POOL.replace("futures[0].result()", "announce('end')"))
+    program.wait_for("end")
+    # The wait begins when the main thread has left the script; an interrupt
+    # before that ends the script instead, and the outcome is the same.
+    program.process.send_signal(signal.SIGINT)
+    program.nothing_is_left_within(5)
+    assert "KeyboardInterrupt" in program.end()[2]
+
+
+def test_an_interrupt_during_the_wait_of_with_leaves_nobody(program):
+    start_busy(program, WITH.replace("futures[0].result()", "announce('end')"))
+    program.wait_for("end")
+    program.process.send_signal(signal.SIGINT)
+    program.nothing_is_left_within(5)
+    assert program.end()[0] == -signal.SIGINT
+
+
+def test_an_interrupted_pool_says_what_became_of_its_tasks(program):
+    start_busy(
+        program,
+        """
+        try:
+            with plait.ProcessPoolExecutor(3) as pool:
+                futures = [pool.submit(task) for task in (spin, compute, sleep)]
+                waiting = [pool.submit(announce, "never") for _ in range(10)]
+                futures[0].result()
+        except KeyboardInterrupt:
+            print([type(future.exception(0)).__name__ for future in futures])
+            print({future.cancelled() for future in waiting})
+        with plait.ProcessPoolExecutor(1) as pool:
+            print(pool.submit(abs, -3).result())
+        """,
+    )
+    program.process.send_signal(signal.SIGINT)
+    code, out, err = program.end()
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [str(["WorkerDied"] * 3), "{True}", "3"]
+
+
+def test_the_interpreter_waits_for_what_is_queued(program):
+    program.start(
+        """
+        import time, plait
+
+        def work(n):
+            time.sleep(0.01)
+            print("done", n, flush=True)
+
+        pool = plait.ProcessPoolExecutor(2)
+        for n in range(20):
+            pool.submit(work, n).add_done_callback(lambda future: print("told", flush=True))
+        """
+    )
+    code, out, err = program.end()
+    assert (code, err) == (0, "")
+    assert out.count("done") == out.count("told") == 20
+
+
+def test_a_pool_that_nobody_holds_is_waited_for_too(program):
+    program.start(
+        """
+        import time, plait
+
+        def work():
+            time.sleep(0.1)
+            print("done", flush=True)
+
+        plait.ProcessPoolExecutor(1).submit(work)
+        """
+    )
+    assert program.end() == (0, "done\n", "")
+
+
+def test_output_and_exit_hooks_of_workers_are_not_lost(program):
+    program.start(
+        """
+        import atexit, plait
+
+        def work(n):
+            atexit.register(print, "bye", n)
+            print("work", n)
+
+        with plait.ProcessPoolExecutor(1) as pool:
+            pool.submit(work, 1).result()
+        """
+    )
+    assert program.end() == (0, "work 1\nbye 1\n", "")
+
+
+def test_an_exception_in_the_with_block_finishes_what_runs(program):
+    program.start(
+        """
+        import plait
+        try:
+            with plait.ProcessPoolExecutor(1) as pool:
+                future = pool.submit(abs, -1)
+                raise LookupError
+        except LookupError:
+            print(future.result(0))
+        """
+    )
+    assert program.end() == (0, "1\n", "")
+
+
+def test_no_pool_after_the_end_has_begun(program):
+    program.start(
+        """
+        import atexit, threading, plait
+        pool = plait.ProcessPoolExecutor(1)
+        pool.submit(abs, 1).result()
+
+        def late():
+            for attempt in (lambda: pool.submit(abs, 1), plait.ProcessPoolExecutor):
+                try:
+                    attempt()
+                except RuntimeError as error:
+                    print(error)
+
+        atexit.register(late)
+        """
+    )
+    code, out, err = program.end()
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "cannot schedule new futures after shutdown",
+        "cannot make a process pool while the interpreter is exiting",
+    ]
+
+
+def test_a_fork_of_the_program_has_nothing_to_do_with_the_pool(program):
+    program.start(
+        """
+        import os, pathlib, sys, time, warnings
+        import plait
+        warnings.simplefilter("ignore", DeprecationWarning)
+
+        pool = plait.ProcessPoolExecutor(2)
+        pid = pool.submit(os.getpid).result()
+        child = os.fork()
+        if child == 0:
+            for attempt in (lambda: pool.submit(abs, -1), pool.shutdown):
+                try:
+                    attempt()
+                except RuntimeError as error:
+                    print("child:", error, flush=True)
+            del pool
+            with plait.ProcessPoolExecutor(1) as own:
+                print("own:", own.submit(abs, -2).result(), flush=True)
+            sys.exit(0)
+        status = os.waitpid(child, 0)[1]
+        print("status:", status)
+        print("same:", pool.submit(os.getpid).result() == pid)
+        """
+    )
+    code, out, err = program.end()
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert "from which this process was forked" in lines[0]
+    assert lines[1] == lines[0]
+    assert lines[2:] == ["own: 2", "status: 0", "same: True"]
+
+
+def test_a_forked_child_that_lives_on_keeps_no_worker_alive(program):
+    program.start(
+        """
+        import os, pathlib, signal, warnings
+        import plait
+        warnings.simplefilter("ignore", DeprecationWarning)
+
+        pool = plait.ProcessPoolExecutor(1)
+        pool.submit(abs, 1).result()
+        if os.fork() == 0:
+            os.close(1), os.close(2)
+            pathlib.Path("forked.new").write_text(str(os.getpid()))
+            os.rename("forked.new", "forked")
+            signal.pause()
+        signal.pause()
+        """
+    )
+    child = int(program.wait_for("forked"))
+    descendants = program.watch()
+    assert child in descendants
+    assert len(descendants) == 3
+    program.process.kill()
+    survivor = program._sentinels.pop(child)
+    program.nothing_is_left_within(1)
+    signal.pidfd_send_signal(survivor, signal.SIGKILL)
+    os.close(survivor)
+
+
+def test_a_worker_does_not_outlive_its_parent_under_multiprocessing_fork(program):
+    program.start(
+        """
+        import multiprocessing, os, pathlib, warnings
+        import plait
+        warnings.simplefilter("ignore", DeprecationWarning)
+
+        def use():
+            with plait.ProcessPoolExecutor(1) as pool:
+                print("child", pool.submit(abs, -5).result(), flush=True)
+
+        pool = plait.ProcessPoolExecutor(1)
+        pool.submit(abs, 1).result()
+        process = multiprocessing.get_context("fork").Process(target=use)
+        process.start()
+        process.join()
+        print("exit code", process.exitcode)
+        """
+    )
+    assert program.end() == (0, "child 5\nexit code 0\n", "")
