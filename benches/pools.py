@@ -17,7 +17,7 @@ from report import cpu_seconds, family, machine, median, parser, table, write
 WORKERS = 2
 WARM_UP = 200
 ROUND_TRIPS = 2_000
-BULK = 5_000
+BULK = 20_000
 
 POOLS: Mapping[str, Callable[[], concurrent.futures.Executor]] = {
     "concurrent.futures.ThreadPoolExecutor": lambda: concurrent.futures.ThreadPoolExecutor(WORKERS),
