@@ -50,6 +50,12 @@ def _evidence(measurement: Measurement) -> Text:
         f"{seconds_of(measurement.cpu)} by the CPU clock, "
         f"{seconds_of(measurement.waited)} of it waiting."
     ]
+    queued = measurement.wall - measurement.cpu - measurement.waited
+    if queued > measurement.wall / 10:
+        sentences.append(
+            f"It queued {seconds_of(queued)} for a core: the machine is busy with something else, "
+            "and the figures are the rougher for it."
+        )
     if measurement.pickled_bytes is not None and measurement.pickle_seconds is not None:
         sentences.append(
             f"Carried to a process and back: {bytes_of(measurement.pickled_bytes)} pickled, "

@@ -222,11 +222,14 @@ impl About<'_> {
         let times = self.times(Engine::Thread);
         let nature = self.nature();
         match self.nature {
-            Nature::Computes => format!(
-                "{nature}, but it releases the interpreter lock: {} ran {times}, and nothing has to be \
-                 pickled",
-                count(at_once, "thread", "threads")
-            ),
+            Nature::Computes => {
+                let why = self.missing().map_or(String::new(), |why| format!("; {why}"));
+                let threads = count(at_once, "thread", "threads");
+                format!(
+                    "{nature}, but it releases the interpreter lock: {threads} ran {times}, and nothing \
+                     has to be pickled{why}"
+                )
+            }
             Nature::Waits if self.evidence.batch > at_once => format!(
                 "{nature}: with {at_once} at once threads ran {times}; many more at once are lighter \
                  as coroutines on the loop"

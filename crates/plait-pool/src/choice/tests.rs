@@ -64,6 +64,12 @@ fn evidence_leads_to_an_engine_and_its_reason() {
             &["CPU bound", "releases the interpreter lock", "nothing has to be pickled"],
         ),
         (
+            "computes, releases the lock, and cannot be pickled",
+            function(0.0, ran(0.51, 6, 2e-5), unfit("its result cannot be pickled")),
+            Engine::Thread,
+            &["releases the interpreter lock", "processes are out because its result"],
+        ),
+        (
             "computes and releases the lock now and then",
             function(0.0, ran(0.8, 6, 2e-5), ran(0.52, 2, 5e-5)),
             Engine::Process,
