@@ -131,7 +131,9 @@ def test_the_answer_is_a_table(plait):
 
 
 def test_the_table_is_as_wide_as_columns_says(plait):
-    ended = plait("which", "good:compute", "--args", "[9]", "--budget", "0.1", env={"COLUMNS": "70"})
+    ended = plait(
+        "which", "good:compute", "--args", "[9]", "--budget", "0.1", env={"COLUMNS": "70"}
+    )
     assert max(map(len, ended.stdout.splitlines())) <= 70
 
 

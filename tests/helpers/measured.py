@@ -5,8 +5,6 @@ import functools
 import os
 import time
 
-HOME = os.getpid()
-
 
 def compute(number):
     total = 0
@@ -44,12 +42,17 @@ def loadless():
     return Loadless()
 
 
+def write_a_dot(path):
+    with open(path, "ab", buffering=0) as file:
+        file.write(b".")
+
+
 async def wait(seconds):
     await asyncio.sleep(seconds)
 
 
 async def block(seconds):
-    time.sleep(seconds)
+    time.sleep(seconds)  # noqa: ASYNC251 - what is to be found out
 
 
 async def spin(number):

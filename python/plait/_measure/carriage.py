@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-import cloudpickle  # type: ignore[import-untyped]
+from plait._pickling import Outbound
+from plait._pickling.pickler import dumps
 
 __all__ = ["Carriage", "weigh"]
 
@@ -27,19 +28,24 @@ class Carriage:
 
 
 def weigh(fn: Callable[..., Any], args: tuple[Any, ...], result: object) -> Carriage | str:
-    """Pickle and unpickle what a call needs and gives.
+    """Pickle and unpickle what a call needs and gives, as the process pool does.
 
     Returns:
         The size and the time of the arguments and the result; the function itself goes once to
         each worker and is not counted. If something cannot be carried, a clause that names it.
     """
-    cargo = [("the function", fn), ("its result", result)]
-    cargo[1:1] = [(f"argument {number}", arg) for number, arg in enumerate(args, 1)]
-    for name, thing in cargo:
-        try:
-            _there_and_back(thing)
-        except Exception as error:
-            return f"{name} cannot be pickled ({_brief(error)})"
+    named = "the function"
+    try:
+        # With the globals of `__main__` that it uses, which go with it.
+        Outbound().encode_call(fn, (), {})
+        for number, arg in enumerate(args, 1):
+            named = f"argument {number}"
+            _there_and_back(arg)
+        named = "its result"
+        _there_and_back(result)
+    except Exception as error:
+        text = " ".join(str(error).split())
+        return f"{named} cannot be pickled ({type(error).__name__}: {text})"
     best = Carriage(0, float("inf"))
     for _ in range(_ROUNDS):
         start = perf_counter()
@@ -51,22 +57,7 @@ def weigh(fn: Callable[..., Any], args: tuple[Any, ...], result: object) -> Carr
     return best
 
 
-def _dumps(thing: object) -> tuple[bytes, list[pickle.PickleBuffer]]:
-    buffers: list[pickle.PickleBuffer] = []
-    try:
-        return pickle.dumps(thing, 5, buffer_callback=buffers.append), buffers
-    except Exception:
-        buffers.clear()
-        return cloudpickle.dumps(thing, 5, buffer_callback=buffers.append), buffers
-
-
 def _there_and_back(thing: object) -> int:
-    data, buffers = _dumps(thing)
-    pickle.loads(data, buffers=buffers)
-    return len(data) + sum(buffer.raw().nbytes for buffer in buffers)
-
-
-def _brief(error: BaseException) -> str:
-    """`TypeError: cannot pickle 'generator' object`, on one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    data = dumps(thing)
+    pickle.loads(data)
+    return len(data)

@@ -46,9 +46,7 @@ def measure_coroutine(
 
 def _run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run `main` on a loop of its own, also where this thread's loop is running already."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if asyncio._get_running_loop() is None:
         return _engines.run(main())
     outcome: list[T] = []
     problem: list[BaseException] = []
