@@ -204,6 +204,9 @@ class Rounds:
 
 # trace.rs: timelines. Times are seconds on the clock of `time.monotonic()`.
 
+def human(seconds: float) -> str: ...
+
+
 @final
 class Timeline:
     def __new__(cls, title: str, subtitle: str = "") -> Timeline: ...

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-__all__ = ["bytes_of", "ratio", "seconds_of"]
+from plait._binding import native
 
-#: The borders lie where rounding to three digits reaches the next unit.
-_UNITS = ((0.9995, 1.0, "s"), (0.9995e-3, 1e3, "ms"), (0.9995e-6, 1e6, "µs"))
+__all__ = ["bytes_of", "ratio", "seconds_of"]
 
 
 def seconds_of(seconds: float) -> str:
     """Give a time in seconds three significant digits and the unit that suits it."""
-    for border, factor, unit in _UNITS:
-        if seconds >= border:
-            value = seconds * factor
-            decimals = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
-            return f"{value:.{decimals}f} {unit}"
-    return f"{seconds * 1e9:.0f} ns"
+    return native.human(seconds)
 
 
 def bytes_of(size: int) -> str:

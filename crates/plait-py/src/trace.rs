@@ -1,6 +1,7 @@
 //! Timelines, built from Python and drawn in Rust.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use plait_trace::{PanelId, Span, Track, TrackId, instant};
 use pyo3::prelude::*;
@@ -47,6 +48,14 @@ impl Timeline {
     }
 }
 
+/// A time in seconds as people read it.
+#[pyfunction]
+fn human(seconds: f64) -> Result<String> {
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| plait_trace::Error::NotATime(seconds))?;
+    Ok(plait_trace::human(duration))
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(human, module)?)?;
     module.add_class::<Timeline>()
 }

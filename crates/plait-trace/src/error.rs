@@ -3,8 +3,8 @@
 /// An event that cannot be put on a timeline.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Error {
-    /// A time that is not a point on the monotonic clock.
-    #[error("{0} is not a time in seconds on the monotonic clock")]
+    /// Not a point on the monotonic clock, nor a stretch of it.
+    #[error("{0} is not a time in seconds")]
     NotATime(f64),
     /// A span that ends before it starts.
     #[error("{what:?} ends before it starts (start {start} s, end {end} s)")]

@@ -1,5 +1,9 @@
 //! Why an engine was chosen: one sentence in the terms in which people ask.
 
+use std::time::Duration;
+
+use plait_trace::human;
+
 use super::{Call, Engine, Evidence, NOISE, Trial};
 
 /// What a call does with its time.
@@ -296,15 +300,9 @@ fn figure(ratio: f64) -> String {
     }
 }
 
-/// Seconds in the unit that suits them, to two or three digits.
 fn time(seconds: f64) -> String {
-    let (value, unit) = match seconds {
-        s if s >= 0.9995 => (s, "s"),
-        s if s >= 0.999_5e-3 => (s * 1e3, "ms"),
-        s if s >= 0.999_5e-6 => (s * 1e6, "µs"),
-        s => (s * 1e9, "ns"),
-    };
-    if value >= 9.95 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
+    // What clocks say is a duration, but for their jitter around zero.
+    human(Duration::try_from_secs_f64(seconds).unwrap_or_default())
 }
 
 /// A number of bytes in the unit that suits it.

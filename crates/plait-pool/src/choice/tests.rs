@@ -91,13 +91,13 @@ fn evidence_leads_to_an_engine_and_its_reason() {
             "too small",
             wall(function(0.0, ran(2e-4, 6, 2e-5), ran(5e-4, 2, 5e-5)), 1e-6),
             Engine::Serial,
-            &["Too small to hand out", "1.0 µs", "thread 20 µs", "process 50 µs"],
+            &["Too small to hand out", "1.00 µs", "thread 20.0 µs", "process 50.0 µs"],
         ),
         (
             "too small for processes",
             wall(function(0.0, ran(3.1e-4, 6, 7e-6), ran(6e-4, 2, 6e-5)), 3e-5),
             Engine::Serial,
-            &["Too small to hand out", "30 µs"],
+            &["Too small to hand out", "30.0 µs"],
         ),
         (
             "dear to carry",
@@ -106,7 +106,7 @@ fn evidence_leads_to_an_engine_and_its_reason() {
                 ..function(0.0, ran(1.0, 6, 2e-5), ran(1.1, 2, 5e-5))
             },
             Engine::Serial,
-            &["CPU bound", "50.0 MB", "90 ms", "costs too much"],
+            &["CPU bound", "50.0 MB", "90.0 ms", "costs too much"],
         ),
         (
             "cannot be pickled",
@@ -190,7 +190,7 @@ fn evidence_leads_to_an_engine_and_its_reason() {
             "a coroutine that does nothing",
             wall(coroutine(0.0, ran(3e-5, 10, 3e-6)), 3e-7),
             Engine::Serial,
-            &["Too small to hand out", "300 ns", "making a task of it 3.0 µs"],
+            &["Too small to hand out", "300 ns", "making a task of it 3.00 µs"],
         ),
     ];
     for (name, evidence, best, words) in cases {
