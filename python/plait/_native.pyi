@@ -206,7 +206,6 @@ class Rounds:
 
 def human(seconds: float) -> str: ...
 
-
 @final
 class Timeline:
     def __new__(cls, title: str, subtitle: str = "") -> Timeline: ...
