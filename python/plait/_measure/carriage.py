@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from plait._pickling import Outbound
+from plait._pickling.outbound import Outbound
 from plait._pickling.pickler import dumps
 
 __all__ = ["Carriage", "weigh"]
@@ -37,7 +37,7 @@ def weigh(fn: Callable[..., Any], args: tuple[Any, ...], result: object) -> Carr
     named = "the function"
     try:
         # With the globals of `__main__` that it uses, which go with it.
-        Outbound().encode_call(fn, (), {})
+        Outbound().encode(fn, (), {})
         for number, arg in enumerate(args, 1):
             named = f"argument {number}"
             _there_and_back(arg)
@@ -58,6 +58,6 @@ def weigh(fn: Callable[..., Any], args: tuple[Any, ...], result: object) -> Carr
 
 
 def _there_and_back(thing: object) -> int:
-    data = dumps(thing)
+    data, _ = dumps(thing)
     pickle.loads(data)
     return len(data)
