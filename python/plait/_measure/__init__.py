@@ -96,7 +96,7 @@ def _function(
         outcomes["process"] = carriage
         order.remove("process")
     for place, engine in enumerate(order):
-        share = budget.left / (len(order) - place)
+        share = budget.share(len(order) - place)
         weight = carriage if engine == "process" and isinstance(carriage, Carriage) else None
         outcomes[engine] = pooled(engine, fn, args, call, batch, budget, share, weight)
     return _conclude(False, batch, seconds, call, outcomes, carriage, budget)

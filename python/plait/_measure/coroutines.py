@@ -87,7 +87,7 @@ async def _serial(
 ) -> tuple[float, Clocks]:
     """Await each call before the next; the time of the batch, and the clocks of one call."""
     runs: list[Clocks] = []
-    rounds = native.Rounds(batch, 1, first.wall, budget.left / 2)
+    rounds = native.Rounds(batch, 1, first.wall, budget.share(2))
     with noting("on the loop, one after another"):
         while calls := rounds.part():
             start = Clocks.now()
@@ -110,7 +110,7 @@ async def _gathered(
     # Nothing is known yet about what it does while it waits: that may block the loop, but then
     # one wave was all.
     cost = max(call.wall - call.waited, call.wall / batch)
-    rounds = native.Rounds(batch, batch, cost, budget.left)
+    rounds = native.Rounds(batch, batch, cost, budget.share(1))
     if not rounds.part():
         return None
     handout = await _together(_nothing, (), _NOTHINGS) / _NOTHINGS

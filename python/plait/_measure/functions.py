@@ -79,7 +79,7 @@ def serial(
         The time in seconds of the batch, and the clocks of one call in its fastest run.
     """
     runs: list[Clocks] = []
-    rounds = native.Rounds(batch, 1, first.call.wall, budget.left / 3)
+    rounds = native.Rounds(batch, 1, first.call.wall, budget.share(3))
     with noting("serially"):
         while calls := rounds.part():
             start = Clocks.now()
