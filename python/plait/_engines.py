@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 
 from plait._loop.run import run
+from plait._processes import ProcessPoolExecutor
 from plait._threads import ThreadPoolExecutor
 
 __all__ = ["Executor", "ProcessPoolExecutor", "ThreadPoolExecutor", "cores", "run"]
