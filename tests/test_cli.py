@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 
 import pytest
@@ -209,3 +211,33 @@ def test_a_tour_that_cannot_be_is_one_line(plait, words, message):
     assert (ended.returncode, ended.stdout) == (2, "")
     assert message in ended.stderr
     assert ended.stderr.count("\n") == 1
+
+
+def test_ctrl_c_ends_a_measurement_at_once(tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import os, time\n"
+        "def call():\n"
+        "    open(f'began-{os.getpid()}', 'w').close()\n"
+        "    time.sleep(0.01 if os.getpid() == int(os.environ['MEASURER']) else 600)\n"
+    )
+    code = (
+        "import os; os.environ['MEASURER'] = str(os.getpid())\n"
+        "from plait.__main__ import main; main()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "which", "slow:call", "--batch", "4"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    # The first to begin is the measuring process itself, the next a worker, which would sleep on.
+    while len(list(tmp_path.glob("began-*"))) < 2:
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in err

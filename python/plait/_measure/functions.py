@@ -122,8 +122,8 @@ def pooled(
         return None
 
     started = perf_counter()
-    pool = _engines.ThreadPoolExecutor(width) if threads else _engines.ProcessPoolExecutor(width)
-    try:
+    kind = _engines.ThreadPoolExecutor if threads else _engines.ProcessPoolExecutor
+    with kind(width) as pool:
         if threads:
             _meet(pool, width)
         elif (problem := _load(pool, width, fn)) is not None:
@@ -135,8 +135,6 @@ def pooled(
                 taken = _together(pool, fn, args, calls)
                 rounds.took(calls, taken)
                 budget.spend(taken, calls)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
     seconds = rounds.seconds()
     assert seconds is not None
     return Ran(seconds, width, handout, start_up)
@@ -148,8 +146,14 @@ def _together(
     """Time in seconds from handing out the first of many calls to the last result."""
     start = perf_counter()
     futures = [pool.submit(fn, *args) for _ in repeat(None, calls)]
-    for future in futures:
-        future.result()
+    try:
+        for future in futures:
+            future.result()
+    except BaseException:
+        # The first failure is the answer; what has not begun never does.
+        for future in futures:
+            future.cancel()
+        raise
     return perf_counter() - start
 
 
