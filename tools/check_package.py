@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 from environment import ROOT, check_cargo
@@ -41,6 +42,18 @@ def run(*command: str, cwd: Path, env: dict[str, str]) -> str:
     return answer.stdout.strip()
 
 
+def check_content(wheel: Path) -> None:
+    """Make sure that the wheel has what it must have, and one native module."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+    native = [name for name in names if name.endswith(".so")]
+    if len(native) != 1:
+        raise SetupError(f"{wheel.name} should hold one native module, and holds {native}")
+    for wanted in ("plait/py.typed", "plait/_native.pyi", "LICENSE-APACHE", "LICENSE-MIT"):
+        if not any(name.endswith(wanted) for name in names):
+            raise SetupError(f"{wheel.name} lacks {wanted}")
+
+
 def check(interpreter: Interpreter) -> str:
     """Build, install and try; return the name of the wheel."""
     variables = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
@@ -58,6 +71,7 @@ def check(interpreter: Interpreter) -> str:
         wheels = str(folder / "wheels")
         run(*pip, "wheel", "--no-deps", "-w", wheels, ".", cwd=source, env=variables)
         (wheel,) = (folder / "wheels").glob("*.whl")
+        check_content(wheel)
         shutil.rmtree(source)
         run(*pip, "install", str(wheel), cwd=folder, env=variables)
         run(str(python), "-W", "error", "-c", TRY, cwd=folder, env=variables)
