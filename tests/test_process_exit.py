@@ -1,5 +1,6 @@
 """Whatever way a program with a process pool ends, nothing of it is left."""
 
+import contextlib
 import os
 import select
 import signal
@@ -73,10 +74,8 @@ class Program:
 
     def close(self) -> None:
         for fd in self._sentinels.values():
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             os.close(fd)
         if self.process is not None:
             self.process.kill()

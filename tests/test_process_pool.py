@@ -148,8 +148,8 @@ def test_coroutines_await_it(pool, run):
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_n_tasks_on_n_workers_run_at_once(workers, tmp_path):
     with plait.ProcessPoolExecutor(workers) as pool:
-        for round in range(3):
-            directory = tmp_path / str(round)
+        for turn in range(3):
+            directory = tmp_path / str(turn)
             directory.mkdir()
             names = range(workers)
             futures = [pool.submit(meet, directory, name, names) for name in names]

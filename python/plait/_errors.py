@@ -25,6 +25,7 @@ class RemoteError(RuntimeError):
         class_name: the qualified name of its class.
         text: what `str()` made of it.
         traceback: its traceback in the worker, as text.
+
     """
 
     __module__ = "plait"

@@ -57,6 +57,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         TypeError: `max_workers` is not an integer, or `initializer` cannot be
             called.
         Exception: the initializer or its arguments cannot be pickled.
+
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
             arguments=_arguments(),
             environment=list(os.environb.items()),
             directory=_directory(),
-            template=marshal.dumps(_settings()),
+            template=marshal.dumps(dict(_settings())),
             limit=limit,
             images=images,
             initializer=target,
@@ -105,6 +106,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
                 forked from.
             BrokenProcessPool: an initializer has failed, or no worker can be
                 started.
+
         """
         self._pool.check_open()
         try:
@@ -116,7 +118,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         return self._pool.submit(target, images, data, describe(fn))
 
     # `buffersize` (from 3.14 on) goes to the standard method as it is.
-    def map(  # type: ignore[override]
+    def map(
         self,
         fn: Callable[..., _T],
         *iterables: Iterable[Any],
@@ -139,6 +141,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         Raises:
             ValueError: `chunksize` is less than one.
             TimeoutError: raised by the iterator.
+
         """
         if chunksize < 1:
             raise ValueError(f"chunksize must be at least 1, not {chunksize}")
@@ -158,6 +161,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         Raises:
             RuntimeError: the pool belongs to the process that this one was
                 forked from.
+
         """
         self._pool.close(cancel_futures)
         if wait:

@@ -4,14 +4,15 @@ Classes are cloudpickle's business. Functions are ours: cloudpickle gives those
 of each dump globals of their own, and here all share the namespace.
 """
 
+import enum
 import io
 import marshal
 import pickle
 import sys
-from types import CellType, FunctionType, ModuleType
+from types import CellType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 
-import cloudpickle
+import cloudpickle  # type: ignore[import-untyped]
 
 from plait._pickling.code import global_names, used_submodules
 from plait._pickling.pickler import CACHED, PROTOCOL, reduce_module
@@ -85,11 +86,11 @@ class FullPickler(cloudpickle.Pickler):  # type: ignore[misc]
     def _reduce_class(self, cls: type) -> Any:
         module = sys.modules.get(cls.__module__)
         if module is None or cls.__module__ == "__main__" or is_importable(cls.__module__):
-            return super().reducer_override(cls)
+            return _keep_slots(cls, super().reducer_override(cls))
         # A module that only this process has: cloudpickle would send the name.
         cloudpickle.register_pickle_by_value(module)
         try:
-            return super().reducer_override(cls)
+            return _keep_slots(cls, super().reducer_override(cls))
         finally:
             cloudpickle.unregister_pickle_by_value(module)
 
@@ -134,6 +135,20 @@ class FullPickler(cloudpickle.Pickler):  # type: ignore[misc]
             state["__type_params__"] = type_params
         arguments = (marshal.dumps(code), where, by_import, cells)
         return make_function, arguments, state, None, None, fill_function
+
+
+def _keep_slots(cls: type, reduced: Any) -> Any:
+    """Make the class with its slots; cloudpickle sets `__slots__` when it is too late."""
+    slots = vars(cls).get("__slots__")
+    if slots is None or issubclass(cls, enum.Enum) or not isinstance(reduced, tuple):
+        return reduced
+    creation, (attributes, *_) = reduced[1][3], reduced[2]
+    creation["__slots__"] = slots if isinstance(slots, str | dict) else tuple(slots)
+    attributes.pop("__slots__", None)
+    for name, value in list(attributes.items()):
+        if type(value) is MemberDescriptorType:
+            del attributes[name]
+    return reduced
 
 
 def _is_full(cell: CellType) -> bool:

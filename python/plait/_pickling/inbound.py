@@ -57,6 +57,7 @@ class Inbound:
 
         Returns:
             The traceback if it failed.
+
         """
         try:
             function, args, kwargs = self._load_call(target, data)
@@ -70,6 +71,7 @@ class Inbound:
 
         Returns:
             True and the pickled value, or False and the encoded exception.
+
         """
         try:
             function, args, kwargs = self._load_call(target, data)

@@ -76,6 +76,7 @@ class Outbound:
         Raises:
             Exception: what the pickler raises for something that cannot be
                 pickled, with a note that says what that is.
+
         """
         known = self._function(fn)
         if known is None:
@@ -119,11 +120,12 @@ class Outbound:
             and (not known.contents or _same(known.contents, _contents(fn)))
         ):
             return known
-        contents: tuple[object, ...] | None = ()
+        contents: tuple[object, ...] = ()
         if place(fn) is BY_VALUE:
-            contents = _contents(fn)
-            if contents is None:
+            found = _contents(fn)
+            if found is None:
                 return None
+            contents = found
             if known is None or not _same(known.contents, contents):
                 # Perhaps nobody sends this lambda again: then it leaves no trace.
                 self._remember(fn, _Known(weakref.ref(fn), None, 0, contents))
@@ -239,7 +241,7 @@ def _is_code(fn: Any) -> bool:
 
 
 def _contents(fn: Any) -> tuple[object, ...] | None:
-    """What is in `fn` by value; None if that can change without a new identity."""
+    """Tell what is in `fn` by value; None if that can change without a new identity."""
     if type(fn) is not FunctionType:
         return None
     found: list[object] = []
@@ -262,9 +264,9 @@ def _contents(fn: Any) -> tuple[object, ...] | None:
                     todo.append(cell.cell_contents)
                 except ValueError:
                     todo.append(None)
-        elif type(item) in (tuple, frozenset):
+        elif isinstance(item, tuple | frozenset) and type(item) in (tuple, frozenset):
             found.append(item)
-            todo += item  # type: ignore[operator]
+            todo += item
         elif type(item) in _FIXED or isinstance(item, type | BuiltinFunctionType):
             found.append(item)
         else:

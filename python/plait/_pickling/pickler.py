@@ -75,6 +75,7 @@ def dumps(obj: Any, root: Key | None = None) -> tuple[bytes, set[Key]]:
 
     Raises:
         Exception: what the pickler raises, or the `__reduce__` of something.
+
     """
     file = io.BytesIO()
     fast = _FastPickler(file, root)

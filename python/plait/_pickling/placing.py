@@ -27,6 +27,7 @@ def place(obj: Any) -> Key | str:
 
     Returns:
         `BY_IMPORT`, `BY_VALUE`, or the key of the global that leads to it.
+
     """
     module_name = getattr(obj, "__module__", None)
     qualname = getattr(obj, "__qualname__", None)
@@ -74,13 +75,13 @@ def _find_again(name: str, module: ModuleType) -> bool:
     for finder in sys.meta_path:
         found = finder.find_spec(name, path)
         if found is not None:
-            return found.origin == spec.origin
+            return bool(found.origin == spec.origin)
     # A package can make modules that no finder finds.
     return bool(parent)
 
 
 def module_of_globals(namespace: dict[str, Any]) -> str | None:
-    """The name of the module whose globals these are; None for a dict of its own."""
+    """Name the module whose globals these are; None for a dict of its own."""
     name = namespace.get("__name__")
     if isinstance(name, str):
         module = sys.modules.get(name)

@@ -1,5 +1,6 @@
 """What pickles call at the other side. Imports little: every worker has it."""
 
+import builtins
 import functools
 import importlib
 import marshal
@@ -24,10 +25,21 @@ made_before: dict[tuple[str, str], Any] = {}
 
 
 def namespace(name: str) -> ModuleType:
-    """The module of that name, made empty if there is none."""
+    """Find the module of that name; make it, empty, if there is none."""
     module = sys.modules.get(name)
     if module is None:
         module = sys.modules[name] = ModuleType(name)
+        # As in a module that was executed.
+        module.__dict__["__builtins__"] = builtins
+        parent_name, _, child = name.rpartition(".")
+        if parent_name:
+            # An import of the module, which unpickling is, asks for them all.
+            try:
+                parent = importlib.import_module(parent_name)
+            except ModuleNotFoundError:
+                parent = namespace(parent_name)
+                parent.__path__ = []
+            setattr(parent, child, module)
     return module
 
 
@@ -51,6 +63,7 @@ def make_function(
     """Make a function that is filled later, for it may refer to itself."""
     if isinstance(where, dict):
         variables = where
+        variables["__builtins__"] = builtins
     elif by_import:
         variables = importlib.import_module(where).__dict__
     else:
@@ -72,4 +85,5 @@ def fill_function(function: FunctionType, state: dict[str, Any]) -> None:
 
 def make_cached(parameters: dict[str, Any], function: Callable[..., Any]) -> Callable[..., Any]:
     """Make what `functools.lru_cache` makes."""
-    return functools.lru_cache(**parameters)(function)
+    cached: Callable[..., Any] = functools.lru_cache(**parameters)(function)
+    return cached

@@ -19,6 +19,7 @@ def encode_value(value: Any) -> bytes:
 
     Raises:
         Exception: what the pickler raises.
+
     """
     return dumps(value)[0]
 
@@ -32,6 +33,7 @@ def decode_value(data: bytes, name: str) -> Any:
 
     Raises:
         Exception: what unpickling raises.
+
     """
     try:
         return pickle.loads(data)
@@ -93,6 +95,7 @@ def decode_failure(data: bytes, name: str) -> BaseException:
     Args:
         data: what `encode_failure` made.
         name: the function's name.
+
     """
     nodes: list[_Node]
     pid, nodes = pickle.loads(data)

@@ -5,6 +5,7 @@ over which it is asked to fork and reports who began and who ended. It is the
 parent of the workers, so it alone can reap them.
 """
 
+import contextlib
 import fcntl
 import gc
 import marshal
@@ -69,7 +70,7 @@ def tie(lifeline: int) -> None:
     stopped or busy in C.
     """
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)  # type: ignore[attr-defined]
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
     flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
     # It may have closed before the signal was asked for.
@@ -175,7 +176,7 @@ class _Template:
                 os.close(pidfd)
             worker.main(memory, self._bell, lifeline, worker_id, self._parent_pid, self._settings)
         except BaseException:
-            sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            sys.excepthook(*sys.exc_info())
         finally:
             os._exit(1)
 
@@ -190,10 +191,8 @@ class _Template:
             code = status.si_status
         if how == KILLED:
             # Whatever it had started would go on without it.
-            try:
+            with contextlib.suppress(ProcessLookupError):  # it had no group yet
                 os.killpg(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass  # it had not made its group yet
         os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
         os.close(pidfd)
         _send(self._control, GONE, worker_id, how, code)

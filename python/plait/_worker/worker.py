@@ -26,6 +26,7 @@ def main(
         number: the worker's number in its pool.
         parent_pid: the user's process.
         settings: what the template was told.
+
     """
     channel = native.Worker(memory, bell)
     os.close(memory)
@@ -91,6 +92,6 @@ def _leave() -> NoReturn:
             if stream is not None and not stream.closed:
                 stream.flush()
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
         code = 1
     os._exit(code)
