@@ -18,8 +18,10 @@ ALLOWED = "plait._native.__all__\n"
 def stubtest(folder: Path, path: Path) -> str:
     """Compare the native module with the stub found on `path`; return the differences."""
     (folder / "allowed").write_text(ALLOWED)
-    # What else is installed, typed or not, is the concern of `make lint`.
-    (folder / "mypy.ini").write_text("[mypy]\nignore_missing_imports = true\n")
+    # Whether the Python around it is typed is the concern of `make lint`.
+    (folder / "mypy.ini").write_text(
+        "[mypy]\nignore_errors = true\nignore_missing_imports = true\n"
+    )
     command = [sys.executable, "-m", "mypy.stubtest", "--concise"]
     # Which classes cannot be combined is a matter of memory layout, not of the contract.
     command += ["--ignore-disjoint-bases", "--mypy-config-file", "mypy.ini"]

@@ -530,7 +530,7 @@ def test_a_socket_closed_behind_our_back_does_not_hurt_the_next_with_its_number(
         theirs.close()
         new = socket.socket(fileno=number)
         new.setblocking(False)
-        second, second_protocol = await loop.create_connection(Recorder, sock=new)
+        _, second_protocol = await loop.create_connection(Recorder, sock=new)
         first.pause_reading()
         first.abort()
         await first_protocol.ended

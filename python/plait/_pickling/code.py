@@ -23,7 +23,7 @@ _known: "weakref.WeakKeyDictionary[CodeType, frozenset[str]]" = weakref.WeakKeyD
 
 
 def global_names(code: CodeType) -> frozenset[str]:
-    """The global names that `code`, or code inside it, reads or binds."""
+    """List the global names that `code`, or code inside it, reads or binds."""
     names = _known.get(code)
     if names is None:
         names = frozenset(
@@ -37,7 +37,7 @@ def global_names(code: CodeType) -> frozenset[str]:
 
 
 def used_submodules(code: CodeType, namespace: dict[str, Any]) -> tuple[str, ...]:
-    """The submodules that `code` reaches through packages among its globals.
+    """List the submodules that `code` reaches through packages among its globals.
 
     `import xml.etree.ElementTree` binds only `xml`: importing that again in
     another process would not bring the rest.
