@@ -3,6 +3,7 @@
 Needs no `if __name__ == "__main__":` guard: the workers do not run this file.
 """
 
+import heapq
 import random
 import time
 
@@ -11,20 +12,10 @@ import plait
 
 def merge_sort(numbers: list[int]) -> list[int]:
     """Sort into a new list, by merging sorted halves."""
-    if len(numbers) < 2:
-        return numbers[:]
     middle = len(numbers) // 2
-    left, right = merge_sort(numbers[:middle]), merge_sort(numbers[middle:])
-    merged = []
-    i = j = 0
-    while i < len(left) and j < len(right):
-        if right[j] < left[i]:
-            merged.append(right[j])
-            j += 1
-        else:
-            merged.append(left[i])
-            i += 1
-    return merged + left[i:] + right[j:]
+    if not middle:
+        return numbers[:]
+    return list(heapq.merge(merge_sort(numbers[:middle]), merge_sort(numbers[middle:])))
 
 
 lists = [[random.randrange(1_000_000) for _ in range(10_000)] for _ in range(20)]
