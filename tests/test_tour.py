@@ -294,9 +294,11 @@ def test_the_advice_on_sorting_follows_the_numbers():
     usual = program.advise(faked(program, [1.0, 1.0, 0.5]))
     assert usual.startswith("Use processes")
     assert "take turns at the interpreter lock" in usual
-    late = program.advise(faked(program, [1.0, 1.0, 2.0]))
+    late = program.advise(faked(program, [1.0, 1.0, 1.2]))
     assert late.startswith("Stay with one after another")
-    assert late.endswith("their first list began after 500 ms.")
+    assert late.endswith("their first list began after 300 ms.")
+    busy = program.advise(faked(program, [1.0, 1.0, 2.0]))
+    assert "a list took 1.50 s in a process and 750 ms by itself: the cores were not free" in busy
     free = program.advise(faked(program, [1.0, 0.5, 0.5]))
     assert "not in this run" in free
 

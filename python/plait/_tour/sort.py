@@ -120,14 +120,27 @@ def _advise(runs: Sequence[Run]) -> str:
         return f"{verdict.text} It computes in Python: {by_threads}, processes do not."
     if not verdict.gained and _engines.cores() == 1:
         return f"{verdict.text} It computes, and there is one core."
-    ready = _until_first_task(processes)
     return (
         f"{verdict.text} One expects processes for what computes in Python; not in this run, "
-        f"where their first list began after {seconds_of(ready)}."
+        f"where {_obstacle(serial, processes)}."
     )
 
 
-def _until_first_task(run: Run) -> float:
-    if run.track is None:
-        return 0.0
-    return min(span.start for span in run.track.spans) - run.track.start
+def _obstacle(serial: Run, processes: Run) -> str:
+    """Say what kept processes from their speed: busy cores, or their own start."""
+    alone, beside = _each(serial), _each(processes)
+    if beside > 1.3 * alone:
+        return (
+            f"a list took {seconds_of(beside)} in a process and {seconds_of(alone)} by itself: "
+            "the cores were not free"
+        )
+    if processes.track is None:
+        return "they could not run"
+    first = min(span.start for span in processes.track.spans) - processes.track.start
+    return f"their first list began after {seconds_of(first)}"
+
+
+def _each(run: Run) -> float:
+    """Seconds that a list took, on average."""
+    spans = run.track.spans if run.track else []
+    return sum(span.end - span.start for span in spans) / max(len(spans), 1)
