@@ -12,7 +12,7 @@ import sys
 from types import CellType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any
 
-import cloudpickle  # type: ignore[import-untyped]
+import cloudpickle
 
 from plait._pickling.code import global_names, used_submodules
 from plait._pickling.pickler import CACHED, PROTOCOL, reduce_module

@@ -104,7 +104,7 @@ class Outbound:
             raise
 
     def _function(self, fn: Callable[..., Any]) -> _Known | None:
-        """What the workers know `fn` as; None if it must travel with its call."""
+        """Return what the workers know `fn` as; None if it must travel with its call."""
         if not _is_code(fn):
             # A bound method or another object with a state of its own, which
             # may have changed since the last call.
