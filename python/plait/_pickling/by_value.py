@@ -10,7 +10,7 @@ import marshal
 import pickle
 import sys
 from types import CellType, FunctionType, MemberDescriptorType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle
 
@@ -142,6 +142,8 @@ def _keep_slots(cls: type, reduced: Any) -> Any:
     slots = vars(cls).get("__slots__")
     if slots is None or issubclass(cls, enum.Enum) or not isinstance(reduced, tuple):
         return reduced
+    if NamedTuple in getattr(cls, "__orig_bases__", ()):
+        return reduced  # makes its own, and refuses others
     creation, (attributes, *_) = reduced[1][3], reduced[2]
     creation["__slots__"] = slots if isinstance(slots, str | dict) else tuple(slots)
     attributes.pop("__slots__", None)

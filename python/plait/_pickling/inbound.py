@@ -77,6 +77,10 @@ class Inbound:
             function, args, kwargs = self._load_call(target, data)
         except BaseException as error:
             error.add_note("while loading the function and its arguments in the worker")
+            for (module, name), failure in self._failed.items():
+                # It may be why.
+                if failure is not error:
+                    error.add_note(f"(the global {name!r} of {module} failed before: {failure!r})")
             return False, encode_failure(error)
         try:
             value = function(*args, **kwargs)
