@@ -361,6 +361,10 @@ def test_many_pools_after_one_another_leak_nothing():
     before = count()
     for _ in range(10):
         use()
+    kept = [plait.ProcessPoolExecutor(1) for _ in range(3)]
+    for pool in kept:
+        pool.submit(double, 1)
+        pool.shutdown()
     assert count() == before
 
 

@@ -34,13 +34,25 @@ pub struct Settings {
 
 pub(crate) struct Shared<T> {
     state: Mutex<State<T>>,
-    pub(crate) bell: EventFd,
+    /// Wakes the supervisor; gone when that is.
+    bell: Mutex<Option<Arc<EventFd>>>,
     ended: Completion<(), ()>,
 }
 
 impl<T> Shared<T> {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bell(&self) -> MutexGuard<'_, Option<Arc<EventFd>>> {
+        self.bell.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ring(&self) -> Result<()> {
+        match &*self.bell() {
+            Some(bell) => Ok(bell.ring()?),
+            None => Ok(()),
+        }
     }
 }
 
@@ -57,12 +69,13 @@ impl<T: Ticket> Pool<T> {
     /// # Errors
     /// There are no descriptors or threads left.
     pub fn start(settings: Settings) -> Result<Self> {
+        let bell = Arc::new(EventFd::new()?);
         let shared = Arc::new(Shared {
             state: Mutex::new(State::new(settings.limit)),
-            bell: EventFd::new()?,
+            bell: Mutex::new(Some(Arc::clone(&bell))),
             ended: Completion::new(),
         });
-        let mut supervisor = Supervisor::new(Arc::clone(&shared), settings)?;
+        let mut supervisor = Supervisor::new(Arc::clone(&shared), bell, settings)?;
         let told = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("plait-supervise".into()).spawn(move || {
             let reason = match catch_unwind(AssertUnwindSafe(|| supervisor.run())) {
@@ -74,6 +87,8 @@ impl<T: Ticket> Pool<T> {
                 supervisor.give_up(reason);
             }
             drop(supervisor);
+            // A pool that has ended holds nothing, however long its handle is kept.
+            drop(told.bell().take());
             let ended = told.ended.finish(());
             debug_assert!(ended.is_ok(), "only this thread ends");
         });
@@ -115,7 +130,7 @@ impl<T: Ticket> Pool<T> {
         drop(state);
         after.run();
         if wanted {
-            self.shared.bell.ring()?;
+            self.shared.ring()?;
         }
         Ok(())
     }
@@ -130,7 +145,7 @@ impl<T: Ticket> Pool<T> {
         let mut after = Aftermath::new();
         self.shared.lock().close(cancel, &mut after);
         after.run();
-        Ok(self.shared.bell.ring()?)
+        self.shared.ring()
     }
 
     /// Accepts no more tasks, cancels what has not begun, and ends what has:
@@ -143,7 +158,7 @@ impl<T: Ticket> Pool<T> {
         let mut after = Aftermath::new();
         self.shared.lock().terminate(grace, &mut after);
         after.run();
-        Ok(self.shared.bell.ring()?)
+        self.shared.ring()
     }
 
     /// Waits until every process of a closed pool is reaped and the

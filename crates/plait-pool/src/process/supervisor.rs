@@ -9,6 +9,7 @@ use std::time::Duration;
 use plait_shm::{Responses, Spin};
 use plait_sys::clock::Instant;
 use plait_sys::epoll::{Epoll, Event, Interest};
+use plait_sys::eventfd::EventFd;
 use plait_sys::lifeline::Lifeline;
 use plait_sys::process::{Blow, ProcessFd, Status};
 
@@ -33,6 +34,7 @@ const TOLERATED_TEMPLATES: u32 = 3;
 
 pub(crate) struct Supervisor<T: Ticket> {
     shared: Arc<Shared<T>>,
+    bell: Arc<EventFd>,
     settings: Settings,
     epoll: Epoll,
     template: Option<Template>,
@@ -49,11 +51,12 @@ pub(crate) struct Supervisor<T: Ticket> {
 impl<T: Ticket> Supervisor<T> {
     /// Sets out to supervise; the template is executed at once, so that it
     /// starts while the caller prepares the first task.
-    pub(crate) fn new(shared: Arc<Shared<T>>, settings: Settings) -> super::Result<Self> {
+    pub(crate) fn new(shared: Arc<Shared<T>>, bell: Arc<EventFd>, settings: Settings) -> super::Result<Self> {
         let epoll = Epoll::new()?;
-        epoll.set(shared.bell.as_raw_fd(), BELL, Interest::READ, false)?;
+        epoll.set(bell.as_raw_fd(), BELL, Interest::READ, false)?;
         Ok(Self {
             shared,
+            bell,
             settings,
             epoll,
             template: None,
@@ -86,7 +89,7 @@ impl<T: Ticket> Supervisor<T> {
         for event in events {
             match event.token {
                 BELL => {
-                    self.shared.bell.drain()?;
+                    self.bell.drain()?;
                 }
                 CONTROL => self.read_reports()?,
                 TEMPLATE => self.template_died()?,
@@ -99,7 +102,7 @@ impl<T: Ticket> Supervisor<T> {
     // ---- what the template says
 
     fn start_template(&mut self) -> super::Result<()> {
-        let template = Template::start(&self.settings.program, &self.settings.template, &self.shared.bell)?;
+        let template = Template::start(&self.settings.program, &self.settings.template, &self.bell)?;
         self.generation += 1;
         self.epoll.set(template.child.control.as_raw_fd(), CONTROL, Interest::READ, false)?;
         self.epoll.set(template.child.fd.as_raw_fd(), TEMPLATE, Interest::READ, false)?;
