@@ -238,7 +238,6 @@ def test_a_notebook():
 
 
 def test_ipython():
-    pytest.importorskip("IPython")
     script = """
         from IPython.core.interactiveshell import InteractiveShell
         shell = InteractiveShell.instance()
