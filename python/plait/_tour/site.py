@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from types import TracebackType
@@ -34,6 +35,8 @@ class Site:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
+            # The tour has said already if this is a debug build.
+            env={**os.environ, "PLAIT_ALLOW_DEBUG": "1"},
         )
         assert self._process.stdout is not None
         try:
