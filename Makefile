@@ -10,7 +10,7 @@ DEV := $(ENVIRONMENT) dev
 # The binding has no tests of its own in Rust: it is tested from Python.
 CARGO_TEST := cargo test --quiet --locked --workspace --exclude plait-py
 
-.PHONY: help run test test-rust test-python test-all develop bench lint format package clean
+.PHONY: help run test test-rust test-python test-all loom develop bench lint format package clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,10 @@ test-all: ## Run the Rust tests, and the Python tests under every CPython 3.11 t
 	@echo "make test-all: sets up what is missing, then tests Rust, and Python under each interpreter"
 	@$(DEV) $(CARGO_TEST)
 	@tools/python tools/test_all.py $(ARGS)
+
+loom: ## Check the shared-memory rings in every order that their steps can take (minutes)
+	@echo "make loom: model-checks plait-shm, in full unless LOOM_MAX_PREEMPTIONS is set"
+	@$(DEV) tools/loom
 
 develop: ## Make the environment to work in, and say where it is
 	@echo "make develop: sets up what is missing, editable, with a debug build"

@@ -29,7 +29,7 @@ CHECKS = (
     ("ruff check", ("ruff", "check", "--quiet"), "make develop"),
     ("mypy", ("mypy", "--no-error-summary"), "make develop"),
     ("bash -n", ("bash", "-n", ".ci/run"), "install bash"),
-    ("sh -n", ("sh", "-n", "tools/python"), "install a POSIX shell"),
+    ("sh -n", ("sh", "-c", "sh -n tools/python && sh -n tools/loom"), "install a POSIX shell"),
 )
 # cargo finds these by name; without them its own message does not say what to do.
 PLUGINS = {"fmt": "rustfmt", "clippy": "cargo-clippy"}

@@ -119,6 +119,7 @@ impl<M: Memory> Writer<M> {
     }
 
     /// Whether the reader has taken all that was written.
+    #[cfg(not(loom))]
     pub(crate) fn all_taken(&self) -> bool {
         self.memory.cursors().head.0.load(Relaxed) == self.tail
     }
