@@ -3,6 +3,7 @@ the model, and it shows that the test asks for nothing but asyncio's meaning."""
 
 import asyncio
 import contextvars
+import errno
 import gc
 import logging
 import os
@@ -10,6 +11,7 @@ import socket
 import threading
 import time
 import weakref
+from pathlib import Path
 
 import pytest
 
@@ -353,6 +355,33 @@ class TestRunAndClose:
         loop.run_until_complete(main())
         loop.run_until_complete(loop.shutdown_asyncgens())
         assert closed == [True]
+
+
+def test_what_is_missing_says_so():
+    async def main():
+        loop = asyncio.get_running_loop()
+        for call in (
+            loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0)),
+            loop.create_unix_connection(asyncio.Protocol, "/x"),
+            loop.create_unix_server(asyncio.Protocol, "/x"),
+            loop.connect_read_pipe(asyncio.Protocol, None),
+            loop.connect_write_pipe(asyncio.Protocol, None),
+            asyncio.create_subprocess_exec("true"),
+            asyncio.create_subprocess_shell("true"),
+        ):
+            with pytest.raises(NotImplementedError, match="plait's loop has no .* yet"):
+                await call
+
+    plait.run(main())
+
+
+def test_errors_of_the_system_read_as_the_standard_librarys():
+    async def main():
+        with Path(__file__).open() as file, pytest.raises(PermissionError) as caught:
+            asyncio.get_running_loop().add_reader(file, print)
+        assert str(caught.value) == f"[Errno {errno.EPERM}] {os.strerror(errno.EPERM)}"
+
+    plait.run(main())
 
 
 class TestExceptionHandler:

@@ -67,6 +67,14 @@ def test_helpers():
     assert "server_hostname" in parameters(asyncio.sslproto.SSLProtocol.__init__)
 
 
+def test_the_runner_counts_interrupts():
+    """`ProcessPoolExecutor.__exit__` asks whether a cancellation was Ctrl-C."""
+    runner = asyncio.Runner()
+    assert runner._interrupt_count == 0
+    assert "main_task" in parameters(runner._on_sigint)
+    runner.close()
+
+
 def test_the_native_half_wins():
     for name in ("call_soon", "call_soon_threadsafe", "call_later", "call_at", "time", "_run_once"):
         assert getattr(plait.EventLoop, name) is not getattr(BASE, name), name

@@ -183,6 +183,28 @@ def test_an_interrupt_during_the_wait_of_with_leaves_nobody(program):
     assert program.end()[0] == -signal.SIGINT
 
 
+@pytest.mark.parametrize("run", ["plait.run", "asyncio.run"])
+def test_an_interrupt_of_a_coroutine_leaves_nobody(program, run):
+    """The coroutine is cancelled; the pool that it made does not wait for its tasks."""
+    start_busy(
+        program,
+        f"""
+        import asyncio
+
+        async def main():
+            with plait.ProcessPoolExecutor(3) as pool:
+                await asyncio.gather(*[pool.submit(task) for task in (spin, compute, sleep)])
+
+        {run}(main())
+        """,
+    )
+    program.process.send_signal(signal.SIGINT)
+    program.nothing_is_left_within(5)
+    code, _, err = program.end()
+    assert code == -signal.SIGINT
+    assert err.rstrip().endswith("KeyboardInterrupt")
+
+
 def test_an_interrupted_pool_says_what_became_of_its_tasks(program):
     start_busy(
         program,

@@ -5,6 +5,7 @@ import itertools
 import marshal
 import operator
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -176,7 +177,7 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
     ) -> bool | None:
         """Shut down and wait; after Ctrl-C, end what runs rather than wait for it."""
         try:
-            if exc_type is not None and issubclass(exc_type, KeyboardInterrupt):
+            if exc_type is not None and _is_interrupt(exc_type):
                 self._pool.terminate(_GRACE)
             self.shutdown(wait=True)
         except KeyboardInterrupt:
@@ -311,6 +312,19 @@ class _Exit:
             for pool in pools:
                 _end_now(pool)
             raise
+
+
+def _is_interrupt(exc_type: type[BaseException]) -> bool:
+    """Whether an exception is what Ctrl-C makes: inside `asyncio.run`, a cancellation."""
+    if issubclass(exc_type, KeyboardInterrupt):
+        return True
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None or not issubclass(exc_type, asyncio.CancelledError):
+        return False
+    # The runner's handler of SIGINT counts; there is no public way to ask it.
+    handler = getattr(signal.getsignal(signal.SIGINT), "func", None)
+    runner = getattr(handler, "__self__", None)
+    return isinstance(runner, asyncio.Runner) and getattr(runner, "_interrupt_count", 0) > 0
 
 
 def _ends_by_interrupt() -> bool:

@@ -65,8 +65,11 @@ fn trace(error: &plait_trace::Error) -> PyErr {
 }
 
 /// OSError with a number picks its subclass by itself (ConnectionResetError,
-/// BlockingIOError, ...).
+/// BlockingIOError, ...). Its text is the system's alone, as the standard
+/// library has it: people search for that.
 fn os_error(error: &plait_sys::Error) -> PyErr {
-    let reason = io::Error::from_raw_os_error(error.raw_os_error());
-    PyOSError::new_err((error.raw_os_error(), format!("{}: {reason}", error.call())))
+    let number = error.raw_os_error();
+    let text = io::Error::from_raw_os_error(number).to_string();
+    let text = text.strip_suffix(&format!(" (os error {number})")).unwrap_or(&text);
+    PyOSError::new_err((number, text.to_owned()))
 }

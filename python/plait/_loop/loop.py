@@ -20,6 +20,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from plait._binding import native
+from plait._loop.missing import MissingMixin
 from plait._loop.serving import ServingMixin
 from plait._loop.signals import SignalsMixin
 from plait._loop.sockets import SocketsMixin
@@ -31,7 +32,7 @@ __all__ = ["EventLoop"]
 
 
 class EventLoop(  # type: ignore[misc]
-    SignalsMixin, SocketsMixin, ServingMixin, native.Loop, asyncio.BaseEventLoop
+    SignalsMixin, SocketsMixin, ServingMixin, MissingMixin, native.Loop, asyncio.BaseEventLoop
 ):
     """An asyncio event loop that is turned in Rust.
 

@@ -29,8 +29,11 @@ const STATUS_WAIT: Duration = Duration::from_secs(1);
 const LEAVE_WAIT: Duration = Duration::from_secs(2);
 /// When to ask again if the socket to the template is full.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
-/// So many templates in a row that never serve break the pool.
+/// So many templates in a row that end by themselves before they serve break
+/// the pool: the next would do the same.
 const TOLERATED_TEMPLATES: u32 = 3;
+/// So many that are killed: that is somebody else's doing, and passes.
+const TOLERATED_KILLS: u32 = 100;
 
 pub(crate) struct Supervisor<T: Ticket> {
     shared: Arc<Shared<T>>,
@@ -41,6 +44,7 @@ pub(crate) struct Supervisor<T: Ticket> {
     /// How many templates there have been.
     generation: u64,
     failed_templates: u32,
+    killed_templates: u32,
     /// What the workers write; read by this thread alone.
     lanes: BTreeMap<u64, Responses>,
     spin: Spin,
@@ -62,6 +66,7 @@ impl<T: Ticket> Supervisor<T> {
             template: None,
             generation: 0,
             failed_templates: 0,
+            killed_templates: 0,
             lanes: BTreeMap::new(),
             spin: Spin::new(),
             ask_at: None,
@@ -137,6 +142,7 @@ impl<T: Ticket> Supervisor<T> {
         }
         if self.template.as_ref().is_some_and(|template| template.serving) {
             self.failed_templates = 0;
+            self.killed_templates = 0;
         }
         Ok(())
     }
@@ -166,9 +172,12 @@ impl<T: Ticket> Supervisor<T> {
             self.bury(worker, Status::Unknown);
         }
         if !served {
-            self.failed_templates += 1;
+            match status {
+                Status::Killed(_) => self.killed_templates += 1,
+                Status::Exited(_) | Status::Unknown => self.failed_templates += 1,
+            }
         }
-        if self.failed_templates >= TOLERATED_TEMPLATES {
+        if self.failed_templates >= TOLERATED_TEMPLATES || self.killed_templates >= TOLERATED_KILLS {
             let how = match status {
                 Status::Exited(code) => format!("exited with code {code}"),
                 Status::Killed(signal) => format!("was killed by signal {signal}"),
