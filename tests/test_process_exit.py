@@ -25,7 +25,10 @@ class Program:
         self.process: subprocess.Popen[str] | None = None
 
     def start(self, text: str, *flags: str) -> None:
-        self._path.write_text(textwrap.dedent(text))
+        # A shell starts what it puts into the background with SIGINT ignored,
+        # and the test run may be such.
+        first = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        self._path.write_text(first + textwrap.dedent(text))
         self.process = subprocess.Popen(
             [sys.executable, *flags, str(self._path)],
             cwd=self.directory,

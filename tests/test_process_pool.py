@@ -5,6 +5,7 @@ import concurrent.futures.process
 import multiprocessing
 import os
 import random
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -296,6 +297,25 @@ def test_a_worker_sees_the_parent_as_it_was(monkeypatch, tmp_path):
             ["name", "argument"],
             "/no/such/place",
         )
+
+
+def test_a_worker_ignores_no_signal_that_the_parent_ignores():
+    def handlers():
+        return [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)]
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        with plait.ProcessPoolExecutor(1) as pool:
+            found = pool.submit(handlers).result(LIMIT)
+            blocked = pool.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ()).result(LIMIT)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+        signal.signal(signal.SIGINT, interrupt)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    assert found == [signal.default_int_handler, signal.SIG_DFL]
+    assert blocked == set()
 
 
 def test_generators_are_seeded_for_each_worker(tmp_path):
