@@ -369,19 +369,18 @@ def test_what_is_missing_says_so():
             asyncio.create_subprocess_exec("true"),
             asyncio.create_subprocess_shell("true"),
         ):
-            with pytest.raises(NotImplementedError, match="plait's loop has no .* yet"):
+            with pytest.raises(NotImplementedError, match=r"plait's loop has no .* yet"):
                 await call
 
     plait.run(main())
 
 
 def test_errors_of_the_system_read_as_the_standard_librarys():
-    async def main():
-        with Path(__file__).open() as file, pytest.raises(PermissionError) as caught:
-            asyncio.get_running_loop().add_reader(file, print)
-        assert str(caught.value) == f"[Errno {errno.EPERM}] {os.strerror(errno.EPERM)}"
-
-    plait.run(main())
+    loop = plait.new_event_loop()
+    with Path(__file__).open() as file, pytest.raises(PermissionError) as caught:
+        loop.add_reader(file, print)
+    loop.close()
+    assert str(caught.value) == f"[Errno {errno.EPERM}] {os.strerror(errno.EPERM)}"
 
 
 class TestExceptionHandler:
