@@ -24,6 +24,18 @@ def end(*futures, value=1):
     native._finish_elsewhere(list(futures), lambda: value)
 
 
+def end_and_flush(*futures):
+    """End them and return when everybody has been told.
+
+    A result is there before its callbacks are queued; but one thread ends all,
+    in order, so that when the last is there those before it are queued.
+    """
+    last = plait.Future()
+    end(*futures, last)
+    last.result(LIMIT)
+    _notifier.flush()
+
+
 def test_callbacks_run_in_the_notifiers_thread_in_order():
     future, calls, done = plait.Future(), [], threading.Event()
     for number in range(3):
@@ -68,10 +80,7 @@ def test_errors_are_logged_and_stop_nobody(caplog):
         future.add_done_callback(bad)
         future.add_done_callback(calls.append)
     with caplog.at_level(logging.ERROR, logger="concurrent.futures"):
-        end(*futures)
-        for future in futures:
-            future.result(LIMIT)
-        _notifier.flush()
+        end_and_flush(*futures)
     assert calls == futures
     assert [type(record.exc_info[1]) for record in caplog.records] == [SystemExit] * 3
 
@@ -81,13 +90,7 @@ def test_flush_waits_for_all_that_was_queued():
         futures, calls = [plait.Future() for _ in range(20)], []
         for future in futures:
             future.add_done_callback(calls.append)
-        end(*futures)
-        for future in futures:
-            future.result(LIMIT)
-        # The last one may not be queued when its result is there: the engine
-        # knows that its thread is done before it flushes; here, so do we.
-        while len(calls) < len(futures):
-            _notifier.flush()
+        end_and_flush(*futures)
         assert calls == futures
 
 
