@@ -7,6 +7,7 @@ becomes; threads by `threading`; descriptors by what /proc says they are.
 import gc
 import os
 import select
+import signal
 import threading
 import time
 import uuid
@@ -17,6 +18,11 @@ import pytest
 
 # Tests, and the programs that they start, run a debug build on purpose.
 os.environ["PLAIT_ALLOW_DEBUG"] = "1"
+
+# A shell without job control starts what it runs in the background with SIGINT
+# ignored, and children inherit that: the programs of the tests are to hear it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MARK = "PLAIT_TEST_RUN"
 # How long what is about to end may take to do so.

@@ -487,10 +487,10 @@ def test_a_global_that_cannot_be_pickled_is_named():
 def test_an_argument_that_cannot_be_pickled_is_named(pool):
     error = pool.submit(identity, threading.Lock()).exception(LIMIT)
     assert type(error) is TypeError
-    assert "argument 1 of" in error.__notes__[0]
-    assert "identity" in error.__notes__[0]
+    assert "argument 1 of" in error.__notes__[-1]
+    assert "identity" in error.__notes__[-1]
     error = pool.submit(identity, value=(1, threading.Lock())).exception(LIMIT)
-    assert "argument 'value'" in error.__notes__[0]
+    assert "argument 'value'" in error.__notes__[-1]
 
 
 def test_a_function_that_cannot_be_pickled_is_named(pool):
@@ -501,7 +501,7 @@ def test_a_function_that_cannot_be_pickled_is_named(pool):
 
     error = pool.submit(guarded).exception(LIMIT)
     assert type(error) is TypeError
-    assert "guarded" in error.__notes__[0]
+    assert "guarded" in error.__notes__[-1]
 
 
 def test_a_result_that_cannot_be_pickled_is_named(pool):
