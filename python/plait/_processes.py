@@ -3,7 +3,6 @@
 import concurrent.futures
 import itertools
 import marshal
-import operator
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, SupportsIndex, TypeVar
 
 from plait import _notifier
+from plait._arguments import check_initializer, worker_limit
 from plait._binding import native
 from plait._future import Future
 from plait._pickling.outbound import Outbound, describe
@@ -67,9 +67,8 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
     ) -> None:
-        limit = _limit(max_workers)
-        if initializer is not None and not callable(initializer):
-            raise TypeError(f"initializer must be a callable, not {type(initializer).__name__}")
+        limit = worker_limit(_cpu_count() if max_workers is None else max_workers)
+        check_initializer(initializer)
         self._outbound = Outbound()
         images: tuple[native.Image, ...] = ()
         target, data = 0, b""
@@ -186,19 +185,10 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
         return None
 
 
-def _limit(max_workers: SupportsIndex | None) -> int:
-    if max_workers is None:
-        # Python 3.13 knows how many this process may use.
-        usable: Callable[[], int | None] | None = getattr(os, "process_cpu_count", None)
-        return (usable() if usable is not None else len(os.sched_getaffinity(0))) or 1
-    try:
-        limit = operator.index(max_workers)
-    except TypeError:
-        kind = type(max_workers).__name__
-        raise TypeError(f"max_workers must be an integer or None, not {kind}") from None
-    if limit <= 0:
-        raise ValueError(f"max_workers must be greater than 0, not {limit}")
-    return limit
+def _cpu_count() -> int:
+    # Python 3.13 knows how many this process may use.
+    usable: Callable[[], int | None] | None = getattr(os, "process_cpu_count", None)
+    return (usable() if usable is not None else len(os.sched_getaffinity(0))) or 1
 
 
 def _executable() -> str:

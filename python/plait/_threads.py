@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import logging
-import operator
 import os
 import threading
 import weakref
@@ -11,6 +10,7 @@ from functools import partial
 from itertools import count
 from typing import Any, ParamSpec, SupportsIndex, TypeVar
 
+from plait._arguments import check_initializer, worker_limit
 from plait._binding import native
 from plait._future import Future
 
@@ -66,15 +66,8 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
             # Calls that wait profit from a few threads more than there are
             # CPUs, and a small machine must not be left without any.
             max_workers = min(32, _cpu_count() + 4)
-        try:
-            limit = operator.index(max_workers)
-        except TypeError:
-            kind = type(max_workers).__name__
-            raise TypeError(f"max_workers must be an integer or None, not {kind}") from None
-        if limit <= 0:
-            raise ValueError(f"max_workers must be greater than 0, not {limit}")
-        if initializer is not None and not callable(initializer):
-            raise TypeError(f"initializer must be a callable, not {type(initializer).__name__}")
+        limit = worker_limit(max_workers)
+        check_initializer(initializer)
         self._max_workers = limit
         self._thread_name_prefix = (
             thread_name_prefix or f"ThreadPoolExecutor-{next(ThreadPoolExecutor._numbers)}"

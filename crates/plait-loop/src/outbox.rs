@@ -78,11 +78,6 @@ impl<C> Outbox<C> {
     pub fn clear(&mut self) -> VecDeque<C> {
         std::mem::take(self).chunks
     }
-
-    /// The chunks that wait.
-    pub fn iter(&self) -> impl Iterator<Item = &C> {
-        self.chunks.iter()
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! The measured choice: evidence in, an engine and a reason out.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use plait_pool::choice::{self, Call, Carriage, Evidence, Trial, plan};
 use pyo3::prelude::*;
 
 use crate::error::Result;
+use crate::sync::lock;
 
 /// What Python says of an engine: `(seconds, width, handout)` if it ran, the
 /// clause that says why it cannot.
@@ -69,7 +70,7 @@ struct Rounds(Mutex<plan::Rounds>);
 impl Rounds {
     fn inner(&self) -> MutexGuard<'_, plan::Rounds> {
         // A few numbers, whole after every call.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -1,12 +1,13 @@
 //! Timelines, built from Python and drawn in Rust.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use plait_trace::{PanelId, Span, Track, TrackId, instant};
 use pyo3::prelude::*;
 
 use crate::error::Result;
+use crate::sync::lock;
 
 /// What ran where and when: panels of tracks of lanes of spans.
 #[pyclass(frozen, module = "plait._native")]
@@ -15,7 +16,7 @@ struct Timeline(Mutex<plait_trace::Timeline>);
 impl Timeline {
     fn inner(&self) -> MutexGuard<'_, plait_trace::Timeline> {
         // A timeline is whole after every call: a panic elsewhere spoils nothing.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use plait_loop::bell::Bell;
 use plait_loop::fds::FdTable;
@@ -20,6 +20,7 @@ use super::handle::{Handle, TimerHandle};
 use super::transport::SocketTransport;
 use super::watch::Watch;
 use crate::error::Error;
+use crate::sync::lock;
 
 /// The token of the bell; no table entry has it, for it names the largest
 /// possible descriptor.
@@ -101,7 +102,7 @@ pub(crate) struct Loop {
 
 impl Loop {
     pub(super) fn lock(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.core)
     }
 
     pub(super) fn debug(&self) -> bool {
@@ -286,11 +287,6 @@ impl Loop {
             poller.bell.ring().map_err(Error::from)?;
         }
         Ok(())
-    }
-
-    #[getter]
-    fn _is_stopping(&self) -> bool {
-        self.stopping.load(SeqCst)
     }
 
     /// Lets go of everything that waits, and of the descriptors.

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use pyo3::basic::CompareOp;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -12,6 +12,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyTuple, PyType};
 
 use crate::hot::context;
+use crate::sync::lock;
 
 /// What is called with what; gone once the handle is cancelled.
 struct Call {
@@ -27,10 +28,6 @@ pub(crate) struct Handle {
     cancelled: AtomicBool,
     /// Where it was scheduled, in debug mode.
     source_traceback: Option<Py<PyAny>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Handle {

@@ -7,7 +7,6 @@
 //!
 //! The interpreter lock is released only for a wait that really blocks.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use super::core::{BELL, Core, Loop, Owner, Poller, Ready, closed};
 use super::handle::{Handle, TimerHandle};
 use super::transport::SocketTransport;
 use crate::error::Error;
+use crate::sync::lock;
 
 impl Loop {
     /// How long this turn may sleep. Cancelled timers that it comes across
@@ -149,10 +149,10 @@ impl Loop {
         let py = slf.py();
         let this = slf.get();
         // Taken, not borrowed: a callback may turn the loop itself.
-        let mut events = std::mem::take(&mut *this.events.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut events = std::mem::take(&mut *lock(&this.events));
         let polled = this.poll(py, &mut events);
         events.clear();
-        *this.events.lock().unwrap_or_else(PoisonError::into_inner) = events;
+        *lock(&this.events) = events;
         polled?;
         let count = this.lock().ready.len();
         for _ in 0..count {

@@ -1,7 +1,5 @@
 //! What happens to a connection: its begin, input, output, its end.
 
-use std::sync::PoisonError;
-
 use plait_sys::stream;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyRuntimeError;
@@ -13,6 +11,7 @@ use super::{SocketTransport, logger, written_after_eof};
 use crate::error::Error;
 use crate::hot::buffer::recv_into;
 use crate::hot::context;
+use crate::sync::lock;
 
 /// The most that one read takes, as in asyncio. The buffer is the loop's and
 /// is reused: one of this size is above the allocator's map threshold, and
@@ -99,11 +98,11 @@ impl SocketTransport {
         let fd = self.lock().fd;
         // Taken, not borrowed: making an object can run the collector, and
         // that any code at all.
-        let mut buffer = std::mem::take(&mut *buffer_of.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut buffer = std::mem::take(&mut *lock(buffer_of));
         buffer.resize(READ_SIZE, 0);
         let received = stream::recv(fd, &mut buffer);
         let data = received.map(|count| count.map(|count| PyBytes::new(py, &buffer[..count])));
-        *buffer_of.lock().unwrap_or_else(PoisonError::into_inner) = buffer;
+        *lock(buffer_of) = buffer;
         Ok(data?)
     }
 

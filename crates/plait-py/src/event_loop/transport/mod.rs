@@ -17,7 +17,7 @@ mod io;
 mod state;
 
 use std::os::fd::RawFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -29,6 +29,7 @@ use self::state::{Limits, State};
 use super::core::{Core, Loop, Owner, Ready};
 use crate::error::Error;
 use crate::hot::context;
+use crate::sync::lock;
 
 /// A transport over a connected stream socket.
 #[pyclass(frozen, subclass, weakref, dict, module = "plait._native")]
@@ -42,7 +43,7 @@ pub(crate) struct SocketTransport {
 
 impl SocketTransport {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn queue(slf: &Bound<'_, Self>, item: impl FnOnce(Py<Self>) -> Ready) -> PyResult<()> {

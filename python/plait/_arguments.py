@@ -1,0 +1,34 @@
+"""The checks of what both pools are made with."""
+
+import operator
+from collections.abc import Callable
+from typing import SupportsIndex
+
+__all__ = ["check_initializer", "worker_limit"]
+
+
+def worker_limit(max_workers: SupportsIndex) -> int:
+    """Return how many workers a pool may have.
+
+    Raises:
+        ValueError: it is less than one.
+        TypeError: it is not an integer.
+    """
+    try:
+        limit = operator.index(max_workers)
+    except TypeError:
+        kind = type(max_workers).__name__
+        raise TypeError(f"max_workers must be an integer or None, not {kind}") from None
+    if limit <= 0:
+        raise ValueError(f"max_workers must be greater than 0, not {limit}")
+    return limit
+
+
+def check_initializer(initializer: Callable[..., object] | None) -> None:
+    """Refuse an initializer that cannot be called.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    if initializer is not None and not callable(initializer):
+        raise TypeError(f"initializer must be a callable, not {type(initializer).__name__}")
