@@ -1,10 +1,11 @@
 //! The loop's state, and the calls that put something into it.
 
+use std::cell::RefMut;
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
-use std::sync::{Arc, Mutex, MutexGuard};
 
 use plait_loop::bell::Bell;
 use plait_loop::fds::FdTable;
@@ -16,11 +17,11 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use super::endpoint::Endpoint;
 use super::handle::{Handle, TimerHandle};
-use super::transport::SocketTransport;
 use super::watch::Watch;
 use crate::error::Error;
-use crate::sync::lock;
+use crate::hot::cell::GilCell;
 
 /// The token of the bell; no table entry has it, for it names the largest
 /// possible descriptor.
@@ -30,12 +31,12 @@ pub(super) const BELL: u64 = u64::MAX;
 pub(super) enum Ready {
     /// A callback.
     Call(Py<Handle>),
-    /// A connection whose protocol is to be told of it.
-    Begin(Py<SocketTransport>),
-    /// A connection that can be read or written.
-    Io { transport: Py<SocketTransport>, readable: bool, writable: bool },
-    /// A connection whose protocol is to be told of its end.
-    End(Py<SocketTransport>),
+    /// A transport whose protocol is to be told of it.
+    Begin(Endpoint),
+    /// A transport that can read or write.
+    Io { endpoint: Endpoint, readable: bool, writable: bool },
+    /// A transport whose protocol is to be told of its end.
+    End(Endpoint),
 }
 
 /// Who watches a descriptor.
@@ -43,7 +44,7 @@ pub(super) enum Owner {
     /// `add_reader` and `add_writer`.
     Watch(Watch),
     /// A transport, which owns the descriptor.
-    Transport(Py<SocketTransport>),
+    Transport(Endpoint),
 }
 
 /// What the loop sleeps on.
@@ -60,7 +61,7 @@ impl Poller {
     }
 }
 
-/// What the lock guards.
+/// What changes from turn to turn.
 pub(super) struct Core {
     pub(super) ready: VecDeque<Ready>,
     pub(super) timers: Timers<Py<TimerHandle>>,
@@ -89,20 +90,20 @@ pub(super) fn closed() -> PyErr {
 /// The native half of `plait.EventLoop`.
 #[pyclass(frozen, subclass, module = "plait._native")]
 pub(crate) struct Loop {
-    core: Mutex<Core>,
+    core: GilCell<Core>,
     /// How many cancelled timers the heap holds.
     dead_timers: Arc<AtomicUsize>,
     pub(super) debug: AtomicBool,
     pub(super) stopping: AtomicBool,
     /// Reused from wait to wait.
-    pub(super) events: Mutex<Vec<Event>>,
+    pub(super) events: GilCell<Vec<Event>>,
     /// Reused from read to read; empty until the first.
-    pub(super) read_buffer: Mutex<Vec<u8>>,
+    pub(super) read_buffer: GilCell<Vec<u8>>,
 }
 
 impl Loop {
-    pub(super) fn lock(&self) -> MutexGuard<'_, Core> {
-        lock(&self.core)
+    pub(super) fn core(&self, py: Python<'_>) -> RefMut<'_, Core> {
+        self.core.borrow(py)
     }
 
     pub(super) fn debug(&self) -> bool {
@@ -141,7 +142,7 @@ impl Loop {
             Handle::new(py, callback.clone().unbind(), args.clone().unbind(), context, this.debug())?;
         let handle = Py::new(py, handle)?;
         let item = Ready::Call(handle.clone_ref(py));
-        this.lock().push(item)?;
+        this.core(py).push(item)?;
         Ok(handle)
     }
 
@@ -158,7 +159,7 @@ impl Loop {
             Handle::new(py, callback.clone().unbind(), args.clone().unbind(), context, this.debug())?;
         let timer = TimerHandle::new(py, when, handle, Arc::clone(&this.dead_timers))?;
         let entry = timer.clone_ref(py);
-        let mut core = this.lock();
+        let mut core = this.core(py);
         let Some(poller) = core.poller.clone() else {
             drop(core);
             return Err(closed());
@@ -199,7 +200,7 @@ impl Loop {
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
         Ok(Self {
-            core: Mutex::new(Core {
+            core: GilCell::new(Core {
                 ready: VecDeque::new(),
                 timers: Timers::default(),
                 fds: FdTable::default(),
@@ -208,8 +209,8 @@ impl Loop {
             dead_timers: Arc::default(),
             debug: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            events: Mutex::default(),
-            read_buffer: Mutex::default(),
+            events: GilCell::default(),
+            read_buffer: GilCell::default(),
         })
     }
 
@@ -281,17 +282,17 @@ impl Loop {
         self.debug.store(enabled, Relaxed);
     }
 
-    fn _set_stopping(&self, stopping: bool) -> PyResult<()> {
+    fn _set_stopping(&self, py: Python<'_>, stopping: bool) -> PyResult<()> {
         self.stopping.store(stopping, SeqCst);
-        if let Some(poller) = self.lock().poller.clone() {
+        if let Some(poller) = self.core(py).poller.clone() {
             poller.bell.ring().map_err(Error::from)?;
         }
         Ok(())
     }
 
     /// Lets go of everything that waits, and of the descriptors.
-    fn _close_native(&self) {
-        let mut core = self.lock();
+    fn _close_native(&self, py: Python<'_>) {
+        let mut core = self.core(py);
         let ready = std::mem::take(&mut core.ready);
         let timers = core.timers.drain();
         let owners = core.fds.drain();
@@ -304,14 +305,12 @@ impl Loop {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // Locked by this very thread, should an allocation under the lock set
-        // the collector off: what is not visited counts as in use.
-        let Ok(core) = self.core.try_lock() else { return Ok(()) };
+        let Some(core) = self.core.visit(&visit) else { return Ok(()) };
         for item in &core.ready {
             match item {
                 Ready::Call(handle) => visit.call(handle)?,
-                Ready::Begin(transport) | Ready::End(transport) | Ready::Io { transport, .. } => {
-                    visit.call(transport)?;
+                Ready::Begin(endpoint) | Ready::End(endpoint) | Ready::Io { endpoint, .. } => {
+                    endpoint.traverse(&visit)?;
                 }
             }
         }
@@ -321,13 +320,13 @@ impl Loop {
         for owner in core.fds.owners() {
             match owner {
                 Owner::Watch(watch) => watch.traverse(&visit)?,
-                Owner::Transport(transport) => visit.call(transport)?,
+                Owner::Transport(endpoint) => endpoint.traverse(&visit)?,
             }
         }
         Ok(())
     }
 
-    fn __clear__(&self) {
-        self._close_native();
+    fn __clear__(&self, py: Python<'_>) {
+        self._close_native(py);
     }
 }

@@ -10,6 +10,7 @@
 //! up is carried out of the lock first.
 
 mod core;
+mod endpoint;
 mod handle;
 mod transport;
 mod turn;

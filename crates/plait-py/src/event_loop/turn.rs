@@ -16,9 +16,7 @@ use pyo3::prelude::*;
 
 use super::core::{BELL, Core, Loop, Owner, Poller, Ready, closed};
 use super::handle::{Handle, TimerHandle};
-use super::transport::SocketTransport;
 use crate::error::Error;
-use crate::sync::lock;
 
 impl Loop {
     /// How long this turn may sleep. Cancelled timers that it comes across
@@ -36,7 +34,7 @@ impl Loop {
     fn poll(&self, py: Python<'_>, events: &mut Vec<Event>) -> PyResult<()> {
         let mut removed = Vec::new();
         let (poller, timeout) = {
-            let mut core = self.lock();
+            let mut core = self.core(py);
             let poller = core.poller.clone().ok_or_else(closed)?;
             let timeout = self.sleep_time(&mut core, &mut removed);
             if timeout != Some(Duration::ZERO) {
@@ -65,7 +63,7 @@ impl Loop {
 
     /// Puts what became ready and what became due into the queue.
     fn enqueue(&self, py: Python<'_>, poller: &Poller, events: &[Event]) -> PyResult<()> {
-        let mut core = self.lock();
+        let mut core = self.core(py);
         let core = &mut *core;
         for event in events {
             if event.token == BELL {
@@ -77,8 +75,8 @@ impl Loop {
                     let handles = watch.woken(py, event);
                     core.ready.extend(handles.into_iter().flatten().map(Ready::Call));
                 }
-                Some(Owner::Transport(transport)) => core.ready.push_back(Ready::Io {
-                    transport: transport.clone_ref(py),
+                Some(Owner::Transport(endpoint)) => core.ready.push_back(Ready::Io {
+                    endpoint: endpoint.clone_ref(py),
                     readable: event.readable,
                     writable: event.writable,
                 }),
@@ -129,11 +127,9 @@ impl Loop {
             Ready::Call(handle) if handle.get().is_cancelled() => Ok(()),
             Ready::Call(handle) if slf.get().debug() => Self::run_handle_timed(slf, &handle),
             Ready::Call(handle) => Self::run_handle(slf, &handle),
-            Ready::Begin(transport) => SocketTransport::begin(transport.bind(slf.py())),
-            Ready::Io { transport, readable, writable } => {
-                SocketTransport::on_ready(transport.bind(slf.py()), readable, writable)
-            }
-            Ready::End(transport) => SocketTransport::end(transport.bind(slf.py())),
+            Ready::Begin(endpoint) => endpoint.begin(slf.py()),
+            Ready::Io { endpoint, readable, writable } => endpoint.on_ready(slf.py(), readable, writable),
+            Ready::End(endpoint) => endpoint.end(slf.py()),
         }
     }
 }
@@ -149,14 +145,14 @@ impl Loop {
         let py = slf.py();
         let this = slf.get();
         // Taken, not borrowed: a callback may turn the loop itself.
-        let mut events = std::mem::take(&mut *lock(&this.events));
+        let mut events = std::mem::take(&mut *this.events.borrow(py));
         let polled = this.poll(py, &mut events);
         events.clear();
-        *lock(&this.events) = events;
+        *this.events.borrow(py) = events;
         polled?;
-        let count = this.lock().ready.len();
+        let count = this.core(py).ready.len();
         for _ in 0..count {
-            let item = this.lock().ready.pop_front();
+            let item = this.core(py).ready.pop_front();
             // Empty early if a callback turned the loop, or closed it.
             let Some(item) = item else { break };
             Self::run_item(slf, item)?;

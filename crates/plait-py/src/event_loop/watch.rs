@@ -72,11 +72,11 @@ fn fileno(fd: &Bound<'_, PyAny>) -> PyResult<RawFd> {
 
 /// Refuses a descriptor whose bytes a transport is reading or writing.
 fn refuse_transport(slf: &Bound<'_, Loop>, fd: RawFd) -> PyResult<()> {
-    let transport = match slf.get().lock().fds.get(fd) {
-        Some(Owner::Transport(transport)) => transport.clone_ref(slf.py()),
+    let transport = match slf.get().core(slf.py()).fds.get(fd) {
+        Some(Owner::Transport(endpoint)) => endpoint.object(slf.py()),
         _ => return Ok(()),
     };
-    let transport = transport.bind(slf.py()).repr()?;
+    let transport = transport.repr()?;
     Err(PyRuntimeError::new_err(format!("File descriptor {fd} is used by transport {transport}")))
 }
 
@@ -129,7 +129,7 @@ fn add(
     let handle = Handle::new(py, callback.clone().unbind(), args.clone().unbind(), None, this.debug())?;
     let handle = Py::new(py, handle)?;
     let entry = handle.clone_ref(py);
-    let before = exchange(&mut this.lock(), fd, side, Some(entry))?;
+    let before = exchange(&mut this.core(py), fd, side, Some(entry))?;
     cancel(py, before)?;
     Ok(handle)
 }
@@ -137,10 +137,10 @@ fn add(
 fn remove(slf: &Bound<'_, Loop>, fd: &Bound<'_, PyAny>, side: Side) -> PyResult<bool> {
     let fd = fileno(fd)?;
     refuse_transport(slf, fd)?;
-    if slf.get().lock().poller.is_none() {
+    if slf.get().core(slf.py()).poller.is_none() {
         return Ok(false);
     }
-    let before = exchange(&mut slf.get().lock(), fd, side, None)?;
+    let before = exchange(&mut slf.get().core(slf.py()), fd, side, None)?;
     let found = before.is_some();
     cancel(slf.py(), before)?;
     Ok(found)

@@ -5,4 +5,5 @@
 #![allow(unsafe_code)]
 
 pub(crate) mod buffer;
+pub(crate) mod cell;
 pub(crate) mod context;

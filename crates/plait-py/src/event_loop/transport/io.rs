@@ -11,7 +11,6 @@ use super::{SocketTransport, logger, written_after_eof};
 use crate::error::Error;
 use crate::hot::buffer::recv_into;
 use crate::hot::context;
-use crate::sync::lock;
 
 /// The most that one read takes, as in asyncio. The buffer is the loop's and
 /// is reused: one of this size is above the allocator's map threshold, and
@@ -26,7 +25,7 @@ impl SocketTransport {
     pub(in super::super) fn begin(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        let protocol = this.lock().protocol.as_ref().map(|protocol| protocol.clone_ref(py));
+        let protocol = this.state(py).protocol.as_ref().map(|protocol| protocol.clone_ref(py));
         let told = match protocol {
             Some(protocol) => {
                 context::enter(py, &this.context, || protocol.call_method1(py, "connection_made", (slf,)))
@@ -34,7 +33,7 @@ impl SocketTransport {
             None => Ok(py.None()),
         };
         let waiter = {
-            let mut state = this.lock();
+            let mut state = this.state(py);
             state.open = true;
             state.waiter.take()
         };
@@ -55,10 +54,10 @@ impl SocketTransport {
     /// Reads and writes what the kernel said can be read and written, if that
     /// is still wanted: it may have been said before a pause or a close.
     pub(in super::super) fn on_ready(slf: &Bound<'_, Self>, readable: bool, writable: bool) -> PyResult<()> {
-        if readable && slf.get().lock().interest().read {
+        if readable && slf.get().state(slf.py()).interest().read {
             Self::on_readable(slf)?;
         }
-        if writable && slf.get().lock().interest().write {
+        if writable && slf.get().state(slf.py()).interest().write {
             Self::flush(slf)?;
         }
         Ok(())
@@ -67,7 +66,7 @@ impl SocketTransport {
     fn receiver(slf: &Bound<'_, Self>) -> PyResult<Receiver> {
         let py = slf.py();
         let protocol = {
-            let state = slf.get().lock();
+            let state = slf.get().state(slf.py());
             if !matches!(state.receiver, Receiver::Unknown) {
                 return Ok(state.receiver.clone_ref(py));
             }
@@ -77,7 +76,7 @@ impl SocketTransport {
             return Err(PyRuntimeError::new_err("the transport has no protocol"));
         };
         let receiver = Receiver::of(protocol.bind(py))?;
-        let before = std::mem::replace(&mut slf.get().lock().receiver, receiver.clone_ref(py));
+        let before = std::mem::replace(&mut slf.get().state(slf.py()).receiver, receiver.clone_ref(py));
         drop(before);
         Ok(receiver)
     }
@@ -95,14 +94,14 @@ impl SocketTransport {
     /// the exact size.
     fn receive<'py>(&self, py: Python<'py>) -> Result<Option<Bound<'py, PyBytes>>, Error> {
         let buffer_of = &self.event_loop.get().read_buffer;
-        let fd = self.lock().fd;
+        let fd = self.state(py).fd;
         // Taken, not borrowed: making an object can run the collector, and
         // that any code at all.
-        let mut buffer = std::mem::take(&mut *lock(buffer_of));
+        let mut buffer = std::mem::take(&mut *buffer_of.borrow(py));
         buffer.resize(READ_SIZE, 0);
         let received = stream::recv(fd, &mut buffer);
         let data = received.map(|count| count.map(|count| PyBytes::new(py, &buffer[..count])));
-        *lock(buffer_of) = buffer;
+        *buffer_of.borrow(py) = buffer;
         Ok(data?)
     }
 
@@ -133,7 +132,7 @@ impl SocketTransport {
             Ok(buffer) => buffer,
             Err(error) => return Self::fail(slf, error, "Fatal error: protocol.get_buffer() call failed."),
         };
-        let fd = this.lock().fd;
+        let fd = this.state(py).fd;
         let received = recv_into(py, fd, &buffer);
         drop(buffer);
         let count = match received {
@@ -154,7 +153,7 @@ impl SocketTransport {
         let py = slf.py();
         let this = slf.get();
         let protocol = {
-            let mut state = this.lock();
+            let mut state = this.state(py);
             state.input_ended = true;
             state.protocol.as_ref().map(|protocol| protocol.clone_ref(py))
         };
@@ -172,8 +171,9 @@ impl SocketTransport {
     /// Sends `data`, at once if nothing else waits, and keeps what does not
     /// go out now.
     pub(super) fn send(slf: &Bound<'_, Self>, data: Vec<Bound<'_, PyBytes>>) -> PyResult<()> {
+        let py = slf.py();
         let this = slf.get();
-        let mut state = this.lock();
+        let mut state = this.state(py);
         if state.eof {
             drop(state);
             return Err(written_after_eof());
@@ -228,7 +228,7 @@ impl SocketTransport {
         let this = slf.get();
         let mut done = Vec::new();
         let sent = {
-            let mut state = this.lock();
+            let mut state = this.state(py);
             let sent = {
                 let slices = state.outbox.slices(|chunk| chunk.as_bytes(py));
                 stream::send_vectored(state.fd, &slices)
@@ -243,13 +243,13 @@ impl SocketTransport {
             return Self::fail(slf, Error::from(error).into(), "Fatal write error on socket transport");
         }
         // May write more.
-        let free = this.lock().becomes_free();
+        let free = this.state(py).becomes_free();
         if free {
             Self::tell_protocol(slf, "resume_writing")?;
         }
         Self::watch(slf)?;
         let (closing, eof) = {
-            let mut state = this.lock();
+            let mut state = this.state(py);
             if !state.outbox.is_empty() || state.lost > 0 {
                 return Ok(());
             }
@@ -267,7 +267,7 @@ impl SocketTransport {
     pub(super) fn shut_down_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
         const SHUT_WR: i32 = 1;
         let py = slf.py();
-        let sock = slf.get().lock().sock.as_ref().map(|sock| sock.clone_ref(py));
+        let sock = slf.get().state(slf.py()).sock.as_ref().map(|sock| sock.clone_ref(py));
         match sock {
             Some(sock) => sock.call_method1(py, "shutdown", (SHUT_WR,)).map(drop),
             None => Ok(()),
@@ -279,13 +279,13 @@ impl SocketTransport {
         let py = slf.py();
         let this = slf.get();
         let (fd, protocol, error) = {
-            let mut state = this.lock();
+            let mut state = this.state(py);
             state.open = false;
             let clone = |object: &Option<Py<PyAny>>| object.as_ref().map(|object| object.clone_ref(py));
             (state.fd, clone(&state.protocol), clone(&state.error))
         };
         let owner = {
-            let mut core = this.event_loop.get().lock();
+            let mut core = this.event_loop.get().core(py);
             let core = &mut *core;
             match core.poller.clone() {
                 Some(poller) if Self::owns(slf, core, fd) => {
@@ -301,7 +301,7 @@ impl SocketTransport {
             }),
             None => Ok(()),
         };
-        let released = this.lock().release();
+        let released = this.state(py).release();
         let closed = match &released.sock {
             Some(sock) => sock.call_method0(py, "close").map(drop),
             None => Ok(()),

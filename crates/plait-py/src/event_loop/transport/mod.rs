@@ -16,8 +16,8 @@
 mod io;
 mod state;
 
+use std::cell::RefMut;
 use std::os::fd::RawFd;
-use std::sync::{Mutex, MutexGuard};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -27,9 +27,10 @@ use pyo3::types::{PyBytes, PyDict};
 
 use self::state::{Limits, State};
 use super::core::{Core, Loop, Owner, Ready};
+use super::endpoint::Endpoint;
 use crate::error::Error;
+use crate::hot::cell::GilCell;
 use crate::hot::context;
-use crate::sync::lock;
 
 /// A transport over a connected stream socket.
 #[pyclass(frozen, subclass, weakref, dict, module = "plait._native")]
@@ -38,32 +39,34 @@ pub(crate) struct SocketTransport {
     extra: Py<PyDict>,
     /// What the protocol's methods run in.
     context: Py<PyAny>,
-    state: Mutex<State>,
+    state: GilCell<State>,
 }
 
 impl SocketTransport {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+    fn state(&self, py: Python<'_>) -> RefMut<'_, State> {
+        self.state.borrow(py)
     }
 
-    fn queue(slf: &Bound<'_, Self>, item: impl FnOnce(Py<Self>) -> Ready) -> PyResult<()> {
-        slf.get().event_loop.get().lock().push(item(slf.clone().unbind()))
+    fn queue(slf: &Bound<'_, Self>, item: impl FnOnce(Endpoint) -> Ready) -> PyResult<()> {
+        let endpoint = Endpoint::Stream(slf.clone().unbind());
+        slf.get().event_loop.get().core(slf.py()).push(item(endpoint))
     }
 
     /// Whether the descriptor is still this connection's: the socket may have
     /// been closed behind our back, and its number be another's by now.
     fn owns(slf: &Bound<'_, Self>, core: &Core, fd: RawFd) -> bool {
-        matches!(core.fds.get(fd), Some(Owner::Transport(owner)) if owner.is(slf))
+        matches!(core.fds.get(fd), Some(Owner::Transport(owner)) if owner.is(slf.as_any()))
     }
 
     /// Tells the kernel what this connection waits for now.
     fn watch(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
         let this = slf.get();
         let (fd, interest) = {
-            let state = this.lock();
+            let state = this.state(py);
             (state.fd, state.interest())
         };
-        let mut core = this.event_loop.get().lock();
+        let mut core = this.event_loop.get().core(py);
         let core = &mut *core;
         // A closed loop watches nothing any more.
         if let Some(poller) = core.poller.clone()
@@ -77,7 +80,7 @@ impl SocketTransport {
     /// Gives the connection up: what was not sent is lost.
     fn lose(slf: &Bound<'_, Self>, error: Option<Py<PyAny>>) -> PyResult<()> {
         let unsent = {
-            let mut state = slf.get().lock();
+            let mut state = slf.get().state(slf.py());
             if state.lost > 0 {
                 return Ok(());
             }
@@ -94,7 +97,9 @@ impl SocketTransport {
     /// Calls the protocol's `method` and reports what it raises.
     fn tell_protocol(slf: &Bound<'_, Self>, method: &str) -> PyResult<()> {
         let py = slf.py();
-        let Some(protocol) = slf.get().lock().protocol.as_ref().map(|protocol| protocol.clone_ref(py)) else {
+        let Some(protocol) =
+            slf.get().state(slf.py()).protocol.as_ref().map(|protocol| protocol.clone_ref(py))
+        else {
             return Ok(());
         };
         match protocol.call_method0(py, method) {
@@ -105,7 +110,7 @@ impl SocketTransport {
 
     fn report(slf: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
         let py = slf.py();
-        let protocol = slf.get().lock().protocol.as_ref().map(|protocol| protocol.clone_ref(py));
+        let protocol = slf.get().state(slf.py()).protocol.as_ref().map(|protocol| protocol.clone_ref(py));
         Loop::report(slf.get().event_loop.bind(py), error, |context| {
             context.set_item("message", message)?;
             context.set_item("transport", slf)?;
@@ -128,7 +133,11 @@ impl SocketTransport {
 
     /// Tells the protocol to stop writing if too much waits.
     fn pause_if_full(slf: &Bound<'_, Self>) -> PyResult<()> {
-        if slf.get().lock().becomes_full() { Self::tell_protocol(slf, "pause_writing") } else { Ok(()) }
+        if slf.get().state(slf.py()).becomes_full() {
+            Self::tell_protocol(slf, "pause_writing")
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -156,7 +165,7 @@ impl SocketTransport {
             event_loop,
             extra: extra.unwrap_or_else(|| PyDict::new(py).unbind()),
             context,
-            state: Mutex::new(State::new(fd, sock.clone().unbind(), protocol, waiter, server)),
+            state: GilCell::new(State::new(fd, sock.clone().unbind(), protocol, waiter, server)),
         })
     }
 
@@ -166,12 +175,14 @@ impl SocketTransport {
         let py = slf.py();
         let this = slf.get();
         let (fd, server) = {
-            let state = this.lock();
+            let state = this.state(py);
             (state.fd, state.server.as_ref().map(|server| server.clone_ref(py)))
         };
         let before = {
-            let mut core = this.event_loop.get().lock();
-            core.fds.insert(fd, Owner::Transport(slf.clone().unbind())).map_err(Error::from)?
+            let mut core = this.event_loop.get().core(py);
+            core.fds
+                .insert(fd, Owner::Transport(Endpoint::Stream(slf.clone().unbind())))
+                .map_err(Error::from)?
         };
         drop(before);
         if let Some(server) = server {
@@ -196,7 +207,7 @@ impl SocketTransport {
     /// Tells the peer, after what was written, that no more will come.
     fn write_eof(slf: &Bound<'_, Self>) -> PyResult<()> {
         {
-            let mut state = slf.get().lock();
+            let mut state = slf.get().state(slf.py());
             if state.closing || state.eof {
                 return Ok(());
             }
@@ -216,7 +227,7 @@ impl SocketTransport {
     /// Closes the connection once what was written has gone out.
     fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
         let nothing_waits = {
-            let mut state = slf.get().lock();
+            let mut state = slf.get().state(slf.py());
             if state.closing {
                 return Ok(());
             }
@@ -241,18 +252,18 @@ impl SocketTransport {
         Self::lose(slf, error)
     }
 
-    fn is_closing(&self) -> bool {
-        self.lock().closing
+    fn is_closing(&self, py: Python<'_>) -> bool {
+        self.state(py).closing
     }
 
-    fn is_reading(&self) -> bool {
-        let state = self.lock();
+    fn is_reading(&self, py: Python<'_>) -> bool {
+        let state = self.state(py);
         !state.closing && !state.paused
     }
 
     fn pause_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
         {
-            let mut state = slf.get().lock();
+            let mut state = slf.get().state(slf.py());
             if state.closing || state.paused {
                 return Ok(());
             }
@@ -263,7 +274,7 @@ impl SocketTransport {
 
     fn resume_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
         {
-            let mut state = slf.get().lock();
+            let mut state = slf.get().state(slf.py());
             if state.closing || !state.paused {
                 return Ok(());
             }
@@ -277,28 +288,28 @@ impl SocketTransport {
     #[pyo3(signature = (high=None, low=None))]
     fn set_write_buffer_limits(slf: &Bound<'_, Self>, high: Option<i64>, low: Option<i64>) -> PyResult<()> {
         let limits = Limits::new(high, low)?;
-        slf.get().lock().limits = limits;
+        slf.get().state(slf.py()).limits = limits;
         Self::pause_if_full(slf)
     }
 
     /// The marks, low and high.
-    fn get_write_buffer_limits(&self) -> (usize, usize) {
-        let limits = self.lock().limits;
+    fn get_write_buffer_limits(&self, py: Python<'_>) -> (usize, usize) {
+        let limits = self.state(py).limits;
         (limits.low, limits.high)
     }
 
     /// How many bytes wait to be sent.
-    fn get_write_buffer_size(&self) -> usize {
-        self.lock().outbox.len()
+    fn get_write_buffer_size(&self, py: Python<'_>) -> usize {
+        self.state(py).outbox.len()
     }
 
-    fn set_protocol(&self, protocol: Py<PyAny>) {
-        let before = self.lock().set_protocol(protocol);
+    fn set_protocol(&self, py: Python<'_>, protocol: Py<PyAny>) {
+        let before = self.state(py).set_protocol(protocol);
         drop(before);
     }
 
     fn get_protocol(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.lock().protocol.as_ref().map(|protocol| protocol.clone_ref(py))
+        self.state(py).protocol.as_ref().map(|protocol| protocol.clone_ref(py))
     }
 
     #[pyo3(signature = (name, default=None))]
@@ -317,8 +328,8 @@ impl SocketTransport {
     }
 
     #[getter]
-    fn _protocol_paused(&self) -> bool {
-        self.lock().protocol_paused
+    fn _protocol_paused(&self, py: Python<'_>) -> bool {
+        self.state(py).protocol_paused
     }
 
     /// `loop.start_tls` asks for it.
@@ -326,8 +337,8 @@ impl SocketTransport {
     #[pyo3(name = "_start_tls_compatible")]
     const START_TLS_COMPATIBLE: bool = true;
 
-    fn __repr__(&self) -> String {
-        let state = self.lock();
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let state = self.state(py);
         format!("<SocketTransport {state}>")
     }
 
@@ -335,14 +346,11 @@ impl SocketTransport {
         visit.call(&self.event_loop)?;
         visit.call(&self.extra)?;
         visit.call(&self.context)?;
-        match self.state.try_lock() {
-            Ok(state) => state.traverse(&visit),
-            Err(_) => Ok(()),
-        }
+        self.state.visit(&visit).map_or(Ok(()), |state| state.traverse(&visit))
     }
 
-    fn __clear__(&self) {
-        let held = self.lock().release();
+    fn __clear__(&self, py: Python<'_>) {
+        let held = self.state(py).release();
         drop(held);
     }
 }

@@ -1,0 +1,61 @@
+//! The transports as the loop knows them: what has a descriptor in the table
+//! and gets its events.
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+
+use super::transport::SocketTransport;
+
+/// A native transport of any kind.
+pub(super) enum Endpoint {
+    /// A connected stream socket.
+    Stream(Py<SocketTransport>),
+}
+
+impl Endpoint {
+    pub(super) fn clone_ref(&self, py: Python<'_>) -> Self {
+        match self {
+            Self::Stream(transport) => Self::Stream(transport.clone_ref(py)),
+        }
+    }
+
+    /// The transport as Python knows it.
+    pub(super) fn object<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
+        match self {
+            Self::Stream(transport) => transport.bind(py).clone().into_any(),
+        }
+    }
+
+    pub(super) fn is(&self, object: &Bound<'_, PyAny>) -> bool {
+        match self {
+            Self::Stream(transport) => transport.is(object),
+        }
+    }
+
+    /// Tells the protocol of the transport, then starts it.
+    pub(super) fn begin(&self, py: Python<'_>) -> PyResult<()> {
+        match self {
+            Self::Stream(transport) => SocketTransport::begin(transport.bind(py)),
+        }
+    }
+
+    /// Reads and writes what the kernel said can be read and written.
+    pub(super) fn on_ready(&self, py: Python<'_>, readable: bool, writable: bool) -> PyResult<()> {
+        match self {
+            Self::Stream(transport) => SocketTransport::on_ready(transport.bind(py), readable, writable),
+        }
+    }
+
+    /// Tells the protocol of the end, and lets go of the descriptor.
+    pub(super) fn end(&self, py: Python<'_>) -> PyResult<()> {
+        match self {
+            Self::Stream(transport) => SocketTransport::end(transport.bind(py)),
+        }
+    }
+
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Stream(transport) => visit.call(transport),
+        }
+    }
+}
