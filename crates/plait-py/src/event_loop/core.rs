@@ -14,14 +14,16 @@ use plait_sys::clock::Instant;
 use plait_sys::epoll::{Epoll, Event, Interest};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::endpoint::Endpoint;
-use super::handle::{Handle, TimerHandle};
 use super::watch::Watch;
 use crate::error::Error;
 use crate::hot::cell::GilCell;
+use crate::hot::handle::Handle;
+use crate::hot::method::Call;
 
 /// The token of the bell; no table entry has it, for it names the largest
 /// possible descriptor.
@@ -30,7 +32,7 @@ pub(super) const BELL: u64 = u64::MAX;
 /// What waits for its turn.
 pub(super) enum Ready {
     /// A callback.
-    Call(Py<Handle>),
+    Call(Handle),
     /// A transport whose protocol is to be told of it.
     Begin(Endpoint),
     /// A transport that can read or write.
@@ -64,7 +66,7 @@ impl Poller {
 /// What changes from turn to turn.
 pub(super) struct Core {
     pub(super) ready: VecDeque<Ready>,
-    pub(super) timers: Timers<Py<TimerHandle>>,
+    pub(super) timers: Timers<Handle>,
     pub(super) fds: FdTable<Owner>,
     /// None once the loop is closed.
     pub(super) poller: Option<Arc<Poller>>,
@@ -92,7 +94,7 @@ pub(super) fn closed() -> PyErr {
 pub(crate) struct Loop {
     core: GilCell<Core>,
     /// How many cancelled timers the heap holds.
-    dead_timers: Arc<AtomicUsize>,
+    dead_timers: AtomicUsize,
     pub(super) debug: AtomicBool,
     pub(super) stopping: AtomicBool,
     /// Reused from wait to wait.
@@ -114,57 +116,76 @@ impl Loop {
         self.dead_timers.load(Relaxed)
     }
 
+    /// A timer in the heap was cancelled (1), or a cancelled one has left it
+    /// (-1).
+    pub(crate) fn count_dead(&self, change: isize) {
+        // Relaxed: the interpreter lock orders it.
+        self.dead_timers.store(self.dead_timers().saturating_add_signed(change), Relaxed);
+    }
+
     /// The checks of debug mode, which asyncio makes in the same places.
-    fn check_debug(
-        slf: &Bound<'_, Self>,
-        callback: &Bound<'_, PyAny>,
-        method: &str,
-        here: bool,
-    ) -> PyResult<()> {
+    fn check_debug(slf: &Bound<'_, Self>, call: &Call<'_, '_>, method: &str, here: bool) -> PyResult<()> {
         if slf.get().debug() {
             if here {
                 slf.call_method0("_check_thread")?;
             }
-            slf.call_method1("_check_callback", (callback, method))?;
+            slf.call_method1("_check_callback", (call.callback_object(slf.py()), method))?;
         }
         Ok(())
     }
 
-    fn schedule(
-        slf: &Bound<'_, Self>,
-        callback: &Bound<'_, PyAny>,
-        args: &Bound<'_, PyTuple>,
-        context: Option<Py<PyAny>>,
-    ) -> PyResult<Py<Handle>> {
+    fn schedule(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> PyResult<Handle> {
         let py = slf.py();
         let this = slf.get();
-        let handle =
-            Handle::new(py, callback.clone().unbind(), args.clone().unbind(), context, this.debug())?;
-        let handle = Py::new(py, handle)?;
+        let handle = Handle::new(py, call, this.debug())?;
         let item = Ready::Call(handle.clone_ref(py));
-        this.core(py).push(item)?;
-        Ok(handle)
+        let refused = this.core(py).push(item);
+        refused.map(|()| handle)
     }
 
-    fn schedule_at(
-        slf: &Bound<'_, Self>,
-        when: f64,
-        callback: &Bound<'_, PyAny>,
-        args: &Bound<'_, PyTuple>,
-        context: Option<Py<PyAny>>,
-    ) -> PyResult<Py<TimerHandle>> {
+    /// `call_soon`.
+    pub(crate) fn soon(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> PyResult<Handle> {
+        Self::check_debug(slf, call, "call_soon", true)?;
+        Self::schedule(slf, call)
+    }
+
+    /// `call_soon_threadsafe`.
+    pub(crate) fn soon_from_any_thread(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> PyResult<Handle> {
+        Self::check_debug(slf, call, "call_soon_threadsafe", false)?;
+        Self::schedule(slf, call)
+    }
+
+    /// `call_later`.
+    pub(crate) fn later(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> PyResult<Handle> {
+        let delay = call.leading().filter(|delay| !delay.is_none());
+        let Some(delay) = delay else { return Err(PyTypeError::new_err("delay must not be None")) };
+        Self::check_debug(slf, call, "call_later", true)?;
+        // Through Python: whoever gives the loop another clock overrides it.
+        let now: f64 = slf.call_method0(intern!(slf.py(), "time"))?.extract()?;
+        Self::schedule_at(slf, now + delay.extract::<f64>()?, call)
+    }
+
+    /// `call_at`.
+    pub(crate) fn at(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> PyResult<Handle> {
+        let when = call.leading().filter(|when| !when.is_none());
+        let Some(when) = when else { return Err(PyTypeError::new_err("when cannot be None")) };
+        Self::check_debug(slf, call, "call_at", true)?;
+        Self::schedule_at(slf, when.extract()?, call)
+    }
+
+    fn schedule_at(slf: &Bound<'_, Self>, when: f64, call: &Call<'_, '_>) -> PyResult<Handle> {
         let py = slf.py();
         let this = slf.get();
-        let handle =
-            Handle::new(py, callback.clone().unbind(), args.clone().unbind(), context, this.debug())?;
-        let timer = TimerHandle::new(py, when, handle, Arc::clone(&this.dead_timers))?;
+        let timer = Handle::timer(slf, when, call, this.debug())?;
         let entry = timer.clone_ref(py);
         let mut core = this.core(py);
         let Some(poller) = core.poller.clone() else {
             drop(core);
+            timer.left_heap(py);
             return Err(closed());
         };
         core.timers.push(Instant::from_secs_f64(when), entry);
+        drop(core);
         // Only a loop that sleeps already can have missed it.
         poller.bell.ring().map_err(Error::from)?;
         Ok(timer)
@@ -206,7 +227,7 @@ impl Loop {
                 fds: FdTable::default(),
                 poller: Some(Arc::new(Poller::new()?)),
             }),
-            dead_timers: Arc::default(),
+            dead_timers: AtomicUsize::new(0),
             debug: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             events: GilCell::default(),
@@ -218,64 +239,6 @@ impl Loop {
     #[expect(clippy::unused_self, reason = "a method of the loop for Python")]
     fn time(&self) -> f64 {
         Instant::now().as_secs_f64()
-    }
-
-    /// Has `callback(*args)` called in the next turn.
-    #[pyo3(signature = (callback, *args, context=None))]
-    fn call_soon(
-        slf: &Bound<'_, Self>,
-        callback: &Bound<'_, PyAny>,
-        args: &Bound<'_, PyTuple>,
-        context: Option<Py<PyAny>>,
-    ) -> PyResult<Py<Handle>> {
-        Self::check_debug(slf, callback, "call_soon", true)?;
-        Self::schedule(slf, callback, args, context)
-    }
-
-    /// As `call_soon`, from any thread.
-    #[pyo3(signature = (callback, *args, context=None))]
-    fn call_soon_threadsafe(
-        slf: &Bound<'_, Self>,
-        callback: &Bound<'_, PyAny>,
-        args: &Bound<'_, PyTuple>,
-        context: Option<Py<PyAny>>,
-    ) -> PyResult<Py<Handle>> {
-        Self::check_debug(slf, callback, "call_soon_threadsafe", false)?;
-        Self::schedule(slf, callback, args, context)
-    }
-
-    /// Has `callback(*args)` called `delay` seconds from now.
-    #[pyo3(signature = (delay, callback, *args, context=None))]
-    fn call_later(
-        slf: &Bound<'_, Self>,
-        delay: Option<f64>,
-        callback: &Bound<'_, PyAny>,
-        args: &Bound<'_, PyTuple>,
-        context: Option<Py<PyAny>>,
-    ) -> PyResult<Py<TimerHandle>> {
-        let Some(delay) = delay else {
-            return Err(PyTypeError::new_err("delay must not be None"));
-        };
-        Self::check_debug(slf, callback, "call_later", true)?;
-        // Through Python: whoever gives the loop another clock overrides it.
-        let now: f64 = slf.call_method0("time")?.extract()?;
-        Self::schedule_at(slf, now + delay, callback, args, context)
-    }
-
-    /// Has `callback(*args)` called at `when`, on the scale of `time()`.
-    #[pyo3(signature = (when, callback, *args, context=None))]
-    fn call_at(
-        slf: &Bound<'_, Self>,
-        when: Option<f64>,
-        callback: &Bound<'_, PyAny>,
-        args: &Bound<'_, PyTuple>,
-        context: Option<Py<PyAny>>,
-    ) -> PyResult<Py<TimerHandle>> {
-        let Some(when) = when else {
-            return Err(PyTypeError::new_err("when cannot be None"));
-        };
-        Self::check_debug(slf, callback, "call_at", true)?;
-        Self::schedule_at(slf, when, callback, args, context)
     }
 
     fn _set_native_debug(&self, enabled: bool) {
@@ -299,7 +262,7 @@ impl Loop {
         let poller = core.poller.take();
         drop(core);
         for timer in &timers {
-            timer.get().left_heap();
+            timer.left_heap(py);
         }
         drop((ready, timers, owners, poller));
     }
@@ -308,14 +271,14 @@ impl Loop {
         let Some(core) = self.core.visit(&visit) else { return Ok(()) };
         for item in &core.ready {
             match item {
-                Ready::Call(handle) => visit.call(handle)?,
+                Ready::Call(handle) => handle.traverse(&visit)?,
                 Ready::Begin(endpoint) | Ready::End(endpoint) | Ready::Io { endpoint, .. } => {
                     endpoint.traverse(&visit)?;
                 }
             }
         }
         for timer in core.timers.iter() {
-            visit.call(timer)?;
+            timer.traverse(&visit)?;
         }
         for owner in core.fds.owners() {
             match owner {

@@ -1,6 +1,7 @@
 //! The event loop's native half.
 //!
-//! `core` holds the state and the calls that schedule, `turn` turns it once,
+//! `core` holds the state and what schedules (`hot` has the handles and the
+//! Python methods), `turn` turns it once,
 //! `watch` is `add_reader` and its family, `transport` a connection. The
 //! Python half (`plait._loop`) is what happens once in a while: addresses,
 //! servers, signals, the start and the end.
@@ -11,7 +12,6 @@
 
 mod core;
 mod endpoint;
-mod handle;
 mod transport;
 mod turn;
 mod watch;
@@ -19,9 +19,15 @@ mod watch;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
+pub(crate) use self::core::Loop;
+use crate::hot::{handle_type, schedule};
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
-    module.add("Loop", PyType::new::<core::Loop>(py))?;
+    let event_loop = PyType::new::<Loop>(py);
+    schedule::install(&event_loop)?;
+    module.add("Loop", event_loop)?;
     module.add("SocketTransport", PyType::new::<transport::SocketTransport>(py))?;
-    handle::register(module)
+    module.add("Handle", handle_type::handle(py)?)?;
+    module.add("TimerHandle", handle_type::timer(py)?)
 }

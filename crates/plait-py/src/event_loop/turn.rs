@@ -15,18 +15,19 @@ use plait_sys::epoll::Event;
 use pyo3::prelude::*;
 
 use super::core::{BELL, Core, Loop, Owner, Poller, Ready, closed};
-use super::handle::{Handle, TimerHandle};
 use crate::error::Error;
+use crate::hot::handle::Handle;
+use crate::hot::handle_type;
 
 impl Loop {
     /// How long this turn may sleep. Cancelled timers that it comes across
     /// move to `removed`.
-    fn sleep_time(&self, core: &mut Core, removed: &mut Vec<Py<TimerHandle>>) -> Option<Duration> {
-        core.timers.compact(self.dead_timers(), |timer| timer.get().is_dead(), removed);
+    fn sleep_time(&self, py: Python<'_>, core: &mut Core, removed: &mut Vec<Handle>) -> Option<Duration> {
+        core.timers.compact(self.dead_timers(), |timer| timer.is_cancelled(py), removed);
         if !core.ready.is_empty() || self.stopping.load(SeqCst) {
             return Some(Duration::ZERO);
         }
-        let deadline = core.timers.next_deadline(|timer| timer.get().is_dead(), removed)?;
+        let deadline = core.timers.next_deadline(|timer| timer.is_cancelled(py), removed)?;
         Some(deadline.saturating_since(Instant::now()))
     }
 
@@ -36,14 +37,14 @@ impl Loop {
         let (poller, timeout) = {
             let mut core = self.core(py);
             let poller = core.poller.clone().ok_or_else(closed)?;
-            let timeout = self.sleep_time(&mut core, &mut removed);
+            let timeout = self.sleep_time(py, &mut core, &mut removed);
             if timeout != Some(Duration::ZERO) {
                 poller.bell.lie_down();
             }
             (poller, timeout)
         };
         for timer in &removed {
-            timer.get().left_heap();
+            timer.left_heap(py);
         }
         // May run Python code, and that may schedule: then the bell is rung
         // and the wait ends at once.
@@ -87,22 +88,21 @@ impl Loop {
         if !core.timers.is_empty() {
             let now = Instant::now();
             while let Some(timer) = core.timers.pop_due(now) {
-                timer.get().left_heap();
-                core.ready.push_back(Ready::Call(timer.into_bound(py).into_super().unbind()));
+                timer.left_heap(py);
+                core.ready.push_back(Ready::Call(timer));
             }
         }
         Ok(())
     }
 
-    fn run_handle(slf: &Bound<'_, Self>, handle: &Py<Handle>) -> PyResult<()> {
+    fn run_handle(slf: &Bound<'_, Self>, handle: &Handle) -> PyResult<()> {
         let py = slf.py();
-        let Err(error) = handle.get().run(py) else { return Ok(()) };
+        let Err(error) = handle.run(py) else { return Ok(()) };
         Self::report(slf, error, |context| {
-            let handle = handle.bind(py);
-            let call = handle.get().describe(py)?;
+            let call = handle_type::describe(py, handle)?;
             context.set_item("message", format!("Exception in callback {call}"))?;
-            context.set_item("handle", handle)?;
-            if let Some(stack) = handle.get().source_traceback() {
+            context.set_item("handle", handle.bind(py))?;
+            if let Some(stack) = handle.source_traceback(py) {
                 context.set_item("source_traceback", stack)?;
             }
             Ok(())
@@ -110,21 +110,21 @@ impl Loop {
     }
 
     /// As `run_handle`, and tells if it held the loop up for too long.
-    fn run_handle_timed(slf: &Bound<'_, Self>, handle: &Py<Handle>) -> PyResult<()> {
+    fn run_handle_timed(slf: &Bound<'_, Self>, handle: &Handle) -> PyResult<()> {
         let started = Instant::now();
-        slf.setattr("_current_handle", handle)?;
+        slf.setattr("_current_handle", handle.bind(slf.py()))?;
         let outcome = Self::run_handle(slf, handle);
         slf.setattr("_current_handle", slf.py().None())?;
         let seconds = Instant::now().saturating_since(started).as_secs_f64();
-        if outcome.is_ok() && !handle.get().is_cancelled() {
-            slf.call_method1("_report_slow_callback", (handle, seconds))?;
+        if outcome.is_ok() && !handle.is_cancelled(slf.py()) {
+            slf.call_method1("_report_slow_callback", (handle.bind(slf.py()), seconds))?;
         }
         outcome
     }
 
     fn run_item(slf: &Bound<'_, Self>, item: Ready) -> PyResult<()> {
         match item {
-            Ready::Call(handle) if handle.get().is_cancelled() => Ok(()),
+            Ready::Call(handle) if handle.is_cancelled(slf.py()) => Ok(()),
             Ready::Call(handle) if slf.get().debug() => Self::run_handle_timed(slf, &handle),
             Ready::Call(handle) => Self::run_handle(slf, &handle),
             Ready::Begin(endpoint) => endpoint.begin(slf.py()),

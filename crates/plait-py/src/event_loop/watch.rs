@@ -10,14 +10,15 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::core::{Core, Loop, Owner, closed};
-use super::handle::Handle;
 use crate::error::Error;
+use crate::hot::handle::Handle;
+use crate::hot::method::Call;
 
 /// The callbacks of one descriptor.
 #[derive(Default)]
 pub(super) struct Watch {
-    reader: Option<Py<Handle>>,
-    writer: Option<Py<Handle>>,
+    reader: Option<Handle>,
+    writer: Option<Handle>,
 }
 
 #[derive(Clone, Copy)]
@@ -27,7 +28,7 @@ enum Side {
 }
 
 impl Watch {
-    fn side(&mut self, side: Side) -> &mut Option<Py<Handle>> {
+    fn side(&mut self, side: Side) -> &mut Option<Handle> {
         match side {
             Side::Reader => &mut self.reader,
             Side::Writer => &mut self.writer,
@@ -39,16 +40,18 @@ impl Watch {
     }
 
     /// The callbacks that `event` is for.
-    pub(super) fn woken(&self, py: Python<'_>, event: &Event) -> [Option<Py<Handle>>; 2] {
-        let pick = |ready: bool, handle: &Option<Py<Handle>>| {
+    pub(super) fn woken(&self, py: Python<'_>, event: &Event) -> [Option<Handle>; 2] {
+        let pick = |ready: bool, handle: &Option<Handle>| {
             handle.as_ref().filter(|_| ready).map(|handle| handle.clone_ref(py))
         };
         [pick(event.readable, &self.reader), pick(event.writable, &self.writer)]
     }
 
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.reader)?;
-        visit.call(&self.writer)
+        for handle in [&self.reader, &self.writer].into_iter().flatten() {
+            handle.traverse(visit)?;
+        }
+        Ok(())
     }
 }
 
@@ -82,12 +85,7 @@ fn refuse_transport(slf: &Bound<'_, Loop>, fd: RawFd) -> PyResult<()> {
 
 /// Puts `handle` in, or takes what is there out, and tells the kernel.
 /// Returns what was there.
-fn exchange(
-    core: &mut Core,
-    fd: RawFd,
-    side: Side,
-    handle: Option<Py<Handle>>,
-) -> PyResult<Option<Py<Handle>>> {
+fn exchange(core: &mut Core, fd: RawFd, side: Side, handle: Option<Handle>) -> PyResult<Option<Handle>> {
     let poller = core.poller.clone().ok_or_else(closed)?;
     if core.fds.get(fd).is_none() {
         if handle.is_none() {
@@ -121,16 +119,15 @@ fn add(
     side: Side,
     callback: &Bound<'_, PyAny>,
     args: &Bound<'_, PyTuple>,
-) -> PyResult<Py<Handle>> {
+) -> PyResult<Handle> {
     let py = slf.py();
     let this = slf.get();
     let fd = fileno(fd)?;
     refuse_transport(slf, fd)?;
-    let handle = Handle::new(py, callback.clone().unbind(), args.clone().unbind(), None, this.debug())?;
-    let handle = Py::new(py, handle)?;
+    let handle = Handle::new(py, &Call::new(callback, args, None), this.debug())?;
     let entry = handle.clone_ref(py);
     let before = exchange(&mut this.core(py), fd, side, Some(entry))?;
-    cancel(py, before)?;
+    cancel(py, before);
     Ok(handle)
 }
 
@@ -142,15 +139,14 @@ fn remove(slf: &Bound<'_, Loop>, fd: &Bound<'_, PyAny>, side: Side) -> PyResult<
     }
     let before = exchange(&mut slf.get().core(slf.py()), fd, side, None)?;
     let found = before.is_some();
-    cancel(slf.py(), before)?;
+    cancel(slf.py(), before);
     Ok(found)
 }
 
 /// An event for it may be in the queue already.
-fn cancel(py: Python<'_>, handle: Option<Py<Handle>>) -> PyResult<()> {
-    match handle {
-        Some(handle) => handle.call_method0(py, "cancel").map(drop),
-        None => Ok(()),
+fn cancel(py: Python<'_>, handle: Option<Handle>) {
+    if let Some(handle) = handle {
+        handle.cancel(py);
     }
 }
 
@@ -185,8 +181,8 @@ impl Loop {
         fd: &Bound<'_, PyAny>,
         callback: &Bound<'_, PyAny>,
         args: &Bound<'_, PyTuple>,
-    ) -> PyResult<Py<Handle>> {
-        add(slf, fd, Side::Reader, callback, args)
+    ) -> PyResult<Py<PyAny>> {
+        add(slf, fd, Side::Reader, callback, args).map(Handle::into_any)
     }
 
     /// As `add_writer`, and returns the handle.
@@ -196,8 +192,8 @@ impl Loop {
         fd: &Bound<'_, PyAny>,
         callback: &Bound<'_, PyAny>,
         args: &Bound<'_, PyTuple>,
-    ) -> PyResult<Py<Handle>> {
-        add(slf, fd, Side::Writer, callback, args)
+    ) -> PyResult<Py<PyAny>> {
+        add(slf, fd, Side::Writer, callback, args).map(Handle::into_any)
     }
 
     /// Stops calling the reader of `fd`; says whether there was one.

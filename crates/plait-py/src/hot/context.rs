@@ -16,9 +16,22 @@ pub(crate) fn copy_current(py: Python<'_>) -> PyResult<Py<PyAny>> {
 
 /// Calls `f` inside `context`.
 pub(crate) fn enter<R>(py: Python<'_>, context: &Py<PyAny>, f: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
-    // SAFETY: attached; `context` is a live object, and one that is not a
-    // Context is refused with a TypeError.
-    if unsafe { ffi::PyContext_Enter(context.as_ptr()) } != 0 {
+    // SAFETY: a live object for as long as it is borrowed.
+    unsafe { enter_raw(py, context.as_ptr(), f) }
+}
+
+/// As `enter`.
+///
+/// # Safety
+/// `context` is a live object until this returns.
+pub(super) unsafe fn enter_raw<R>(
+    py: Python<'_>,
+    context: *mut ffi::PyObject,
+    f: impl FnOnce() -> PyResult<R>,
+) -> PyResult<R> {
+    // SAFETY: attached; the object is live, and one that is not a Context is
+    // refused with a TypeError.
+    if unsafe { ffi::PyContext_Enter(context) } != 0 {
         return Err(PyErr::fetch(py));
     }
     let guard = Entered { py, context };
@@ -29,12 +42,12 @@ pub(crate) fn enter<R>(py: Python<'_>, context: &Py<PyAny>, f: impl FnOnce() -> 
 
 /// Leaves the context, also when a panic unwinds through `enter`: the
 /// interpreter's context stack must stay balanced.
-struct Entered<'a, 'py> {
+struct Entered<'py> {
     py: Python<'py>,
-    context: &'a Py<PyAny>,
+    context: *mut ffi::PyObject,
 }
 
-impl Entered<'_, '_> {
+impl Entered<'_> {
     fn leave(self) -> PyResult<()> {
         let left = exit(self.py, self.context);
         std::mem::forget(self);
@@ -42,17 +55,17 @@ impl Entered<'_, '_> {
     }
 }
 
-impl Drop for Entered<'_, '_> {
+impl Drop for Entered<'_> {
     fn drop(&mut self) {
         if let Err(error) = exit(self.py, self.context) {
-            error.write_unraisable(self.py, Some(self.context.bind(self.py)));
+            error.write_unraisable(self.py, None);
         }
     }
 }
 
-fn exit(py: Python<'_>, context: &Py<PyAny>) -> PyResult<()> {
+fn exit(py: Python<'_>, context: *mut ffi::PyObject) -> PyResult<()> {
     // SAFETY: attached, and `enter` made this context the current one of this
     // thread; leaving another than the current one is refused with an error.
     // No exception is set at this point: PyO3 has fetched it into the result.
-    if unsafe { ffi::PyContext_Exit(context.as_ptr()) } == 0 { Ok(()) } else { Err(PyErr::fetch(py)) }
+    if unsafe { ffi::PyContext_Exit(context) } == 0 { Ok(()) } else { Err(PyErr::fetch(py)) }
 }

@@ -3,7 +3,14 @@
 
 // DESIGN.md: unsafe by address. Each block argues its case.
 #![allow(unsafe_code)]
+// The fields of a raw object are each a dereference: one argument covers all
+// that a function does with one object.
+#![allow(clippy::multiple_unsafe_ops_per_block)]
 
 pub(crate) mod buffer;
 pub(crate) mod cell;
 pub(crate) mod context;
+pub(crate) mod handle;
+pub(crate) mod handle_type;
+pub(crate) mod method;
+pub(crate) mod schedule;

@@ -1,0 +1,95 @@
+//! `call_soon` and its family, by vectorcall: what every callback, future and
+//! task goes through.
+
+use std::ffi::CStr;
+use std::ptr;
+
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+use super::handle::Handle;
+use super::method::{Call, entry};
+use crate::event_loop::Loop;
+
+/// Puts the methods into the class.
+pub(crate) fn install(class: &Bound<'_, PyType>) -> PyResult<()> {
+    for method in &METHODS.0 {
+        // SAFETY: a static definition, and a class; the descriptor checks
+        // that it is called on an instance of it.
+        let descriptor =
+            unsafe { ffi::PyDescr_NewMethod(class.as_type_ptr(), ptr::from_ref(method).cast_mut()) };
+        // SAFETY: a new reference, or null with an exception set.
+        let descriptor = unsafe { Bound::from_owned_ptr_or_err(class.py(), descriptor) }?;
+        // SAFETY: the name of a static definition.
+        let name = unsafe { CStr::from_ptr(method.ml_name) };
+        class.setattr(name.to_string_lossy().as_ref(), descriptor)?;
+    }
+    Ok(())
+}
+
+struct Methods([ffi::PyMethodDef; 4]);
+
+// SAFETY: never written to; the pointers inside are to functions and strings
+// of this module.
+unsafe impl Sync for Methods {}
+
+const fn method(
+    name: &'static CStr,
+    function: ffi::PyCFunctionFastWithKeywords,
+    doc: &'static CStr,
+) -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: function },
+        ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+        ml_doc: doc.as_ptr(),
+    }
+}
+
+static METHODS: Methods = Methods([
+    method(
+        c"call_soon",
+        call_soon,
+        c"call_soon($self, /, callback, *args, context=None)\n--\n\nHave `callback(*args)` called in the next turn.",
+    ),
+    method(
+        c"call_soon_threadsafe",
+        call_soon_threadsafe,
+        c"call_soon_threadsafe($self, /, callback, *args, context=None)\n--\n\nAs `call_soon`, from any thread.",
+    ),
+    method(
+        c"call_later",
+        call_later,
+        c"call_later($self, /, delay, callback, *args, context=None)\n--\n\nHave `callback(*args)` called `delay` seconds from now.",
+    ),
+    method(
+        c"call_at",
+        call_at,
+        c"call_at($self, /, when, callback, *args, context=None)\n--\n\nHave `callback(*args)` called at `when`, on the scale of `time()`.",
+    ),
+]);
+
+macro_rules! scheduling {
+    ($name:ident, $leading:expr, $call:path) => {
+        unsafe extern "C" fn $name(
+            slf: *mut ffi::PyObject,
+            args: *const *mut ffi::PyObject,
+            nargs: ffi::Py_ssize_t,
+            kwnames: *mut ffi::PyObject,
+        ) -> *mut ffi::PyObject {
+            entry(|py| {
+                // SAFETY: the descriptor has checked that it is a loop.
+                let event_loop = unsafe { Bound::from_borrowed_ptr(py, slf).cast_into_unchecked::<Loop>() };
+                // SAFETY: the arguments as the interpreter passes them.
+                let call = unsafe { Call::parse(py, stringify!($name), $leading, args, nargs, kwnames) }?;
+                $call(&event_loop, &call).map(Handle::into_any)
+            })
+        }
+    };
+}
+
+scheduling!(call_soon, None, Loop::soon);
+scheduling!(call_soon_threadsafe, None, Loop::soon_from_any_thread);
+scheduling!(call_later, Some("delay"), Loop::later);
+scheduling!(call_at, Some("when"), Loop::at);
