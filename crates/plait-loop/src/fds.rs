@@ -22,11 +22,13 @@ struct Slot<O> {
 #[derive(Debug)]
 pub struct FdTable<O> {
     slots: Vec<Slot<O>>,
+    /// How many descriptors the kernel was told to watch.
+    watched: usize,
 }
 
 impl<O> Default for FdTable<O> {
     fn default() -> Self {
-        Self { slots: Vec::new() }
+        Self { slots: Vec::new(), watched: 0 }
     }
 }
 
@@ -70,6 +72,10 @@ impl<O> FdTable<O> {
         }
         let slot = &mut self.slots[index];
         slot.generation = slot.generation.wrapping_add(1);
+        // What the kernel knows of the number is the old owner's, if the
+        // number is not another descriptor by now: it must be told anew.
+        self.watched -= usize::from(!slot.interest.is_none());
+        slot.interest = Interest::NONE;
         Ok(slot.owner.replace(owner))
     }
 
@@ -83,12 +89,14 @@ impl<O> FdTable<O> {
         if interest.is_none() {
             if registered {
                 slot.interest = Interest::NONE;
+                self.watched -= 1;
                 epoll.delete(fd)?;
             }
             return Ok(());
         }
         let token = u64::from(slot.generation) << 32 | fd as u64;
         epoll.set(fd, token, interest, registered)?;
+        self.watched += usize::from(!registered);
         slot.interest = interest;
         Ok(())
     }
@@ -104,9 +112,22 @@ impl<O> FdTable<O> {
         let registered = !slot.interest.is_none();
         slot.interest = Interest::NONE;
         if registered {
+            self.watched -= 1;
             epoll.delete(fd)?;
         }
         Ok(owner)
+    }
+
+    /// How many descriptors the kernel watches for this table.
+    #[must_use]
+    pub fn watched(&self) -> usize {
+        self.watched
+    }
+
+    /// What the kernel watches `fd` for.
+    #[must_use]
+    pub fn interest(&self, fd: RawFd) -> Interest {
+        index(fd).and_then(|index| self.slots.get(index)).map_or(Interest::NONE, |slot| slot.interest)
     }
 
     /// All owners.
@@ -116,6 +137,7 @@ impl<O> FdTable<O> {
 
     /// Takes all owners out, without a word to the kernel.
     pub fn drain(&mut self) -> Vec<O> {
+        self.watched = 0;
         self.slots.drain(..).filter_map(|slot| slot.owner).collect()
     }
 }
@@ -146,13 +168,14 @@ mod tests {
         table.insert(fd, "me").unwrap();
         assert_eq!(tokens(&epoll), [] as [u64; 0]);
         table.watch(&epoll, fd, Interest::READ).unwrap();
+        assert_eq!((table.watched(), table.interest(fd)), (1, Interest::READ));
         assert_eq!(
             tokens(&epoll).iter().filter_map(|&token| table.resolve(token)).collect::<Vec<_>>(),
             [&"me"]
         );
         table.watch(&epoll, fd, Interest::NONE).unwrap();
         assert_eq!(tokens(&epoll), [] as [u64; 0]);
-        assert_eq!(table.get(fd), Some(&"me"));
+        assert_eq!((table.get(fd), table.watched()), (Some(&"me"), 0));
     }
 
     #[test]

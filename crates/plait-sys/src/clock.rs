@@ -18,6 +18,14 @@ impl Instant {
         Self(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
     }
 
+    /// Now, as of the kernel's last tick (1 to 10 ms ago at most), for a fifth
+    /// of the price: it reads no counter.
+    #[must_use]
+    pub fn last_tick() -> Self {
+        let now = clock_gettime(ClockId::MonotonicCoarse);
+        Self(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+    }
+
     /// The point `nanos` nanoseconds after the clock's origin.
     #[must_use]
     pub const fn from_nanos(nanos: u64) -> Self {
@@ -68,6 +76,7 @@ mod tests {
     fn never_runs_backwards() {
         let first = Instant::now();
         assert!(Instant::now() >= first);
+        assert!(Instant::last_tick() <= Instant::now());
     }
 
     #[test]

@@ -47,6 +47,7 @@ class SignalsMixin:
     if TYPE_CHECKING:
         _add_reader: Callable[..., native.Handle]
         remove_reader: Callable[[Any], bool]
+        _set_inner_watches: Callable[[int], None]
         call_soon: Callable[..., native.Handle]
         _check_closed: Callable[[], None]
 
@@ -62,6 +63,7 @@ class SignalsMixin:
             theirs.setblocking(False)
             self._signal_sockets = ours, theirs
             self._add_reader(ours, self._read_signals, ours)
+            self._set_inner_watches(1)
         return self._signal_sockets[1].fileno()
 
     def _read_signals(self, ours: socket.socket) -> None:

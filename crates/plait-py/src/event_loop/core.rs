@@ -68,6 +68,10 @@ pub(super) struct Core {
     pub(super) ready: VecDeque<Ready>,
     pub(super) timers: Timers<Handle>,
     pub(super) fds: FdTable<Owner>,
+    /// How many of the watched descriptors are the loop's own: signals.
+    pub(super) inner: usize,
+    /// The kernel's tick at the last poll.
+    pub(super) polled: Instant,
     /// None once the loop is closed.
     pub(super) poller: Option<Arc<Poller>>,
 }
@@ -225,6 +229,8 @@ impl Loop {
                 ready: VecDeque::new(),
                 timers: Timers::default(),
                 fds: FdTable::default(),
+                inner: 0,
+                polled: Instant::default(),
                 poller: Some(Arc::new(Poller::new()?)),
             }),
             dead_timers: AtomicUsize::new(0),
@@ -243,6 +249,11 @@ impl Loop {
 
     fn _set_native_debug(&self, enabled: bool) {
         self.debug.store(enabled, Relaxed);
+    }
+
+    /// Says how many of the watched descriptors are the loop's own.
+    fn _set_inner_watches(&self, py: Python<'_>, count: usize) {
+        self.core(py).inner = count;
     }
 
     fn _set_stopping(&self, py: Python<'_>, stopping: bool) -> PyResult<()> {

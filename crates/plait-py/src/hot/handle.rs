@@ -7,7 +7,6 @@
 //! 173 ns to 71). This file holds the object and its life; `handle_type` makes
 //! the two Python types.
 
-use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use pyo3::ffi;
@@ -57,18 +56,16 @@ pub(super) struct Object {
 struct Recycler {
     free: Vec<NonNull<Object>>,
     deferred: Vec<NonNull<Object>>,
+    /// How many deallocations of handles are under way, one in another.
+    depth: usize,
 }
 
 // SAFETY: the objects on the lists belong to no thread; the lists are in a
 // `GilCell`.
 unsafe impl Send for Recycler {}
 
-static RECYCLER: GilCell<Recycler> = GilCell::new(Recycler { free: Vec::new(), deferred: Vec::new() });
-
-thread_local! {
-    /// How many deallocations of handles this thread is inside of.
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
-}
+static RECYCLER: GilCell<Recycler> =
+    GilCell::new(Recycler { free: Vec::new(), deferred: Vec::new(), depth: 0 });
 
 /// A reference to a handle of either type.
 pub(crate) struct Handle(Py<PyAny>);
@@ -189,6 +186,13 @@ impl Handle {
 
     pub(crate) fn bind<'py>(&self, py: Python<'py>) -> &Bound<'py, PyAny> {
         self.0.bind(py)
+    }
+
+    /// Lets go of the reference, as dropping it does, without first asking
+    /// whether this thread is attached.
+    pub(crate) fn release(self, _py: Python<'_>) {
+        // SAFETY: attached, and the reference is ours.
+        unsafe { ffi::Py_DECREF(self.0.into_ptr()) };
     }
 
     pub(crate) fn into_any(self) -> Py<PyAny> {
@@ -388,23 +392,32 @@ pub(super) unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
         ffi::PyObject_GC_UnTrack(object.cast());
         (Python::assume_attached(), NonNull::new_unchecked(object.cast::<Object>()))
     };
-    let depth = DEPTH.get();
-    if depth >= NESTED {
-        RECYCLER.borrow(py).deferred.push(handle);
-        return;
-    }
-    DEPTH.set(depth + 1);
-    free(py, handle);
-    DEPTH.set(depth);
-    if depth == 0 {
-        loop {
-            let next = RECYCLER.borrow(py).deferred.pop();
-            let Some(next) = next else { break };
-            DEPTH.set(1);
-            free(py, next);
-            DEPTH.set(0);
+    {
+        let mut recycler = RECYCLER.borrow(py);
+        if recycler.depth >= NESTED {
+            recycler.deferred.push(handle);
+            return;
         }
+        recycler.depth += 1;
     }
+    free(py, handle);
+    // The outermost ends what the others put off. Another thread may have
+    // come in between; whoever is last sees all of it.
+    while let Some(next) = finish_one(py) {
+        free(py, next);
+    }
+}
+
+/// One deallocation has ended; if it was the outermost, the next to begin.
+fn finish_one(py: Python<'_>) -> Option<NonNull<Object>> {
+    let mut recycler = RECYCLER.borrow(py);
+    recycler.depth -= 1;
+    if recycler.depth > 0 {
+        return None;
+    }
+    let next = recycler.deferred.pop();
+    recycler.depth += usize::from(next.is_some());
+    next
 }
 
 fn free(py: Python<'_>, handle: NonNull<Object>) {

@@ -14,9 +14,11 @@ use pyo3::{Borrowed, intern};
 /// Runs `f` for a caller in C: an error becomes the current exception and a
 /// panic a `PanicException`, for unwinding must not leave Rust.
 pub(super) fn entry(f: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>>) -> *mut ffi::PyObject {
-    // Attached already: this counts the nesting, so that references dropped
-    // inside are dropped at once.
-    Python::attach(|py| {
+    // SAFETY: the interpreter calls with its lock held. PyO3 does not count
+    // this entry: should none of its own be further out (the loop's run
+    // usually is), a `Py` dropped inside waits for the next one, no more.
+    let py = unsafe { Python::assume_attached() };
+    {
         let outcome = catch_unwind(AssertUnwindSafe(|| f(py)));
         let outcome = outcome.unwrap_or_else(|payload| {
             let message = payload
@@ -32,7 +34,7 @@ pub(super) fn entry(f: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>>) -> *mut f
                 std::ptr::null_mut()
             }
         }
-    })
+    }
 }
 
 /// The arguments of `method(leading..., callback, *args, context=None)`.

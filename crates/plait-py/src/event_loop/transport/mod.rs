@@ -71,6 +71,7 @@ impl SocketTransport {
         // A closed loop watches nothing any more.
         if let Some(poller) = core.poller.clone()
             && Self::owns(slf, core, fd)
+            && core.fds.interest(fd) != interest
         {
             core.fds.watch(&poller.epoll, fd, interest).map_err(Error::from)?;
         }
