@@ -10,7 +10,7 @@ DEV := $(ENVIRONMENT) dev
 # The binding has no tests of its own in Rust: it is tested from Python.
 CARGO_TEST := cargo test --quiet --locked --workspace --exclude plait-py
 
-.PHONY: help run test test-rust test-python test-all loom develop bench lint format package clean
+.PHONY: help run test test-rust test-python test-all loom develop bench bench-loop lint format package clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -43,10 +43,13 @@ develop: ## Make the environment to work in, and say where it is
 	@echo "make develop: sets up what is missing, editable, with a debug build"
 	@$(DEV) sh -c 'echo ". $$VIRTUAL_ENV/bin/activate"'
 
-bench: ## Measure plait beside its peers (results in benches/results/)
+bench: ## Measure the pools beside their peers (ARGS=--record keeps the results)
 	@echo "make bench: sets up what is missing (an optimised build), then measures beside the peers"
 	@$(ENVIRONMENT) bench python benches/pools.py $(ARGS)
-	@$(ENVIRONMENT) bench python benches/loop_echo.py $(ARGS)
+
+bench-loop: ## Measure the event loop beside its peers and bare servers (ARGS=--quick, row names, ...)
+	@echo "make bench-loop: sets up what is missing (an optimised build), then measures (half an hour)"
+	@$(ENVIRONMENT) bench python benches/bench_loop.py $(ARGS)
 
 lint: ## Check formatting, lints and types of Rust, Python and shell
 	@echo "make lint: sets up what is missing, then checks Rust, Python and shell"

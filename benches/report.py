@@ -42,8 +42,8 @@ def family(root: int) -> list[int]:
     return found
 
 
-def machine() -> list[str]:
-    """Describe what the figures were measured on."""
+def machine(libraries: Sequence[str] = ()) -> list[str]:
+    """Describe what the figures were measured on, with the versions of what plait is beside."""
     model = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -55,8 +55,8 @@ def machine() -> list[str]:
     versions = [f"plait {metadata.version('plait')}" + (f" ({commit})" if commit else "")]
     versions += [
         f"{name} {metadata.version(name)}"
-        for name in ("uvloop",)
-        if any(each.name == name for each in metadata.distributions(name=name))
+        for name in libraries
+        if name != "plait" and any(each.name == name for each in metadata.distributions(name=name))
     ]
     return [
         f"- processor: {model}, {len(os.sched_getaffinity(0))} cores usable",

@@ -25,11 +25,25 @@ CHECKS = (
         ),
         RUSTUP,
     ),
+    (
+        "rustfmt of the load",
+        ("cargo", "fmt", "--manifest-path", "benches/load/Cargo.toml", "--check"),
+        RUSTUP,
+    ),
+    (
+        "clippy of the load",
+        ("tools/load", "clippy", "--all-targets", "--", "-Dwarnings"),
+        RUSTUP,
+    ),
     ("ruff format", ("ruff", "format", "--check", "--quiet", "--diff"), "make develop"),
     ("ruff check", ("ruff", "check", "--quiet"), "make develop"),
     ("mypy", ("mypy", "--no-error-summary"), "make develop"),
     ("bash -n", ("bash", "-n", ".ci/run"), "install bash"),
-    ("sh -n", ("sh", "-c", "sh -n tools/python && sh -n tools/loom"), "install a POSIX shell"),
+    (
+        "sh -n",
+        ("sh", "-c", "for each in python loom load; do sh -n tools/$each || exit; done"),
+        "install a POSIX shell",
+    ),
 )
 # cargo finds these by name; without them its own message does not say what to do.
 PLUGINS = {"fmt": "rustfmt", "clippy": "cargo-clippy"}

@@ -1,0 +1,1 @@
+"""plait's event loop beside its peers: servers under load, and callbacks."""

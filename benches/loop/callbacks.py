@@ -1,0 +1,100 @@
+"""Measures small programs inside a loop, each loop in a process of its own."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from loop.callback_rows import CallbackRow
+from loop.child import Child, Unable, python
+
+# The first run is to be at least so long before it says how often to repeat.
+PILOT = 0.02
+# How long one run may take.
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One run of a program, in seconds an operation."""
+
+    wall: float
+    cpu: float
+
+
+@dataclass
+class CallbackResult:
+    """What a row gave: timings by loop, and why a loop has none."""
+
+    row: CallbackRow
+    timings: dict[str, list[Timing]] = field(default_factory=dict)
+    unable: dict[str, str] = field(default_factory=dict)
+
+
+def run(child: Child, count: int) -> tuple[float, float]:
+    """Let a child do its program so often: wall time and time on a core.
+
+    Raises:
+        Unable: its loop cannot.
+    """
+    child.tell(count)
+    answer = child.answer(PATIENCE)
+    return answer["wall"], answer["cpu"]
+
+
+def fitting(child: Child, step: int, seconds: float) -> int:
+    """Find how often the program can be repeated in that time.
+
+    Raises:
+        Unable: its loop cannot.
+    """
+    count = step
+    while True:
+        wall, _ = run(child, count)
+        if wall >= min(PILOT, seconds):
+            return max(step, round(count * seconds / wall / step) * step)
+        count *= 4
+
+
+def measure_row(
+    row: CallbackRow, peers: Sequence[str], cores: Sequence[int], rounds: int, seconds: float
+) -> CallbackResult:
+    """Run a program under every loop in turn, so many times."""
+    result = CallbackResult(row)
+    cpus = [str(cpu) for cpu in (cores[:1] if row.one_core else cores)]
+    with ExitStack() as stack:
+        running: dict[str, tuple[Child, int]] = {}
+        for peer in peers:
+            child = stack.enter_context(Child(python("loop.perform", peer, row.name, *cpus)))
+            try:
+                running[peer] = (child, fitting(child, row.step, seconds))
+            except Unable as error:
+                result.unable[peer] = str(error)
+                continue
+            result.timings[peer] = []
+        for _ in range(rounds):
+            for peer, (child, count) in list(running.items()):
+                try:
+                    wall, cpu = run(child, count)
+                except Unable as error:
+                    result.unable[peer] = str(error)
+                    del running[peer], result.timings[peer]
+                    continue
+                result.timings[peer].append(Timing(wall / count, cpu / count))
+    return result
+
+
+def measure(
+    rows: Sequence[CallbackRow],
+    peers: Sequence[str],
+    *,
+    cores: Sequence[int],
+    rounds: int,
+    seconds: float,
+) -> list[CallbackResult]:
+    """Measure rows one after another."""
+    results = []
+    for row in rows:
+        print(f"{row.name} ...", file=sys.stderr, flush=True)
+        results.append(measure_row(row, peers, cores, rounds, seconds))
+    return results
