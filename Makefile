@@ -22,6 +22,7 @@ run: ## Run the tour: every method on real work, measured (ARGS=--full, --quick,
 test: ## Run the Rust and the Python tests
 	@echo "make test: sets up what is missing (a minute, the first time), then tests Rust and Python"
 	@$(DEV) $(CARGO_TEST)
+	@$(DEV) tools/load test
 	@$(DEV) python -m pytest --quiet $(ARGS)
 
 test-rust: ## Run the Rust tests alone
@@ -33,6 +34,7 @@ test-python: ## Run the Python tests alone (ARGS='-k pool -x', ...)
 test-all: ## Run the Rust tests, and the Python tests under every CPython 3.11 to 3.14 found
 	@echo "make test-all: sets up what is missing, then tests Rust, and Python under each interpreter"
 	@$(DEV) $(CARGO_TEST)
+	@$(DEV) tools/load test
 	@tools/python tools/test_all.py $(ARGS)
 
 loom: ## Check the shared-memory rings in every order that their steps can take (minutes)

@@ -19,6 +19,12 @@ class Unable(Exception):
     """A loop cannot do what a row asks; the message says why."""
 
 
+def reason(error: Exception) -> str:
+    """Say in a line why something did not work."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def python(module: str, *arguments: str) -> list[str]:
     """Return the command that runs a module of these benchmarks."""
     return [sys.executable, "-m", module, *arguments]
@@ -80,6 +86,10 @@ class Child:
         if isinstance(found, dict) and "unable" in found:
             raise Unable(found["unable"])
         return found
+
+    def hang_up(self) -> None:
+        """Let its standard input end."""
+        self._input.close()
 
     def last_words(self) -> str:
         """Wait for its end, and say how that was."""

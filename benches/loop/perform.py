@@ -10,6 +10,7 @@ import os
 import sys
 
 from loop.callback_rows import BY_NAME
+from loop.child import reason
 from loop.micro.watch import Watch
 from loop.peers import factory
 
@@ -24,7 +25,7 @@ def main(peer: str, name: str, *cpus: str) -> None:
         try:
             program(make, int(line), watch)
         except Exception as error:
-            print(json.dumps({"unable": f"{type(error).__name__}: {error}"}), flush=True)
+            print(json.dumps({"unable": reason(error)}), flush=True)
             return
         print(json.dumps({"wall": watch.wall, "cpu": watch.cpu}), flush=True)
 

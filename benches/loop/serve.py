@@ -12,6 +12,7 @@ import threading
 from collections.abc import Awaitable
 
 from loop.apps import APPS
+from loop.child import reason
 from loop.peers import factory
 
 
@@ -38,7 +39,7 @@ def main(peer: str, app: str, cpu: str, certificate: str, key: str) -> None:
         with asyncio.Runner(loop_factory=factory(peer)) as runner:
             runner.run(serve(APPS[app](certificate, key)))
     except Exception as error:
-        print(json.dumps({"unable": f"{type(error).__name__}: {error}"}), flush=True)
+        print(json.dumps({"unable": reason(error)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -34,13 +34,13 @@ async def ten_at_once(count: int, watch: Watch) -> None:
 async def pipe(count: int, watch: Watch) -> None:
     """Read so many megabytes that a program writes."""
     size = count * MEGABYTE
+    process = await asyncio.create_subprocess_exec(
+        "head", "-c", str(size), "/dev/zero", stdout=PIPE
+    )
+    assert process.stdout is not None
+    seen = len(await process.stdout.readexactly(1))
     with watch.running():
-        process = await asyncio.create_subprocess_exec(
-            "head", "-c", str(size), "/dev/zero", stdout=PIPE
-        )
-        assert process.stdout is not None
-        seen = 0
         while data := await process.stdout.read(1 << 18):
             seen += len(data)
-        await process.wait()
+    await process.wait()
     assert seen == size

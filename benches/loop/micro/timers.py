@@ -1,12 +1,13 @@
 """Timers."""
 
 import asyncio
+import random
 
 from loop.micro.calls import BULK, countdown, nothing
 from loop.micro.watch import Watch
 
 # Soon enough not to wait for, and not at once: some loops make a callback of that.
-SOON = 0.001
+SOON = (0.001, 0.002)
 LATE = 1_000.0
 PENDING = 100_000
 # How many are set between two turns of the loop.
@@ -14,15 +15,17 @@ TURN = 1_000
 
 
 async def fired(count: int, watch: Watch) -> None:
-    """Set timers and let them fire."""
+    """Set timers, in no order of their deadlines, and let them fire."""
     loop = asyncio.get_running_loop()
+    draw = random.Random(4).uniform
+    delays = [draw(*SOON) for _ in range(BULK)]
     while count > 0:
         some = min(count, BULK)
         done = loop.create_future()
         step = countdown(some, done)
         with watch.running():
-            for _ in range(some):
-                loop.call_later(SOON, step)
+            for delay in delays[:some]:
+                loop.call_later(delay, step)
             await done
         count -= some
 
