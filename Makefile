@@ -50,7 +50,7 @@ bench: ## Measure the pools beside their peers (ARGS=--record keeps the results)
 	@$(ENVIRONMENT) bench python benches/pools.py $(ARGS)
 
 bench-loop: ## Measure the event loop beside its peers and bare servers (ARGS=--quick, row names, ...)
-	@echo "make bench-loop: sets up what is missing (an optimised build), then measures (half an hour)"
+	@echo "make bench-loop: sets up what is missing (an optimised build), then measures (20 minutes)"
 	@$(ENVIRONMENT) bench python benches/bench_loop.py $(ARGS)
 
 lint: ## Check formatting, lints and types of Rust, Python and shell

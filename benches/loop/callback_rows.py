@@ -85,7 +85,13 @@ ROWS = (
         one_core=False,
     ),
     CallbackRow(
-        "pipe", "subprocess pipe", inside(processes.pipe), 1.0, Unit.MEGABYTES, one_core=False
+        "pipe",
+        "subprocess pipe, there and back",
+        inside(processes.pipe),
+        1.0,
+        Unit.MEGABYTES,
+        step=processes.PIPED,
+        one_core=False,
     ),
     CallbackRow(
         "wake-up",
