@@ -15,6 +15,10 @@ from typing import Any, Self
 BENCHES = Path(__file__).resolve().parent.parent
 
 
+# How long a process may take to end that has closed its output.
+ENDING = 10.0
+
+
 class Unable(Exception):
     """A loop cannot do what a row asks; the message says why."""
 
@@ -92,8 +96,11 @@ class Child:
         self._input.close()
 
     def last_words(self) -> str:
-        """Wait for its end, and say how that was."""
-        status = self._process.wait()
+        """Wait for its end, which is near, and say how that was."""
+        try:
+            status = self._process.wait(ENDING)
+        except subprocess.TimeoutExpired:
+            return "it has closed its output and goes on"
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         ending = f"killed by signal {-status}" if status < 0 else f"exit status {status}"
