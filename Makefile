@@ -10,7 +10,7 @@ DEV := $(ENVIRONMENT) dev
 # The binding has no tests of its own in Rust: it is tested from Python.
 CARGO_TEST := cargo test --quiet --locked --workspace --exclude plait-py
 
-.PHONY: help run test test-rust test-python test-all loom develop bench bench-loop lint format package clean
+.PHONY: help run test test-rust test-python test-all test-asyncio test-tornado loom develop bench bench-loop lint format package clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -36,6 +36,14 @@ test-all: ## Run the Rust tests, and the Python tests under every CPython 3.11 t
 	@$(DEV) $(CARGO_TEST)
 	@$(DEV) tools/load test
 	@tools/python tools/test_all.py $(ARGS)
+
+test-asyncio: ## Run CPython's own tests of asyncio on plait's loop (ARGS=test_events, '--loop asyncio', ...)
+	@echo "make test-asyncio: sets up what is missing, then runs test.test_asyncio under each interpreter"
+	@tools/python tools/test_asyncio.py $(ARGS)
+
+test-tornado: ## Run Tornado's own tests on plait's loop (ARGS=tornado.test.web_test, '--loop asyncio', ...)
+	@echo "make test-tornado: sets up what is missing, then runs tornado.test under each interpreter"
+	@tools/python tools/test_tornado.py $(ARGS)
 
 loom: ## Check the shared-memory rings in every order that their steps can take (minutes)
 	@echo "make loom: model-checks plait-shm, in full unless LOOM_MAX_PREEMPTIONS is set"

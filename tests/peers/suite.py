@@ -1,0 +1,198 @@
+"""Runs other people's test suites on a loop of choice, and reports every case as it ends.
+
+    python suite.py --loop plait --report FILE asyncio test.test_asyncio.test_events ...
+    python suite.py --loop plait --report FILE tornado
+
+The report is a line of JSON for each case when it starts and when it ends, and one at the end of
+all, so that whoever reads it can tell which case crashed or hung. `tools/suites.py` reads it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import asyncio.unix_events
+import faulthandler
+import json
+import os
+import sys
+import unittest
+from typing import Any
+
+STANDARD = asyncio.SelectorEventLoop
+
+
+class Report:
+    """The file that is read from outside, and the number of loops made so far."""
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+        self._pid = os.getpid()
+        self.loops = 0
+
+    def say(self, **event: Any) -> None:
+        # A case may fork, and the child may come this way.
+        if os.getpid() == self._pid:
+            self._file.write(json.dumps(event) + "\n")
+            self._file.flush()
+
+    def end(self, case: str, outcome: str, detail: str, loops: int = 0) -> None:
+        self.say(event="end", case=case, outcome=outcome, detail=detail, loops=loops)
+
+
+class Result(unittest.TextTestResult):
+    """Reports each case once, with the worst that became of it."""
+
+    report: Report
+
+    def startTest(self, test: unittest.TestCase) -> None:
+        self._outcome, self._detail = "passed", ""
+        self._loops = self.report.loops
+        self.report.say(event="start", case=test.id())
+        super().startTest(test)
+
+    def stopTest(self, test: unittest.TestCase) -> None:
+        super().stopTest(test)
+        loops = self.report.loops - self._loops
+        self.report.end(test.id(), self._outcome, self._detail, loops)
+
+    def _failed(self, test: Any, detail: str) -> None:
+        if not isinstance(test, unittest.TestCase):
+            # The set-up or the tear-down of a class or a module.
+            self.report.end(test.id(), "failed", detail)
+            return
+        self._outcome = "failed"
+        self._detail += detail
+
+    def addError(self, test: Any, err: Any) -> None:
+        super().addError(test, err)
+        self._failed(test, self.errors[-1][1])
+
+    def addFailure(self, test: Any, err: Any) -> None:
+        super().addFailure(test, err)
+        self._failed(test, self.failures[-1][1])
+
+    def addSubTest(self, test: Any, subtest: Any, err: Any) -> None:
+        super().addSubTest(test, subtest, err)
+        if err is not None:
+            failed = issubclass(err[0], test.failureException)
+            self._failed(test, (self.failures if failed else self.errors)[-1][1])
+
+    def addUnexpectedSuccess(self, test: Any) -> None:
+        super().addUnexpectedSuccess(test)
+        self._failed(test, "it was expected to fail, and did not")
+
+    def addSkip(self, test: Any, reason: str) -> None:
+        super().addSkip(test, reason)
+        if not isinstance(test, unittest.TestCase):
+            self.report.end(test.id(), "skipped", reason)
+        elif self._outcome == "passed":
+            self._outcome, self._detail = "skipped", reason
+
+
+def loop_class(name: str) -> type[asyncio.AbstractEventLoop]:
+    """Return the class of loop that goes by `name`."""
+    if name == "asyncio":
+        return STANDARD
+    if name == "uvloop":
+        import uvloop
+
+        return uvloop.Loop  # type: ignore[no-any-return]
+    import plait
+
+    return plait.EventLoop
+
+
+def counted(base: Any, report: Report) -> type[asyncio.AbstractEventLoop]:
+    """Make a class of loops that are counted and can be made as asyncio's."""
+
+    class SuiteLoop(base):  # type: ignore[misc]
+        def __init__(self, selector: Any = None) -> None:
+            report.loops += 1
+            if base is STANDARD:
+                super().__init__(selector)
+                return
+            if selector is not None:
+                # The loop would own it, and has no use for it.
+                selector.close()
+            super().__init__()
+
+    SuiteLoop.__name__ = SuiteLoop.__qualname__ = base.__name__
+    return SuiteLoop
+
+
+def replace_standard_loop(loop: type[asyncio.AbstractEventLoop]) -> None:
+    """Have every public way to make asyncio's own loop make `loop` instead.
+
+    What tests asyncio's own classes (`asyncio.selector_events`, mostly with selectors that are
+    mocks) names them by their own names, and keeps them.
+    """
+    for module in (asyncio, asyncio.unix_events):
+        for name, value in list(vars(module).items()):
+            if value is STANDARD and not name.startswith("_"):
+                setattr(module, name, loop)
+            elif getattr(value, "_loop_factory", None) is STANDARD:
+                value._loop_factory = loop
+
+
+def run_asyncio(names: list[str], report: Report) -> bool:
+    suite = unittest.TestSuite()
+    for name in names:
+        try:
+            suite.addTest(unittest.defaultTestLoader.loadTestsFromName(name))
+        except unittest.SkipTest as skip:
+            # The whole module is for another system.
+            report.end(name, "skipped", str(skip))
+    # As CPython's own runs: the warnings are those of the command line.
+    runner = unittest.TextTestRunner(resultclass=Result, warnings=None, verbosity=0)
+    return runner.run(suite).wasSuccessful()
+
+
+def run_tornado(names: list[str], report: Report) -> bool:
+    """Run it through its own program, which also fails on whatever is logged."""
+    from tornado.test import runtests
+
+    standard_factory = runtests.test_runner_factory
+
+    def factory(stderr: Any) -> Any:
+        runner = standard_factory(stderr)
+
+        class Runner(runner):  # type: ignore[misc, valid-type]
+            def _makeResult(self) -> Any:
+                standard = type(super()._makeResult())
+                self.resultclass = type("TornadoResult", (standard, Result), {})
+                return super()._makeResult()
+
+        return Runner
+
+    runtests.test_runner_factory = factory
+    # Its command line looks for `all` in the main module.
+    sys.modules["__main__"] = runtests
+    sys.argv = ["tornado.test", *names]
+    try:
+        runtests.main()
+    except SystemExit as end:
+        return not end.code
+    return True
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--loop", choices=("plait", "asyncio", "uvloop"), required=True)
+    parser.add_argument("--report", required=True)
+    parser.add_argument("--limit", type=float, default=0, help="seconds until the stacks are shown")
+    parser.add_argument("suite", choices=("asyncio", "tornado"))
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args()
+    if options.limit:
+        faulthandler.dump_traceback_later(options.limit)
+    Result.report = report = Report(options.report)
+    replace_standard_loop(counted(loop_class(options.loop), report))
+    run = run_asyncio if options.suite == "asyncio" else run_tornado
+    successful = run(options.names, report)
+    report.say(event="done")
+    return 0 if successful else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
