@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 import plait
+from plait._binding import native
 
 FACTORIES = [plait.new_event_loop, asyncio.SelectorEventLoop]
 
@@ -780,3 +781,17 @@ def test_connections_leave_nothing_behind():
     gc.collect()
     assert len(os.listdir("/proc/self/fd")) == before
     assert sum(ref() is not None for ref in refs) == 0
+
+
+def test_transports_are_asyncios_to_isinstance():
+    async def main():
+        ours, theirs = socket.socketpair()
+        _, writer = await asyncio.open_connection(sock=ours)
+        assert isinstance(writer.transport, asyncio.Transport)
+        assert isinstance(writer.transport, native.SocketTransport)
+        assert not isinstance(writer.transport, asyncio.DatagramTransport)
+        writer.close()
+        await writer.wait_closed()
+        theirs.close()
+
+    plait.run(main())

@@ -323,6 +323,14 @@ impl SocketTransport {
         Ok(self.extra.bind(py).get_item(name)?.map(Bound::unbind).or(default))
     }
 
+    /// What `isinstance` goes by: the class is native, and what users test
+    /// for is asyncio's, whose memory layout cannot be a base of this one.
+    #[getter]
+    fn __class__<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
+        static TRANSPORT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        TRANSPORT.import(py, "asyncio", "Transport")
+    }
+
     #[getter]
     fn _loop(&self, py: Python<'_>) -> Py<Loop> {
         self.event_loop.clone_ref(py)
