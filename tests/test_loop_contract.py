@@ -27,7 +27,6 @@ def parameters(function):
         "_asyncgen_finalizer_hook",
         "_asyncgen_firstiter_hook",
         "_check_callback",
-        "_check_closed",
         "_check_default_executor",
         "_check_running",
         "_check_thread",
@@ -83,3 +82,9 @@ def test_the_native_half_wins():
 def test_every_public_method_of_asyncios_loop_is_there():
     for name in dir(asyncio.AbstractEventLoop):
         assert hasattr(plait.EventLoop, name), name
+
+
+def test_the_check_that_plait_replaces_is_asked_the_same_way():
+    assert parameters(BASE._check_closed) == ["self"]
+    assert "_check_closed()" in inspect.getsource(BASE.run_until_complete)
+    assert "_check_closed()" in inspect.getsource(BASE.create_task)

@@ -20,6 +20,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from plait._binding import native
+from plait._loop.forking import ForkingMixin
 from plait._loop.missing import MissingMixin
 from plait._loop.serving import ServingMixin
 from plait._loop.signals import SignalsMixin
@@ -32,7 +33,13 @@ __all__ = ["EventLoop"]
 
 
 class EventLoop(  # type: ignore[misc]
-    SignalsMixin, SocketsMixin, ServingMixin, MissingMixin, native.Loop, asyncio.BaseEventLoop
+    ForkingMixin,
+    SignalsMixin,
+    SocketsMixin,
+    ServingMixin,
+    MissingMixin,
+    native.Loop,
+    asyncio.BaseEventLoop,
 ):
     """An asyncio event loop that is turned in Rust.
 
@@ -58,6 +65,7 @@ class EventLoop(  # type: ignore[misc]
         asyncio.BaseEventLoop.__init__(self)
         self._clock_resolution = 1e-9
         self._init_signals()
+        self._init_forking()
 
     # -- the run ----------------------------------------------------------
 

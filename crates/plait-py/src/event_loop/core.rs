@@ -19,6 +19,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::endpoint::Endpoint;
+use super::inherited::Inherited;
 use super::watch::Watch;
 use crate::error::Error;
 use crate::hot::cell::GilCell;
@@ -41,12 +42,32 @@ pub(super) enum Ready {
     End(Endpoint),
 }
 
+impl Ready {
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Call(handle) => handle.traverse(visit),
+            Self::Begin(endpoint) | Self::End(endpoint) | Self::Io { endpoint, .. } => {
+                endpoint.traverse(visit)
+            }
+        }
+    }
+}
+
 /// Who watches a descriptor.
 pub(super) enum Owner {
     /// `add_reader` and `add_writer`.
     Watch(Watch),
     /// A transport, which owns the descriptor.
     Transport(Endpoint),
+}
+
+impl Owner {
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Watch(watch) => watch.traverse(visit),
+            Self::Transport(endpoint) => endpoint.traverse(visit),
+        }
+    }
 }
 
 /// What the loop sleeps on.
@@ -72,8 +93,9 @@ pub(super) struct Core {
     pub(super) inner: usize,
     /// The kernel's tick at the last poll.
     pub(super) polled: Instant,
-    /// None once the loop is closed.
+    /// None once the loop is closed, and in a process forked from its own.
     pub(super) poller: Option<Arc<Poller>>,
+    pub(super) inherited: Option<Box<Inherited>>,
 }
 
 impl Core {
@@ -81,16 +103,18 @@ impl Core {
     /// was called from another thread costs one load to find out, so nothing
     /// scheduled the wrong way is left lying either.
     pub(super) fn push(&mut self, item: Ready) -> PyResult<()> {
-        let Some(poller) = &self.poller else { return Err(closed()) };
+        let Some(poller) = &self.poller else { return Err(self.gone()) };
         self.ready.push_back(item);
         poller.bell.ring().map_err(Error::from)?;
         Ok(())
     }
-}
 
-/// The error that every call on a closed loop raises.
-pub(super) fn closed() -> PyErr {
-    PyRuntimeError::new_err("Event loop is closed")
+    /// The error that every call on a loop without its poller raises.
+    pub(super) fn gone(&self) -> PyErr {
+        self.inherited
+            .as_ref()
+            .map_or_else(|| PyRuntimeError::new_err("Event loop is closed"), |inherited| inherited.error())
+    }
 }
 
 /// The native half of `plait.EventLoop`.
@@ -184,9 +208,10 @@ impl Loop {
         let entry = timer.clone_ref(py);
         let mut core = this.core(py);
         let Some(poller) = core.poller.clone() else {
+            let gone = core.gone();
             drop(core);
             timer.left_heap(py);
-            return Err(closed());
+            return Err(gone);
         };
         core.timers.push(Instant::from_secs_f64(when), entry);
         drop(core);
@@ -232,6 +257,7 @@ impl Loop {
                 inner: 0,
                 polled: Instant::default(),
                 poller: Some(Arc::new(Poller::new()?)),
+                inherited: None,
             }),
             dead_timers: AtomicUsize::new(0),
             debug: AtomicBool::new(false),
@@ -271,33 +297,26 @@ impl Loop {
         let timers = core.timers.drain();
         let owners = core.fds.drain();
         let poller = core.poller.take();
+        let inherited = core.inherited.take();
         drop(core);
-        for timer in &timers {
+        for timer in timers.iter().chain(inherited.iter().flat_map(|inherited| inherited.timers())) {
             timer.left_heap(py);
         }
-        drop((ready, timers, owners, poller));
+        drop((ready, timers, owners, poller, inherited));
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         let Some(core) = self.core.visit(&visit) else { return Ok(()) };
         for item in &core.ready {
-            match item {
-                Ready::Call(handle) => handle.traverse(&visit)?,
-                Ready::Begin(endpoint) | Ready::End(endpoint) | Ready::Io { endpoint, .. } => {
-                    endpoint.traverse(&visit)?;
-                }
-            }
+            item.traverse(&visit)?;
         }
         for timer in core.timers.iter() {
             timer.traverse(&visit)?;
         }
         for owner in core.fds.owners() {
-            match owner {
-                Owner::Watch(watch) => watch.traverse(&visit)?,
-                Owner::Transport(endpoint) => endpoint.traverse(&visit)?,
-            }
+            owner.traverse(&visit)?;
         }
-        Ok(())
+        core.inherited.as_ref().map_or(Ok(()), |inherited| inherited.traverse(&visit))
     }
 
     fn __clear__(&self, py: Python<'_>) {

@@ -53,6 +53,13 @@ impl Endpoint {
         }
     }
 
+    /// Makes it the parent's business alone, in a process forked from there.
+    pub(super) fn abandon(&self, py: Python<'_>) {
+        match self {
+            Self::Stream(transport) => SocketTransport::abandon(transport.bind(py)),
+        }
+    }
+
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Self::Stream(transport) => visit.call(transport),

@@ -12,6 +12,7 @@
 
 mod core;
 mod endpoint;
+mod inherited;
 mod transport;
 mod turn;
 mod watch;

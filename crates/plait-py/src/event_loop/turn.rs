@@ -19,7 +19,7 @@ use plait_sys::clock::Instant;
 use plait_sys::epoll::Event;
 use pyo3::prelude::*;
 
-use super::core::{BELL, Core, Loop, Owner, Poller, Ready, closed};
+use super::core::{BELL, Core, Loop, Owner, Poller, Ready};
 use crate::error::Error;
 use crate::hot::handle::Handle;
 use crate::hot::handle_type;
@@ -42,7 +42,7 @@ impl Loop {
         let mut polls = true;
         let (poller, timeout) = {
             let mut core = self.core(py);
-            let poller = core.poller.clone().ok_or_else(closed)?;
+            let poller = core.poller.clone().ok_or_else(|| core.gone())?;
             let timeout = self.sleep_time(py, &mut core, &mut removed);
             if timeout != Some(Duration::ZERO) {
                 poller.bell.lie_down();

@@ -9,7 +9,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::core::{Core, Loop, Owner, closed};
+use super::core::{Core, Loop, Owner};
 use crate::error::Error;
 use crate::hot::handle::Handle;
 use crate::hot::method::Call;
@@ -86,7 +86,7 @@ fn refuse_transport(slf: &Bound<'_, Loop>, fd: RawFd) -> PyResult<()> {
 /// Puts `handle` in, or takes what is there out, and tells the kernel.
 /// Returns what was there.
 fn exchange(core: &mut Core, fd: RawFd, side: Side, handle: Option<Handle>) -> PyResult<Option<Handle>> {
-    let poller = core.poller.clone().ok_or_else(closed)?;
+    let poller = core.poller.clone().ok_or_else(|| core.gone())?;
     if core.fds.get(fd).is_none() {
         if handle.is_none() {
             return Ok(None);

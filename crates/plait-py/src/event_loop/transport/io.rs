@@ -182,6 +182,10 @@ impl SocketTransport {
         if data.is_empty() {
             return Ok(());
         }
+        if state.inherited {
+            drop(state);
+            return this.event_loop.get()._check_inherited(slf.py());
+        }
         if state.lost > 0 {
             state.lost += 1;
             let say_so = state.lost > WRITES_TO_LOST;

@@ -95,6 +95,19 @@ impl SocketTransport {
         Self::queue(slf, Ready::End)
     }
 
+    /// Neither sends nor reads any more: the connection is the parent's, and
+    /// this is a process forked from it.
+    pub(in super::super) fn abandon(slf: &Bound<'_, Self>) {
+        let unsent = {
+            let mut state = slf.get().state(slf.py());
+            state.closing = true;
+            state.inherited = true;
+            state.lost = state.lost.max(1);
+            state.outbox.clear()
+        };
+        drop(unsent);
+    }
+
     /// Calls the protocol's `method` and reports what it raises.
     fn tell_protocol(slf: &Bound<'_, Self>, method: &str) -> PyResult<()> {
         let py = slf.py();

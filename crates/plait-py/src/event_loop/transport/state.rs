@@ -97,6 +97,8 @@ pub(super) struct State {
     pub(super) closing: bool,
     /// From the loss of the connection on: 1, and each write after it.
     pub(super) lost: u32,
+    /// This is a process forked from the one that has the connection.
+    pub(super) inherited: bool,
     pub(super) protocol_paused: bool,
 }
 
@@ -124,6 +126,7 @@ impl State {
             eof: false,
             closing: false,
             lost: 0,
+            inherited: false,
             protocol_paused: false,
         }
     }
