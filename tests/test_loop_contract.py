@@ -4,11 +4,13 @@ These hooks belong to asyncio. Should a new version change one, this file says
 which, before a connection fails in somebody's program.
 """
 
+import ast
 import asyncio
 import asyncio.base_events
 import asyncio.sslproto
 import inspect
 import sys
+import textwrap
 
 import pytest
 
@@ -51,6 +53,23 @@ def test_overridden_hooks_take_what_asyncio_passes(name):
 def test_start_serving():
     theirs = parameters(asyncio.SelectorEventLoop._start_serving)
     assert set(theirs) - {"context"} <= set(parameters(plait.EventLoop._start_serving))
+
+
+def test_borrowed_calls_use_nothing_of_asyncios_selector_loop():
+    """Every attribute of the loop that they touch is one that plait's has."""
+    for name in ("create_unix_connection", "create_unix_server"):
+        function = inspect.getattr_static(plait.EventLoop, name)
+        assert function is inspect.getattr_static(asyncio.SelectorEventLoop, name)
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+        used = {
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "self"
+        }
+        assert used <= {"sock_connect", "_create_connection_transport", "_unix_server_sockets"}
+        assert not any(isinstance(n, ast.Name) and n.id == "super" for n in ast.walk(tree))
 
 
 def test_server_attaches_as_the_transport_expects():

@@ -66,6 +66,7 @@ class EventLoop(  # type: ignore[misc]
         self._clock_resolution = 1e-9
         self._init_signals()
         self._init_forking()
+        self._init_serving()
 
     # -- the run ----------------------------------------------------------
 

@@ -18,14 +18,6 @@ class MissingMixin:
         """Refuse to make a datagram transport (UDP)."""
         _missing("datagram transports")
 
-    async def create_unix_connection(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse to connect to a Unix socket."""
-        _missing("Unix socket connections")
-
-    async def create_unix_server(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse to serve on a Unix socket."""
-        _missing("Unix socket servers")
-
     async def connect_read_pipe(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse to read from a pipe."""
         _missing("pipe transports")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import asyncio.base_events
 import asyncio.constants
+import asyncio.log
 import asyncio.sslproto
 import asyncio.trsock
 import errno
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +45,18 @@ def _describe(sock: socket.socket, extra: dict[str, Any] | None) -> dict[str, An
 
 class ServingMixin:
     """What `asyncio.BaseEventLoop` asks of a loop to make connections."""
+
+    # asyncio has them in its selector loop, written against the public calls
+    # and the hooks below.
+    create_unix_connection = asyncio.SelectorEventLoop.create_unix_connection
+    create_unix_server = asyncio.SelectorEventLoop.create_unix_server
+
+    # The servers whose file is removed with them, and its inode: the second of
+    # these calls puts them here, from 3.13 on.
+    _unix_server_sockets: dict[socket.socket, int]
+
+    def _init_serving(self) -> None:
+        self._unix_server_sockets = {}
 
     if TYPE_CHECKING:
         _add_reader: Callable[..., native.Handle]
@@ -178,8 +192,23 @@ class ServingMixin:
         self.call_later(asyncio.constants.ACCEPT_RETRY_DELAY, again)
 
     def _stop_serving(self, sock: socket.socket) -> None:
+        inode = self._unix_server_sockets.pop(sock, None)
+        path = sock.getsockname() if inode is not None else None
         self.remove_reader(sock.fileno())
         sock.close()
+        if path is not None:
+            _remove_socket_file(path, inode)
+
+
+def _remove_socket_file(path: str, inode: int | None) -> None:
+    """Remove the file of a server's socket, unless it is another's by now."""
+    try:
+        if os.stat(path).st_ino == inode:
+            os.unlink(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        asyncio.log.logger.error("Unable to clean up listening UNIX socket %r: %r", path, error)
 
 
 def _retrieve(waiter: asyncio.Future[None]) -> None:

@@ -7,12 +7,12 @@ waits has taken nothing from the socket.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable
 
     from typing_extensions import Buffer
@@ -27,6 +27,26 @@ T = TypeVar("T")
 def _wake(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+async def _connect_unix(sock: socket.socket, address: Any) -> None:
+    """Connect to a Unix socket.
+
+    Such a connection is made at once, or refused, or there is no room in the
+    server's queue (EAGAIN, unix(7)): nothing is in progress then, and no event
+    tells of room, so the call is repeated until there is some.
+    """
+    delay = 0.001
+    while True:
+        try:
+            sock.connect(address)
+        except BlockingIOError:
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 0.05)
+        except InterruptedError:
+            pass
+        else:
+            return
 
 
 class SocketsMixin:
@@ -136,6 +156,9 @@ class SocketsMixin:
                 address, family=sock.family, type=sock.type, proto=sock.proto, loop=self
             )
             _, _, _, _, address = resolved[0]
+        elif sock.family == socket.AF_UNIX:
+            await _connect_unix(sock, address)
+            return
         try:
             sock.connect(address)
         except (BlockingIOError, InterruptedError):
