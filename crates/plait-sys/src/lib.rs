@@ -8,6 +8,7 @@
 compile_error!("plait runs on Linux only, for now: its engines are built on epoll, futex, memfd and pidfd");
 
 pub mod clock;
+pub mod datagram;
 pub mod descriptor;
 pub mod epoll;
 mod error;

@@ -13,7 +13,10 @@ use crate::raw::borrow;
 pub const MAX_SLICES: usize = 1024;
 
 /// Retries what a signal interrupted, and turns "would block" into `None`.
-fn attempt<T>(call: &'static str, mut f: impl FnMut() -> rustix::io::Result<T>) -> Result<Option<T>> {
+pub(crate) fn attempt<T>(
+    call: &'static str,
+    mut f: impl FnMut() -> rustix::io::Result<T>,
+) -> Result<Option<T>> {
     loop {
         match f() {
             Ok(done) => return Ok(Some(done)),
