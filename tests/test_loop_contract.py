@@ -8,9 +8,11 @@ import ast
 import asyncio
 import asyncio.base_events
 import asyncio.sslproto
+import asyncio.streams
 import inspect
 import sys
 import textwrap
+import weakref
 
 import pytest
 
@@ -107,3 +109,56 @@ def test_the_check_that_plait_replaces_is_asked_the_same_way():
     assert parameters(BASE._check_closed) == ["self"]
     assert "_check_closed()" in inspect.getsource(BASE.run_until_complete)
     assert "_check_closed()" in inspect.getsource(BASE.create_task)
+
+
+def test_the_reader_that_is_fed_natively():
+    """`transport/reader.rs` does the work of these methods, on these attributes."""
+    streams = asyncio.streams
+    for owner, name in [
+        (streams.StreamReaderProtocol, "data_received"),
+        (streams.StreamReader, "feed_data"),
+        (streams.StreamReader, "_wakeup_waiter"),
+    ]:
+        function = getattr(owner, name)
+        assert function.__code__.co_qualname == f"{owner.__name__}.{name}"
+        assert function.__globals__ is vars(streams)
+    assert streams.StreamReaderProtocol._stream_reader.fget.__globals__ is vars(streams)
+    assert streams.StreamReaderProtocol.data_received.__code__.co_names == (
+        "_stream_reader",
+        "feed_data",
+    )
+    fed = streams.StreamReader.feed_data.__code__.co_names
+    assert set(fed) == {
+        "_eof",
+        "_buffer",
+        "extend",
+        "_wakeup_waiter",
+        "_transport",
+        "_paused",
+        "len",
+        "_limit",
+        "pause_reading",
+        "NotImplementedError",
+    }
+    assert set(streams.StreamReader._wakeup_waiter.__code__.co_names) == {
+        "_waiter",
+        "cancelled",
+        "set_result",
+    }
+
+
+def test_the_attributes_of_a_reader_and_its_protocol():
+    loop = plait.new_event_loop()
+    reader = asyncio.StreamReader(loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    assert type(reader._buffer) is bytearray
+    assert reader._eof is False
+    assert reader._paused is False
+    assert reader._waiter is None
+    assert reader._transport is None
+    assert reader._limit == 2**16
+    assert type(protocol._stream_reader_wr) is weakref.ref
+    assert protocol._stream_reader_wr() is reader
+    assert not {"feed_data", "_wakeup_waiter"} & set(vars(reader))
+    assert "data_received" not in vars(protocol)
+    loop.close()

@@ -8,9 +8,11 @@
 #![allow(clippy::multiple_unsafe_ops_per_block)]
 
 pub(crate) mod buffer;
+pub(crate) mod bytearray;
 pub(crate) mod cell;
 pub(crate) mod context;
 pub(crate) mod handle;
 pub(crate) mod handle_type;
+pub(crate) mod instance;
 pub(crate) mod method;
 pub(crate) mod schedule;

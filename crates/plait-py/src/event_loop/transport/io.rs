@@ -85,14 +85,19 @@ impl SocketTransport {
         match Self::receiver(slf) {
             Ok(Receiver::Stream(received)) => Self::read_bytes(slf, &received),
             Ok(Receiver::Buffered(get, updated)) => Self::read_into(slf, &get, &updated),
+            Ok(Receiver::Reader(protocol)) => Self::read_for_reader(slf, &protocol),
             Ok(Receiver::Unknown) => Ok(()),
             Err(error) => Self::fail(slf, error, "Fatal error: the protocol cannot take data."),
         }
     }
 
-    /// Receives what there is: through the loop's buffer into an object of
-    /// the exact size.
-    fn receive<'py>(&self, py: Python<'py>) -> Result<Option<Bound<'py, PyBytes>>, Error> {
+    /// Receives what there is into the loop's buffer, and keeps of it what
+    /// `keep` makes.
+    pub(super) fn receive<T>(
+        &self,
+        py: Python<'_>,
+        keep: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>, Error> {
         let buffer_of = &self.event_loop.get().read_buffer;
         let fd = self.state(py).fd;
         // Taken, not borrowed: making an object can run the collector, and
@@ -100,14 +105,14 @@ impl SocketTransport {
         let mut buffer = std::mem::take(&mut *buffer_of.borrow(py));
         buffer.resize(READ_SIZE, 0);
         let received = stream::recv(fd, &mut buffer);
-        let data = received.map(|count| count.map(|count| PyBytes::new(py, &buffer[..count])));
+        let kept = received.map(|count| count.map(|count| keep(&buffer[..count])));
         *buffer_of.borrow(py) = buffer;
-        Ok(data?)
+        Ok(kept?)
     }
 
     fn read_bytes(slf: &Bound<'_, Self>, received: &Py<PyAny>) -> PyResult<()> {
         let py = slf.py();
-        match slf.get().receive(py) {
+        match slf.get().receive(py, |data| PyBytes::new(py, data)) {
             Ok(None) => Ok(()),
             Ok(Some(data)) if data.as_bytes().is_empty() => Self::on_input_end(slf),
             Ok(Some(data)) => match context::enter(py, &slf.get().context, || received.call1(py, (data,))) {
@@ -149,7 +154,7 @@ impl SocketTransport {
     }
 
     /// The peer will send no more.
-    fn on_input_end(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(super) fn on_input_end(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
         let protocol = {

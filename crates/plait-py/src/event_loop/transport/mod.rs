@@ -14,6 +14,7 @@
 //! the connection is lost, as in asyncio.
 
 mod io;
+mod reader;
 mod state;
 
 use std::cell::RefMut;

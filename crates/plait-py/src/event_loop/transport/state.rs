@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyTuple, PyType};
 
-use super::SocketTransport;
+use super::{SocketTransport, reader};
 
 /// The marks of flow control, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +40,8 @@ pub(super) enum Receiver {
     Stream(Py<PyAny>),
     /// `get_buffer` and `buffer_updated`
     Buffered(Py<PyAny>, Py<PyAny>),
+    /// None: the standard `StreamReaderProtocol`, whose reader is fed natively.
+    Reader(Py<PyAny>),
 }
 
 impl Receiver {
@@ -51,6 +53,9 @@ impl Receiver {
             let (get, updated) = (protocol.getattr("get_buffer")?, protocol.getattr("buffer_updated")?);
             return Ok(Self::Buffered(get.unbind(), updated.unbind()));
         }
+        if reader::is_standard(protocol)? {
+            return Ok(Self::Reader(protocol.clone().unbind()));
+        }
         Ok(Self::Stream(protocol.getattr("data_received")?.unbind()))
     }
 
@@ -59,6 +64,7 @@ impl Receiver {
             Self::Unknown => Self::Unknown,
             Self::Stream(received) => Self::Stream(received.clone_ref(py)),
             Self::Buffered(get, updated) => Self::Buffered(get.clone_ref(py), updated.clone_ref(py)),
+            Self::Reader(protocol) => Self::Reader(protocol.clone_ref(py)),
         }
     }
 }
@@ -178,6 +184,7 @@ impl State {
         match &self.receiver {
             Receiver::Unknown => Ok(()),
             Receiver::Stream(received) => visit.call(received),
+            Receiver::Reader(protocol) => visit.call(protocol),
             Receiver::Buffered(get, updated) => {
                 visit.call(get)?;
                 visit.call(updated)
