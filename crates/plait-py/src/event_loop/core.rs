@@ -249,6 +249,7 @@ impl Loop {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        plait_sys::allocator::keep_large_blocks();
         Ok(Self {
             core: GilCell::new(Core {
                 ready: VecDeque::new(),
