@@ -1,9 +1,13 @@
 """The loop's `sock_*` calls, on plait's loop and, as the model, on asyncio's."""
 
 import asyncio
+import contextlib
+import gc
 import os
 import socket
 import ssl
+import time
+import weakref
 
 import pytest
 
@@ -170,5 +174,304 @@ def test_tls_sockets_are_refused(run, pair):
             pytest.raises(TypeError, match="SSLSocket"),
         ):
             await loop.sock_recv(wrapped, 1)
+
+    run(main())
+
+
+def test_they_are_coroutines(run, pair):
+    async def main():
+        loop = asyncio.get_running_loop()
+        assert asyncio.iscoroutinefunction(loop.sock_recv)
+        coroutine = loop.sock_recv(pair[0], 1)
+        assert asyncio.iscoroutine(coroutine)
+        coroutine.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("size", [1, 262_144, 262_145, 5_000_000])
+def test_any_size_can_be_asked_for(run, pair, size):
+    a, b = pair
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        waiting = asyncio.create_task(loop.sock_recv(b, size))
+        await asyncio.sleep(0)
+        a.send(b"data")
+        assert await waiting == b"data"[:size]
+
+    run(main())
+
+
+def test_nothing_and_less_can_be_asked_for(run, pair):
+    async def main():
+        loop = asyncio.get_running_loop()
+        pair[0].send(b"data")
+        assert await loop.sock_recv(pair[1], 0) == b""
+        with pytest.raises(ValueError, match="negative"):
+            await loop.sock_recv(pair[1], -1)
+        with pytest.raises(TypeError):
+            await loop.sock_recv(pair[1], "4")
+        assert await loop.sock_recv(pair[1], True) == b"d"
+        assert await loop.sock_sendall(pair[0], b"") is None
+        with pytest.raises(TypeError):
+            await loop.sock_sendall(pair[0], "text")
+
+    run(main())
+
+
+def test_errors_of_the_socket(run, pair):
+    a, b = pair
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        waiting = asyncio.create_task(loop.sock_recv(a, 1))
+        await asyncio.sleep(0)
+        a.send(b"unread")
+        # The other end goes with something unread: a reset.
+        b.close()
+        with pytest.raises(ConnectionResetError):
+            await waiting
+        with pytest.raises(BrokenPipeError):
+            await loop.sock_sendall(a, b"x")
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            await loop.sock_recv(b, 1)
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            await loop.sock_sendall(b, b"x")
+
+    run(main())
+
+
+def test_both_directions_of_one_socket(run, pair):
+    """A future for each direction at a time, in the order that the kernel likes."""
+    a, b = pair
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        data = os.urandom(2_000_000)
+
+        async def receive(sock):
+            received = bytearray()
+            while len(received) < len(data):
+                received += await loop.sock_recv(sock, 100_000)
+            return received
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(receive(sock)) for sock in pair]
+            for sock in pair:
+                group.create_task(loop.sock_sendall(sock, data))
+        assert [task.result() == data for task in tasks] == [True, True]
+        assert not any(loop.remove_reader(sock) or loop.remove_writer(sock) for sock in (a, b))
+
+    run(main())
+
+
+def test_beside_a_callback_of_the_other_direction(run, pair):
+    a, b = pair
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        calls = 0
+
+        def writable():
+            nonlocal calls
+            calls += 1
+
+        waiting = asyncio.create_task(loop.sock_recv(a, 10))
+        await asyncio.sleep(0)
+        loop.add_writer(a, writable)
+        while calls < 3:
+            await asyncio.sleep(0)
+        b.send(b"one")
+        assert await waiting == b"one"
+        seen = calls
+        while calls < seen + 3:
+            await asyncio.sleep(0)
+        # And the other way round: the callback was there first.
+        waiting = asyncio.create_task(loop.sock_recv(a, 10))
+        await asyncio.sleep(0)
+        b.send(b"two")
+        assert await waiting == b"two"
+        assert loop.remove_writer(a)
+        waiting = asyncio.create_task(loop.sock_recv(a, 10))
+        await asyncio.sleep(0)
+        b.send(b"three")
+        assert await waiting == b"three"
+
+    run(main())
+
+
+def test_cancelled_with_data_there_takes_nothing(run, pair):
+    a, b = pair
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        task = asyncio.create_task(loop.sock_recv(b, 10))
+        await asyncio.sleep(0)
+        a.send(b"kept")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert await loop.sock_recv(b, 10) == b"kept"
+
+    run(main())
+
+
+def test_the_watch_of_a_transport_is_left_alone(run, pair):
+    a, _ = pair
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(asyncio.Protocol, sock=a)
+        transport.pause_reading()
+        with pytest.raises(RuntimeError, match="is used by transport"):
+            await loop.sock_recv(a, 10)
+        transport.abort()
+        await asyncio.sleep(0)
+
+    run(main())
+
+
+def test_methods_of_a_subclass_are_called(run):
+    class Loud(socket.socket):
+        def recv(self, *args):
+            return super().recv(*args).upper()
+
+        def send(self, data, *args):
+            return super().send(bytes(data).lower(), *args)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        ours, peer = socket.socketpair()
+        with Loud(fileno=ours.detach()) as loud, peer:
+            loud.setblocking(False)
+            peer.setblocking(False)
+            waiting = asyncio.create_task(loop.sock_recv(loud, 10))
+            await asyncio.sleep(0)
+            peer.send(b"data")
+            assert await waiting == b"DATA"
+            await loop.sock_sendall(loud, b"DATA")
+            assert peer.recv(10) == b"data"
+
+    run(main())
+
+
+def test_a_number_that_is_used_again(run):
+    """What was watched of a closed socket is nothing to the next of its number."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        for _ in range(3):
+            a, b = socket.socketpair()
+            with a, b:
+                a.setblocking(False)
+                waiting = asyncio.create_task(loop.sock_recv(a, 10))
+                await asyncio.sleep(0)
+                b.send(b"data")
+                assert await waiting == b"data"
+        a, b = socket.socketpair()
+        reader, writer = await asyncio.open_connection(sock=a)
+        b.send(b"data")
+        assert await reader.readexactly(4) == b"data"
+        writer.close()
+        await writer.wait_closed()
+        b.close()
+
+    run(main())
+
+
+def test_a_socket_that_lives_on_elsewhere_keeps_nobody_awake(run, pair):
+    """The kernel's watch outlives the number while a duplicate is open."""
+    a, b = pair
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        with a.dup():
+            waiting = asyncio.create_task(loop.sock_recv(a, 10))
+            await asyncio.sleep(0)
+            b.send(b"data")
+            assert await waiting == b"data"
+            a.close()
+            b.send(b"more")
+            before = time.process_time()
+            await asyncio.sleep(0.2)
+            assert time.process_time() - before < 0.1
+
+    run(main())
+
+
+def test_another_watch_takes_the_place(run, pair):
+    """As in asyncio, the one that lost its place waits on, until cancelled."""
+    a, b = pair
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        called = asyncio.Event()
+        waiting = asyncio.create_task(loop.sock_recv(a, 10))
+        await asyncio.sleep(0)
+        loop.add_reader(a, called.set)
+        b.send(b"data")
+        await called.wait()
+        assert not waiting.done()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert loop.remove_reader(a)
+        first = asyncio.create_task(loop.sock_recv(a, 10))
+        assert await first == b"data"
+        waiting = asyncio.create_task(loop.sock_recv(a, 10))
+        await asyncio.sleep(0)
+        assert loop.remove_reader(a)
+        assert not loop.remove_reader(a)
+        waiting.cancel()
+
+    run(main())
+
+
+def test_a_closed_loop(run, pair):
+    async def main():
+        return asyncio.get_running_loop()
+
+    loop = run(main())
+    for call in (loop.sock_recv(pair[0], 1), loop.sock_sendall(pair[0], b"x")):
+        try:
+            call.send(None)
+        except RuntimeError as error:
+            assert str(error) == "Event loop is closed"  # noqa: PT017
+        except StopIteration:
+            # asyncio's own sends where it can.
+            assert not isinstance(loop, plait.EventLoop)
+        else:
+            raise AssertionError("it waits on a closed loop")
+        finally:
+            call.close()
+
+
+def test_a_loop_that_closes_under_a_wait(pair):
+    loop = plait.new_event_loop()
+    task = loop.create_task(loop.sock_recv(pair[0], 1))
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    task._log_destroy_pending = False
+    with pytest.raises(RuntimeError, match="closed"):
+        task.cancel()
+    del task
+    gc.collect()
+
+
+def test_a_cancelled_wait_is_forgotten(run, pair):
+    async def main():
+        loop = asyncio.get_running_loop()
+        task = asyncio.create_task(loop.sock_recv(pair[0], 10))
+        await asyncio.sleep(0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        # What a task's own turn refers to ends with the next one's.
+        await asyncio.sleep(0)
+        gone = weakref.ref(task)
+        del task
+        gc.collect()
+        assert gone() is None
 
     run(main())

@@ -15,6 +15,11 @@ struct Slot<O> {
     generation: u32,
     /// What the kernel has been asked to watch for.
     interest: Interest,
+    /// It has been asked for one event only.
+    once: bool,
+    /// It has told of that one, and has an entry for the number still, unless
+    /// the number was closed since.
+    silent: bool,
     owner: Option<O>,
 }
 
@@ -58,6 +63,13 @@ impl<O> FdTable<O> {
         slot.owner.as_ref()
     }
 
+    /// The descriptor that the kernel's `token` was made for.
+    #[must_use]
+    pub fn fd(token: u64) -> RawFd {
+        // The low half is the number.
+        token as u32 as RawFd
+    }
+
     /// Makes `owner` the owner of `fd`, watched for nothing yet, and returns
     /// the one before.
     ///
@@ -68,7 +80,13 @@ impl<O> FdTable<O> {
         plait_sys::open::check(fd)?;
         let index = index(fd).unwrap_or_default();
         while self.slots.len() <= index {
-            self.slots.push(Slot { generation: 0, interest: Interest::NONE, owner: None });
+            self.slots.push(Slot {
+                generation: 0,
+                interest: Interest::NONE,
+                once: false,
+                silent: false,
+                owner: None,
+            });
         }
         let slot = &mut self.slots[index];
         slot.generation = slot.generation.wrapping_add(1);
@@ -84,6 +102,33 @@ impl<O> FdTable<O> {
     /// # Errors
     /// What [`Epoll::set`] reports; the old interest stays then.
     pub fn watch(&mut self, epoll: &Epoll, fd: RawFd, interest: Interest) -> Result<()> {
+        self.set(epoll, fd, interest, false)
+    }
+
+    /// As [`FdTable::watch`], until the first event: the owner tells of it by
+    /// [`FdTable::fired`]. The kernel keeps a silent entry, so that to watch
+    /// again takes one call of it and not two.
+    ///
+    /// # Errors
+    /// What [`Epoll::set_once`] reports; the old interest stays then.
+    pub fn watch_once(&mut self, epoll: &Epoll, fd: RawFd, interest: Interest) -> Result<()> {
+        self.set(epoll, fd, interest, true)
+    }
+
+    /// Notes that an event came for `token`. If it was the only one, nothing
+    /// is watched any more; says whether it was.
+    pub fn fired(&mut self, token: u64) -> bool {
+        let Some(slot) = self.slots.get_mut((token & u64::from(u32::MAX)) as usize) else { return false };
+        let last = slot.once && u64::from(slot.generation) == token >> 32 && !slot.interest.is_none();
+        if last {
+            slot.interest = Interest::NONE;
+            slot.silent = true;
+            self.watched -= 1;
+        }
+        last
+    }
+
+    fn set(&mut self, epoll: &Epoll, fd: RawFd, interest: Interest, once: bool) -> Result<()> {
         let Some(slot) = index(fd).and_then(|index| self.slots.get_mut(index)) else { return Ok(()) };
         let registered = !slot.interest.is_none();
         if interest.is_none() {
@@ -94,10 +139,20 @@ impl<O> FdTable<O> {
             }
             return Ok(());
         }
+        if once {
+            // The number may be another descriptor's by now, and an event of
+            // the old one be on its way.
+            slot.generation = slot.generation.wrapping_add(1);
+        }
         let token = u64::from(slot.generation) << 32 | fd as u64;
-        epoll.set(fd, token, interest, registered)?;
+        let known = registered || slot.silent;
+        if once {
+            epoll.set_once(fd, token, interest, known)?;
+        } else {
+            epoll.set(fd, token, interest, known)?;
+        }
         self.watched += usize::from(!registered);
-        slot.interest = interest;
+        (slot.interest, slot.once, slot.silent) = (interest, once, false);
         Ok(())
     }
 
@@ -109,10 +164,10 @@ impl<O> FdTable<O> {
         let Some(slot) = index(fd).and_then(|index| self.slots.get_mut(index)) else { return Ok(None) };
         let owner = slot.owner.take();
         slot.generation = slot.generation.wrapping_add(1);
-        let registered = !slot.interest.is_none();
-        slot.interest = Interest::NONE;
-        if registered {
-            self.watched -= 1;
+        let (registered, silent) = (!slot.interest.is_none(), slot.silent);
+        (slot.interest, slot.silent) = (Interest::NONE, false);
+        self.watched -= usize::from(registered);
+        if registered || silent {
             epoll.delete(fd)?;
         }
         Ok(owner)
@@ -189,6 +244,46 @@ mod tests {
         table.insert(fd, "new").unwrap();
         assert_eq!(table.resolve(on_its_way[0]), None);
         assert_eq!(tokens(&epoll), [] as [u64; 0], "nobody watches it yet");
+    }
+
+    #[test]
+    fn one_event_and_no_more() {
+        let (epoll, mut table, bell) = (Epoll::new().unwrap(), FdTable::default(), rung());
+        let fd = bell.as_raw_fd();
+        table.insert(fd, "me").unwrap();
+        for _ in 0..2 {
+            table.watch_once(&epoll, fd, Interest::READ).unwrap();
+            assert_eq!(table.watched(), 1);
+            let token = tokens(&epoll)[0];
+            assert_eq!(table.resolve(token), Some(&"me"));
+            assert!(table.fired(token));
+            assert!(!table.fired(token), "there is one only");
+            assert_eq!((table.watched(), table.interest(fd)), (0, Interest::NONE));
+            assert_eq!(tokens(&epoll), [] as [u64; 0]);
+        }
+        table.watch(&epoll, fd, Interest::READ).unwrap();
+        assert!(!table.fired(tokens(&epoll)[0]));
+        assert_eq!((tokens(&epoll).len(), table.watched()), (1, 1));
+        assert_eq!(table.remove(&epoll, fd).unwrap(), Some("me"));
+        assert_eq!((tokens(&epoll).len(), table.watched()), (0, 0));
+    }
+
+    #[test]
+    fn a_silent_entry_of_a_number_that_was_reused_is_no_harm() {
+        let (epoll, mut table, bell) = (Epoll::new().unwrap(), FdTable::default(), rung());
+        let fd = bell.as_raw_fd();
+        table.insert(fd, "me").unwrap();
+        table.watch_once(&epoll, fd, Interest::READ).unwrap();
+        let old = tokens(&epoll)[0];
+        table.fired(old);
+        drop(bell);
+        let mut bells: Vec<_> = (0..16).map(|_| rung()).collect();
+        if let Some(at) = bells.iter().position(|bell| bell.as_raw_fd() == fd) {
+            let _bell = bells.swap_remove(at);
+            table.watch_once(&epoll, fd, Interest::READ).unwrap();
+            let new = tokens(&epoll)[0];
+            assert_eq!((table.resolve(old), table.resolve(new)), (None, Some(&"me")));
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //! - Level-triggered: what is not read stays ready. Nothing must be drained.
 //! - `EPOLLERR` and `EPOLLHUP` are reported whether asked for or not, so a
 //!   descriptor that nobody wants to hear of is deleted, not set to nothing.
+//! - After its one event an `EPOLLONESHOT` entry is silent (of errors too)
+//!   until it is set anew, so it may be left behind.
 //! - Regular files are refused with EPERM: they are always ready.
 //! - `epoll_pwait` counts milliseconds. `epoll_pwait2` counts nanoseconds;
 //!   old kernels (ENOSYS) and some containers (EPERM) do not have it.
@@ -96,7 +98,20 @@ impl Epoll {
     /// # Errors
     /// EPERM for what cannot be watched (a regular file), EBADF, ENOMEM, ENOSPC.
     pub fn set(&self, fd: RawFd, token: u64, interest: Interest, registered: bool) -> Result<()> {
-        let (data, flags) = (EventData::new_u64(token), interest.flags());
+        self.control(fd, token, interest.flags(), registered)
+    }
+
+    /// As [`Epoll::set`], for one event: then the kernel keeps the entry, and
+    /// says nothing more of it until it is set again.
+    ///
+    /// # Errors
+    /// As of [`Epoll::set`].
+    pub fn set_once(&self, fd: RawFd, token: u64, interest: Interest, registered: bool) -> Result<()> {
+        self.control(fd, token, interest.flags() | EventFlags::ONESHOT, registered)
+    }
+
+    fn control(&self, fd: RawFd, token: u64, flags: EventFlags, registered: bool) -> Result<()> {
+        let data = EventData::new_u64(token);
         let source = borrow(fd).map_err(|errno| Error::new("epoll_ctl", errno))?;
         let changed = if registered {
             match epoll::modify(&self.fd, source, data, flags) {
@@ -212,6 +227,20 @@ mod tests {
         epoll.delete(bell.as_raw_fd()).unwrap();
         epoll.delete(-1).unwrap();
         assert_eq!(ready(&epoll, NOW), []);
+    }
+
+    #[test]
+    fn once_is_once() {
+        let (epoll, bell) = (Epoll::new().unwrap(), EventFd::new().unwrap());
+        bell.ring().unwrap();
+        epoll.set_once(bell.as_raw_fd(), 1, Interest::READ, false).unwrap();
+        assert_eq!(ready(&epoll, NOW), [Event { token: 1, readable: true, writable: false }]);
+        assert_eq!(ready(&epoll, NOW), []);
+        epoll.set_once(bell.as_raw_fd(), 2, Interest::READ, true).unwrap();
+        assert_eq!(ready(&epoll, NOW), [Event { token: 2, readable: true, writable: false }]);
+        epoll.set(bell.as_raw_fd(), 3, Interest::READ, true).unwrap();
+        assert_eq!(ready(&epoll, NOW).len(), 1);
+        assert_eq!(ready(&epoll, NOW).len(), 1);
     }
 
     #[test]

@@ -17,16 +17,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from plait._binding import native
-
 __all__ = ["SocketsMixin"]
 
 T = TypeVar("T")
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 async def _connect_unix(sock: socket.socket, address: Any) -> None:
@@ -53,37 +46,32 @@ class SocketsMixin:
     """The `sock_*` calls of the loop."""
 
     if TYPE_CHECKING:
-        _add_reader: Callable[..., native.Handle]
-        _add_writer: Callable[..., native.Handle]
-        remove_reader: Callable[[Any], bool]
-        remove_writer: Callable[[Any], bool]
-        create_future: Callable[[], asyncio.Future[Any]]
+        _try_recv: Callable[[socket.socket, int], Any]
+        _try_send: Callable[[socket.socket, Any, int], Any]
+        _wait_readable: Callable[[int], asyncio.Future[None]]
+        _wait_writable: Callable[[int], asyncio.Future[None]]
+        _end_wait: Callable[[int, asyncio.Future[None]], None]
         _ensure_resolved: Callable[..., Awaitable[Any]]
         _check_closed: Callable[[], None]
         get_debug: Callable[[], bool]
 
-    async def _until_ready(
-        self,
-        sock: socket.socket,
-        add: Callable[..., native.Handle],
-        remove: Callable[[Any], bool],
-    ) -> None:
-        ready: asyncio.Future[None] = self.create_future()
+    async def _readable(self, sock: socket.socket) -> None:
         fd = sock.fileno()
-        handle = add(fd, _wake, ready)
+        ready = self._wait_readable(fd)
         try:
             await ready
-        finally:
-            # Cancelled if another task waits on this socket in our place, or
-            # the loop was closed: then the watch is not ours to end.
-            if not handle.cancelled():
-                remove(fd)
-
-    async def _readable(self, sock: socket.socket) -> None:
-        await self._until_ready(sock, self._add_reader, self.remove_reader)
+        except BaseException:
+            self._end_wait(fd, ready)
+            raise
 
     async def _writable(self, sock: socket.socket) -> None:
-        await self._until_ready(sock, self._add_writer, self.remove_writer)
+        fd = sock.fileno()
+        ready = self._wait_writable(fd)
+        try:
+            await ready
+        except BaseException:
+            self._end_wait(fd, ready)
+            raise
 
     async def _attempt(
         self,
@@ -108,6 +96,10 @@ class SocketsMixin:
 
     async def sock_recv(self, sock: socket.socket, nbytes: int) -> bytes:
         """Receive up to `nbytes` bytes; ``b""`` at the end of the input."""
+        while (data := self._try_recv(sock, nbytes)) is None:
+            await self._readable(sock)
+        if data is not NotImplemented:
+            return data  # type: ignore[no-any-return]
         return await self._attempt(sock, self._readable, lambda: sock.recv(nbytes))
 
     async def sock_recv_into(self, sock: socket.socket, buf: Buffer) -> int:
@@ -128,6 +120,19 @@ class SocketsMixin:
 
     async def sock_sendall(self, sock: socket.socket, data: Buffer) -> None:
         """Send all of `data`. After an error nobody knows how much was sent."""
+        if type(data) is bytes:
+            size, start = len(data), 0
+            while start < size:
+                sent = self._try_send(sock, data, start)
+                if sent is NotImplemented:
+                    break
+                if sent == start:
+                    await self._writable(sock)
+                start = sent
+            else:
+                self._check_socket(sock)
+                return
+            data = memoryview(data)[start:]
         with memoryview(data).cast("B") as view:
             self._check_socket(sock)
             sent = 0

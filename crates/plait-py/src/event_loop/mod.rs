@@ -2,7 +2,8 @@
 //!
 //! `core` holds the state and what schedules (`hot` has the handles and the
 //! Python methods), `turn` turns it once,
-//! `watch` is `add_reader` and its family, `transport` a connection. The
+//! `watch` is `add_reader` and its family, `sockets` the `sock_*` calls,
+//! `transport` a connection. The
 //! Python half (`plait._loop`) is what happens once in a while: addresses,
 //! servers, signals, the start and the end.
 //!
@@ -13,6 +14,7 @@
 mod core;
 mod endpoint;
 mod inherited;
+mod sockets;
 mod transport;
 mod turn;
 mod watch;

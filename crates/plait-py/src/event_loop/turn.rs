@@ -17,9 +17,11 @@ use std::time::Duration;
 
 use plait_sys::clock::Instant;
 use plait_sys::epoll::Event;
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::core::{BELL, Core, Loop, Owner, Poller, Ready};
+use super::watch;
 use crate::error::Error;
 use crate::hot::handle::Handle;
 use crate::hot::handle_type;
@@ -37,7 +39,7 @@ impl Loop {
     }
 
     /// Sleeps until something is ready, and notes what.
-    fn poll(&self, py: Python<'_>, events: &mut Vec<Event>) -> PyResult<()> {
+    fn poll(&self, py: Python<'_>, events: &mut Vec<Event>) -> PyResult<Vec<Py<PyAny>>> {
         let mut removed = Vec::new();
         let mut polls = true;
         let (poller, timeout) = {
@@ -74,8 +76,10 @@ impl Loop {
         self.enqueue(py, &poller, events)
     }
 
-    /// Puts what became ready and what became due into the queue.
-    fn enqueue(&self, py: Python<'_>, poller: &Poller, events: &[Event]) -> PyResult<()> {
+    /// Puts what became ready and what became due into the queue. Returns the
+    /// futures of those who waited for a socket: to wake them is a call.
+    fn enqueue(&self, py: Python<'_>, poller: &Poller, events: &[Event]) -> PyResult<Vec<Py<PyAny>>> {
+        let mut woken = Vec::new();
         let mut core = self.core(py);
         let core = &mut *core;
         for event in events {
@@ -84,10 +88,7 @@ impl Loop {
                 continue;
             }
             match core.fds.resolve(event.token) {
-                Some(Owner::Watch(watch)) => {
-                    let handles = watch.woken(py, event);
-                    core.ready.extend(handles.into_iter().flatten().map(Ready::Call));
-                }
+                Some(Owner::Watch(_)) => watch::on_event(py, core, poller, event, &mut woken)?,
                 Some(Owner::Transport(endpoint)) => core.ready.push_back(Ready::Io {
                     endpoint: endpoint.clone_ref(py),
                     readable: event.readable,
@@ -102,6 +103,28 @@ impl Loop {
             while let Some(timer) = core.timers.pop_due(now) {
                 timer.left_heap(py);
                 core.ready.push_back(Ready::Call(timer));
+            }
+        }
+        Ok(woken)
+    }
+
+    /// Wakes who waited for a socket. Their tasks join the queue of this turn:
+    /// nothing of theirs has run yet.
+    fn wake(slf: &Bound<'_, Self>, futures: Vec<Py<PyAny>>) -> PyResult<()> {
+        let py = slf.py();
+        for future in futures {
+            let future = future.bind(py);
+            let woken = future.call_method0(intern!(py, "done")).and_then(|done| {
+                if done.is_truthy()? {
+                    return Ok(());
+                }
+                future.call_method1(intern!(py, "set_result"), (py.None(),)).map(drop)
+            });
+            if let Err(error) = woken {
+                Self::report(slf, error, |context| {
+                    context.set_item("message", "Exception in waking who waits for a socket")?;
+                    context.set_item("future", future)
+                })?;
             }
         }
         Ok(())
@@ -170,7 +193,7 @@ impl Loop {
         let polled = this.poll(py, &mut events);
         events.clear();
         *this.events.borrow(py) = events;
-        polled?;
+        Self::wake(slf, polled?)?;
         let count = this.core(py).ready.len();
         for _ in 0..count {
             let item = this.core(py).ready.pop_front();

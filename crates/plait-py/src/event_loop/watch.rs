@@ -1,34 +1,48 @@
 //! `add_reader`, `add_writer` and their opposites: one callback per
-//! direction of a descriptor that somebody else owns.
+//! direction of a descriptor that somebody else owns, or one future of a
+//! `sock_*` call that waits for it.
+//!
+//! A future is woken once, so the kernel is asked for one event. Its entry and
+//! an empty `Watch` stay behind: the next wait on the same socket is one system
+//! call, and a silent entry wakes nobody, whatever becomes of the number.
 
 use std::os::fd::RawFd;
 
+use plait_loop::fds::FdTable;
 use plait_sys::epoll::{Event, Interest};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
-use super::core::{Core, Loop, Owner};
+use super::core::{Core, Loop, Owner, Poller, Ready};
 use crate::error::Error;
 use crate::hot::handle::Handle;
 use crate::hot::method::Call;
 
-/// The callbacks of one descriptor.
+/// Who hears that a descriptor is ready.
+pub(super) enum Listener {
+    /// A callback, each time.
+    Handle(Handle),
+    /// A future, once.
+    Waiter(Py<PyAny>),
+}
+
+/// The listeners of one descriptor.
 #[derive(Default)]
 pub(super) struct Watch {
-    reader: Option<Handle>,
-    writer: Option<Handle>,
+    reader: Option<Listener>,
+    writer: Option<Listener>,
 }
 
 #[derive(Clone, Copy)]
-enum Side {
+pub(super) enum Side {
     Reader,
     Writer,
 }
 
 impl Watch {
-    fn side(&mut self, side: Side) -> &mut Option<Handle> {
+    fn side(&mut self, side: Side) -> &mut Option<Listener> {
         match side {
             Side::Reader => &mut self.reader,
             Side::Writer => &mut self.writer,
@@ -39,20 +53,70 @@ impl Watch {
         Interest { read: self.reader.is_some(), write: self.writer.is_some() }
     }
 
-    /// The callbacks that `event` is for.
-    pub(super) fn woken(&self, py: Python<'_>, event: &Event) -> [Option<Handle>; 2] {
-        let pick = |ready: bool, handle: &Option<Handle>| {
-            handle.as_ref().filter(|_| ready).map(|handle| handle.clone_ref(py))
+    /// Whether only futures listen.
+    fn once(&self) -> bool {
+        ![&self.reader, &self.writer].iter().any(|side| matches!(side, Some(Listener::Handle(_))))
+    }
+
+    /// Those whom `event` is for. Futures leave.
+    fn woken(&mut self, py: Python<'_>, event: &Event) -> [Option<Listener>; 2] {
+        let pick = |ready: bool, side: &mut Option<Listener>| match side {
+            Some(Listener::Handle(handle)) if ready => Some(Listener::Handle(handle.clone_ref(py))),
+            Some(Listener::Waiter(_)) if ready => side.take(),
+            _ => None,
         };
-        [pick(event.readable, &self.reader), pick(event.writable, &self.writer)]
+        [pick(event.readable, &mut self.reader), pick(event.writable, &mut self.writer)]
     }
 
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        for handle in [&self.reader, &self.writer].into_iter().flatten() {
-            handle.traverse(visit)?;
+        for side in [&self.reader, &self.writer].into_iter().flatten() {
+            match side {
+                Listener::Handle(handle) => handle.traverse(visit)?,
+                Listener::Waiter(future) => visit.call(future)?,
+            }
         }
         Ok(())
     }
+}
+
+/// Queues the callbacks that `event` of a watched descriptor is for; adds the
+/// futures to `woken`.
+pub(super) fn on_event(
+    py: Python<'_>,
+    core: &mut Core,
+    poller: &Poller,
+    event: &Event,
+    woken: &mut Vec<Py<PyAny>>,
+) -> Result<(), Error> {
+    let fd = FdTable::<Owner>::fd(event.token);
+    let spent = core.fds.fired(event.token);
+    let Some(Owner::Watch(watch)) = core.fds.get_mut(fd) else { return Ok(()) };
+    let before = watch.interest();
+    for listener in watch.woken(py, event).into_iter().flatten() {
+        match listener {
+            Listener::Handle(handle) => core.ready.push_back(Ready::Call(handle)),
+            Listener::Waiter(future) => woken.push(future),
+        }
+    }
+    let interest = watch.interest();
+    // What one event leaves of two directions is watched on; what a callback
+    // shared with a future is the callback's alone now.
+    if (spent && !interest.is_none()) || (!spent && interest != before) {
+        tell(core, poller, fd)?;
+    }
+    Ok(())
+}
+
+/// Tells the kernel what the listeners of `fd` wait for.
+fn tell(core: &mut Core, poller: &Poller, fd: RawFd) -> Result<(), Error> {
+    let Some(Owner::Watch(watch)) = core.fds.get(fd) else { return Ok(()) };
+    let (interest, once) = (watch.interest(), watch.once());
+    if once && !interest.is_none() {
+        core.fds.watch_once(&poller.epoll, fd, interest)?;
+    } else {
+        core.fds.watch(&poller.epoll, fd, interest)?;
+    }
+    Ok(())
 }
 
 /// The number of a descriptor, or of an object that has one.
@@ -74,7 +138,7 @@ fn fileno(fd: &Bound<'_, PyAny>) -> PyResult<RawFd> {
 }
 
 /// Refuses a descriptor whose bytes a transport is reading or writing.
-fn refuse_transport(slf: &Bound<'_, Loop>, fd: RawFd) -> PyResult<()> {
+pub(super) fn refuse_transport(slf: &Bound<'_, Loop>, fd: RawFd) -> PyResult<()> {
     let transport = match slf.get().core(slf.py()).fds.get(fd) {
         Some(Owner::Transport(endpoint)) => endpoint.object(slf.py()),
         _ => return Ok(()),
@@ -83,21 +147,26 @@ fn refuse_transport(slf: &Bound<'_, Loop>, fd: RawFd) -> PyResult<()> {
     Err(PyRuntimeError::new_err(format!("File descriptor {fd} is used by transport {transport}")))
 }
 
-/// Puts `handle` in, or takes what is there out, and tells the kernel.
+/// Puts `listener` in, or takes what is there out, and tells the kernel.
 /// Returns what was there.
-fn exchange(core: &mut Core, fd: RawFd, side: Side, handle: Option<Handle>) -> PyResult<Option<Handle>> {
+pub(super) fn exchange(
+    core: &mut Core,
+    fd: RawFd,
+    side: Side,
+    listener: Option<Listener>,
+) -> PyResult<Option<Listener>> {
     let poller = core.poller.clone().ok_or_else(|| core.gone())?;
     if core.fds.get(fd).is_none() {
-        if handle.is_none() {
+        if listener.is_none() {
             return Ok(None);
         }
         core.fds.insert(fd, Owner::Watch(Watch::default())).map_err(Error::from)?;
     }
     let Some(Owner::Watch(watch)) = core.fds.get_mut(fd) else { return Ok(None) };
-    let before = std::mem::replace(watch.side(side), handle);
-    let interest = watch.interest();
-    if let Err(error) = core.fds.watch(&poller.epoll, fd, interest) {
-        // As if nothing had been asked. The new handle is the caller's too,
+    let before = std::mem::replace(watch.side(side), listener);
+    let none = watch.interest().is_none();
+    if let Err(error) = tell(core, &poller, fd) {
+        // As if nothing had been asked. The new listener is the caller's too,
         // and an owner that is forgotten is empty: no object dies in here.
         if let Some(Owner::Watch(watch)) = core.fds.get_mut(fd) {
             *watch.side(side) = before;
@@ -105,12 +174,22 @@ fn exchange(core: &mut Core, fd: RawFd, side: Side, handle: Option<Handle>) -> P
                 core.fds.remove(&poller.epoll, fd).map_err(Error::from)?;
             }
         }
-        return Err(Error::from(error).into());
+        return Err(error.into());
     }
-    if interest.is_none() {
+    if none {
         core.fds.remove(&poller.epoll, fd).map_err(Error::from)?;
     }
     Ok(before)
+}
+
+/// Whether it is `future` that listens.
+pub(super) fn awaits(core: &mut Core, fd: RawFd, side: Side, future: &Bound<'_, PyAny>) -> bool {
+    match core.fds.get_mut(fd) {
+        Some(Owner::Watch(watch)) => {
+            matches!(watch.side(side), Some(Listener::Waiter(waiter)) if waiter.is(future))
+        }
+        _ => false,
+    }
 }
 
 fn add(
@@ -126,7 +205,7 @@ fn add(
     refuse_transport(slf, fd)?;
     let handle = Handle::new(py, &Call::new(callback, args, None), this.debug())?;
     let entry = handle.clone_ref(py);
-    let before = exchange(&mut this.core(py), fd, side, Some(entry))?;
+    let before = exchange(&mut this.core(py), fd, side, Some(Listener::Handle(entry)))?;
     cancel(py, before);
     Ok(handle)
 }
@@ -143,9 +222,10 @@ fn remove(slf: &Bound<'_, Loop>, fd: &Bound<'_, PyAny>, side: Side) -> PyResult<
     Ok(found)
 }
 
-/// An event for it may be in the queue already.
-fn cancel(py: Python<'_>, handle: Option<Handle>) {
-    if let Some(handle) = handle {
+/// An event for it may be in the queue already. A future that lost its place
+/// waits on, as in asyncio.
+pub(super) fn cancel(py: Python<'_>, listener: Option<Listener>) {
+    if let Some(Listener::Handle(handle)) = listener {
         handle.cancel(py);
     }
 }

@@ -15,7 +15,7 @@ use crate::hot::context;
 /// The most that one read takes, as in asyncio. The buffer is the loop's and
 /// is reused: one of this size is above the allocator's map threshold, and
 /// mapping it for each read would cost more than the read (DESIGN.md).
-const READ_SIZE: usize = 256 * 1024;
+pub(in super::super) const READ_SIZE: usize = 256 * 1024;
 
 /// After so many writes to a lost connection asyncio says so in the log.
 const WRITES_TO_LOST: u32 = 5;

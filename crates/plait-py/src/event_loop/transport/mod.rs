@@ -26,6 +26,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 
+pub(super) use self::io::READ_SIZE;
 use self::state::{Limits, State};
 use super::core::{Core, Loop, Owner, Ready};
 use super::endpoint::Endpoint;

@@ -1,0 +1,115 @@
+//! The native half of the `sock_*` calls: an operation tried at once, and the
+//! wait for the next attempt.
+//!
+//! Only for exactly `socket.socket`, which has no room for methods of an
+//! instance's own; whatever else is called as it is (`_loop/sockets.py`).
+
+use std::os::fd::RawFd;
+
+use plait_sys::stream;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyInt, PyType};
+
+use super::core::Loop;
+use super::transport::READ_SIZE;
+use super::watch::{self, Listener, Side};
+use crate::error::Error;
+
+/// The number of a `socket.socket` that can be used here.
+fn plain_socket(slf: &Bound<'_, Loop>, sock: &Bound<'_, PyAny>) -> PyResult<Option<RawFd>> {
+    static SOCKET: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let py = sock.py();
+    if slf.get().debug() || !sock.get_type().is(SOCKET.import(py, "socket", "socket")?) {
+        return Ok(None);
+    }
+    let fd = sock.call_method0(intern!(py, "fileno"))?.extract::<RawFd>()?;
+    // A closed loop and a closed socket have their errors elsewhere.
+    Ok((fd >= 0 && slf.get().core(py).poller.is_some()).then_some(fd))
+}
+
+fn wait<'py>(slf: &Bound<'py, Loop>, fd: RawFd, side: Side) -> PyResult<Bound<'py, PyAny>> {
+    let py = slf.py();
+    watch::refuse_transport(slf, fd)?;
+    let future = slf.call_method0(intern!(py, "create_future"))?;
+    let listener = Some(Listener::Waiter(future.clone().unbind()));
+    let before = watch::exchange(&mut slf.get().core(py), fd, side, listener)?;
+    watch::cancel(py, before);
+    Ok(future)
+}
+
+fn end_wait(slf: &Bound<'_, Loop>, fd: RawFd, side: Side, future: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = slf.py();
+    let before = {
+        let mut core = slf.get().core(py);
+        // Another may wait in its place, or the loop be closed.
+        if core.poller.is_none() || !watch::awaits(&mut core, fd, side, future) {
+            return Ok(());
+        }
+        watch::exchange(&mut core, fd, side, None)?
+    };
+    drop(before);
+    Ok(())
+}
+
+#[pymethods]
+impl Loop {
+    /// Returns a future that is done once `fd` can be read.
+    fn _wait_readable<'py>(slf: &Bound<'py, Self>, fd: RawFd) -> PyResult<Bound<'py, PyAny>> {
+        wait(slf, fd, Side::Reader)
+    }
+
+    /// Returns a future that is done once `fd` can be written.
+    fn _wait_writable<'py>(slf: &Bound<'py, Self>, fd: RawFd) -> PyResult<Bound<'py, PyAny>> {
+        wait(slf, fd, Side::Writer)
+    }
+
+    /// Forgets a future of `_wait_readable` or `_wait_writable`.
+    fn _end_wait(slf: &Bound<'_, Self>, fd: RawFd, future: &Bound<'_, PyAny>) -> PyResult<()> {
+        end_wait(slf, fd, Side::Reader, future)?;
+        end_wait(slf, fd, Side::Writer, future)
+    }
+
+    /// Receives up to `nbytes` bytes. Returns None if there is nothing yet,
+    /// and NotImplemented if the socket's own method must be asked.
+    fn _try_recv<'py>(
+        slf: &Bound<'py, Self>,
+        sock: &Bound<'py, PyAny>,
+        nbytes: &Bound<'py, PyAny>,
+    ) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let size = nbytes.cast_exact::<PyInt>().ok().and_then(|nbytes| nbytes.extract::<usize>().ok());
+        let Some(size) = size.filter(|size| (1..=READ_SIZE).contains(size)) else {
+            return Ok(py.NotImplemented());
+        };
+        let Some(fd) = plain_socket(slf, sock)? else { return Ok(py.NotImplemented()) };
+        let buffer_of = &slf.get().read_buffer;
+        // Taken, not borrowed: making an object can run any code.
+        let mut buffer = std::mem::take(&mut *buffer_of.borrow(py));
+        buffer.resize(READ_SIZE, 0);
+        let received = stream::recv(fd, &mut buffer[..size]);
+        let data = received.map(|count| count.map(|count| PyBytes::new(py, &buffer[..count])));
+        *buffer_of.borrow(py) = buffer;
+        Ok(data.map_err(Error::from)?.map_or_else(|| py.None(), |data| data.into_any().unbind()))
+    }
+
+    /// Sends what there is room for of `data` from `start` on. Returns the
+    /// new start, and NotImplemented if the socket's own method must be asked.
+    fn _try_send<'py>(
+        slf: &Bound<'py, Self>,
+        sock: &Bound<'py, PyAny>,
+        data: &Bound<'py, PyAny>,
+        start: usize,
+    ) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let Ok(data) = data.cast_exact::<PyBytes>() else { return Ok(py.NotImplemented()) };
+        let Some(rest) = data.as_bytes().get(start..) else {
+            return Err(PyRuntimeError::new_err("more was sent than there is"));
+        };
+        let Some(fd) = plain_socket(slf, sock)? else { return Ok(py.NotImplemented()) };
+        let sent = stream::send(fd, rest).map_err(Error::from)?.unwrap_or(0);
+        Ok((start + sent).into_pyobject(py)?.into_any().unbind())
+    }
+}
