@@ -6,7 +6,6 @@ port.
 
 import asyncio
 import importlib
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
@@ -121,13 +120,18 @@ async def uvicorn(certificate: str, key: str) -> int:
         await send({"type": "http.response.body", "body": b"Hello, world!"})
 
     library = importlib.import_module("uvicorn")
-    config = library.Config(
-        app, http="httptools", lifespan="off", access_log=False, log_level="warning"
-    )
-    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    _held.append(asyncio.ensure_future(library.Server(config).serve(sockets=[listener])))
-    port: int = listener.getsockname()[1]
-    return port
+    # It listens by itself: on a socket of ours asyncio would leave Nagle's algorithm on.
+    options = {"host": "127.0.0.1", "port": 0, "http": "httptools", "lifespan": "off"}
+    config = library.Config(app, access_log=False, log_level="warning", **options)
+    server = library.Server(config)
+    serving = asyncio.ensure_future(server.serve())
+    _held.append(serving)
+    while not server.started:
+        await asyncio.sleep(0.01)
+        if serving.done():
+            await serving
+            raise RuntimeError("uvicorn has ended without a word")
+    return port_of(server.servers[0])
 
 
 async def aiohttp(certificate: str, key: str) -> int:
@@ -141,10 +145,9 @@ async def aiohttp(certificate: str, key: str) -> int:
     app.router.add_get("/", hello)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    await web.SockSite(runner, listener).start()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
     _held.append(runner)
-    port: int = listener.getsockname()[1]
+    port: int = runner.addresses[0][1]
     return port
 
 

@@ -65,7 +65,7 @@ def report(
         "# Inside the loop: callbacks, tasks, timers, processes",
         "",
         f"Median [least..most] of {rounds} interleaved rounds of about {seconds:g} s by the clock,"
-        " each in a new loop; each peer in a process of its own, on one core, on all where threads"
+        " each in a new process, on one core, on all where threads"
         " or processes are part of it. Beside each ratio stands the bar of issue 4; a row without"
         " a bar there is compared with the best of " + ", ".join(NOT_BEHIND) + ".",
         "",

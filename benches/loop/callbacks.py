@@ -2,11 +2,11 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from loop.callback_rows import CallbackRow
 from loop.child import Child, Unable, python
+from loop.peers import rotated
 
 # The first run is to be at least so long before it says how often to repeat.
 PILOT = 0.02
@@ -62,25 +62,26 @@ def measure_row(
     """Run a program under every loop in turn, so many times."""
     result = CallbackResult(row)
     cpus = [str(cpu) for cpu in (cores[:1] if row.one_core else cores)]
-    with ExitStack() as stack:
-        running: dict[str, tuple[Child, int]] = {}
-        for peer in peers:
-            child = stack.enter_context(Child(python("loop.perform", peer, row.name, *cpus)))
+
+    def child(peer: str) -> Child:
+        return Child(python("loop.perform", peer, row.name, *cpus))
+
+    counts: dict[str, int] = {}
+    for turn in range(rounds + 1):
+        for peer in rotated([peer for peer in peers if peer not in result.unable], turn):
+            # A new process each time, as for servers: see there.
             try:
-                running[peer] = (child, fitting(child, row.step, seconds))
+                with child(peer) as running:
+                    if peer not in counts:
+                        counts[peer] = fitting(running, row.step, seconds)
+                        continue
+                    wall, cpu = run(running, counts[peer])
             except Unable as error:
                 result.unable[peer] = str(error)
-                continue
-            result.timings[peer] = []
-        for _ in range(rounds):
-            for peer, (child, count) in list(running.items()):
-                try:
-                    wall, cpu = run(child, count)
-                except Unable as error:
-                    result.unable[peer] = str(error)
-                    del running[peer], result.timings[peer]
-                    continue
-                result.timings[peer].append(Timing(wall / count, cpu / count))
+                result.timings.pop(peer, None)
+            else:
+                timing = Timing(wall / counts[peer], cpu / counts[peer])
+                result.timings.setdefault(peer, []).append(timing)
     return result
 
 

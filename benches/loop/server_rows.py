@@ -10,7 +10,10 @@ KIB = 1024
 
 @dataclass(frozen=True)
 class ServerRow:
-    """A server under a load, the bare server that is its limit, and the bar."""
+    """A server under a load, the bare server that is its limit, and the bar.
+
+    `used`: the server has been through connections that closed, as one has that runs for long.
+    """
 
     name: str
     title: str
@@ -18,6 +21,7 @@ class ServerRow:
     traffic: Traffic
     limit: str | None
     bar: Bar
+    used: bool = False
 
     @property
     def tls(self) -> bool:
@@ -93,18 +97,20 @@ ROWS = (
     ),
     ServerRow(
         "uvicorn",
-        "uvicorn with httptools, hello world",
+        "uvicorn with httptools, hello world, 64 connections",
         "uvicorn",
-        Traffic("http", 10),
+        Traffic("http", 64),
         None,
         Bar(of_reference=1.08),
+        used=True,
     ),
     ServerRow(
         "aiohttp",
-        "aiohttp server, hello world",
+        "aiohttp server, hello world, 64 connections",
         "aiohttp",
-        Traffic("http", 10),
+        Traffic("http", 64),
         None,
         Bar(of_reference=1.05),
+        used=True,
     ),
 )
