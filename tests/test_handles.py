@@ -165,7 +165,7 @@ def test_timers_compare_by_time_and_equal_only_themselves(loop: plait.EventLoop)
     early, late = loop.call_at(1e9, print), loop.call_at(2e9, print)
     assert early < late
     assert late >= early
-    assert early == early  # noqa: PLR0124
+    assert early == early
     assert early != loop.call_at(1e9, print)
     assert hash(early) == hash(early.when())
     assert early != 1e9
