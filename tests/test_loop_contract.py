@@ -43,7 +43,15 @@ def test_inherited_hooks_exist(name):
     assert getattr(plait.EventLoop, name) is getattr(BASE, name)
 
 
-@pytest.mark.parametrize("name", ["_make_socket_transport", "_make_ssl_transport", "_stop_serving"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "_make_datagram_transport",
+        "_make_socket_transport",
+        "_make_ssl_transport",
+        "_stop_serving",
+    ],
+)
 def test_overridden_hooks_take_what_asyncio_passes(name):
     theirs = getattr(asyncio.SelectorEventLoop, name)
     ours = getattr(plait.EventLoop, name)

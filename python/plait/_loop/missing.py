@@ -14,10 +14,6 @@ def _missing(what: str) -> NoReturn:
 class MissingMixin:
     """The calls that raise `NotImplementedError`."""
 
-    async def create_datagram_endpoint(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse to make a datagram transport (UDP)."""
-        _missing("datagram transports")
-
     async def connect_read_pipe(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse to read from a pipe."""
         _missing("pipe transports")

@@ -113,6 +113,20 @@ class ServingMixin:
         self._make_socket_transport(rawsock, tls, extra=extra, server=server)
         return tls._app_transport
 
+    def _make_datagram_transport(
+        self,
+        sock: socket.socket,
+        protocol: asyncio.DatagramProtocol,
+        address: Any = None,
+        waiter: asyncio.Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+    ) -> native.DatagramTransport:
+        transport = native.DatagramTransport(
+            self, sock, protocol, address, waiter, _describe(sock, extra)
+        )
+        transport._start()
+        return transport
+
     def _start_serving(
         self,
         protocol_factory: Callable[[], asyncio.BaseProtocol],

@@ -4,18 +4,22 @@
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
+use super::datagram::DatagramTransport;
 use super::transport::SocketTransport;
 
 /// A native transport of any kind.
 pub(super) enum Endpoint {
     /// A connected stream socket.
     Stream(Py<SocketTransport>),
+    /// A datagram socket.
+    Datagram(Py<DatagramTransport>),
 }
 
 impl Endpoint {
     pub(super) fn clone_ref(&self, py: Python<'_>) -> Self {
         match self {
             Self::Stream(transport) => Self::Stream(transport.clone_ref(py)),
+            Self::Datagram(transport) => Self::Datagram(transport.clone_ref(py)),
         }
     }
 
@@ -23,12 +27,14 @@ impl Endpoint {
     pub(super) fn object<'py>(&self, py: Python<'py>) -> Bound<'py, PyAny> {
         match self {
             Self::Stream(transport) => transport.bind(py).clone().into_any(),
+            Self::Datagram(transport) => transport.bind(py).clone().into_any(),
         }
     }
 
     pub(super) fn is(&self, object: &Bound<'_, PyAny>) -> bool {
         match self {
             Self::Stream(transport) => transport.is(object),
+            Self::Datagram(transport) => transport.is(object),
         }
     }
 
@@ -36,6 +42,7 @@ impl Endpoint {
     pub(super) fn begin(&self, py: Python<'_>) -> PyResult<()> {
         match self {
             Self::Stream(transport) => SocketTransport::begin(transport.bind(py)),
+            Self::Datagram(transport) => DatagramTransport::begin(transport.bind(py)),
         }
     }
 
@@ -43,6 +50,7 @@ impl Endpoint {
     pub(super) fn on_ready(&self, py: Python<'_>, readable: bool, writable: bool) -> PyResult<()> {
         match self {
             Self::Stream(transport) => SocketTransport::on_ready(transport.bind(py), readable, writable),
+            Self::Datagram(transport) => DatagramTransport::on_ready(transport.bind(py), readable, writable),
         }
     }
 
@@ -50,6 +58,7 @@ impl Endpoint {
     pub(super) fn end(&self, py: Python<'_>) -> PyResult<()> {
         match self {
             Self::Stream(transport) => SocketTransport::end(transport.bind(py)),
+            Self::Datagram(transport) => DatagramTransport::end(transport.bind(py)),
         }
     }
 
@@ -57,12 +66,14 @@ impl Endpoint {
     pub(super) fn abandon(&self, py: Python<'_>) {
         match self {
             Self::Stream(transport) => SocketTransport::abandon(transport.bind(py)),
+            Self::Datagram(transport) => DatagramTransport::abandon(transport.bind(py)),
         }
     }
 
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Self::Stream(transport) => visit.call(transport),
+            Self::Datagram(transport) => visit.call(transport),
         }
     }
 }

@@ -12,6 +12,7 @@
 //! up is carried out of the lock first.
 
 mod core;
+mod datagram;
 mod endpoint;
 mod inherited;
 mod sockets;
@@ -30,6 +31,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let event_loop = PyType::new::<Loop>(py);
     schedule::install(&event_loop)?;
     module.add("Loop", event_loop)?;
+    module.add("DatagramTransport", PyType::new::<datagram::DatagramTransport>(py))?;
     module.add("SocketTransport", PyType::new::<transport::SocketTransport>(py))?;
     module.add("Handle", handle_type::handle(py)?)?;
     module.add("TimerHandle", handle_type::timer(py)?)

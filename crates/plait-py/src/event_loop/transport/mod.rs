@@ -15,7 +15,7 @@
 
 mod io;
 mod reader;
-mod state;
+pub(super) mod state;
 
 use std::cell::RefMut;
 use std::os::fd::RawFd;
@@ -385,7 +385,7 @@ fn written_after_eof() -> PyErr {
 }
 
 /// A logger of asyncio, for what it logs in the same place.
-fn logger(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+pub(super) fn logger(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
     static LOGGER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     LOGGER.import(py, "asyncio.log", "logger")
 }

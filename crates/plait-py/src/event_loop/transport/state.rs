@@ -16,14 +16,14 @@ use super::{SocketTransport, reader};
 
 /// The marks of flow control, in bytes.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) low: usize,
-    pub(super) high: usize,
+pub(in super::super) struct Limits {
+    pub(in super::super) low: usize,
+    pub(in super::super) high: usize,
 }
 
 impl Limits {
     /// The given marks, the missing ones as asyncio derives them.
-    pub(super) fn new(high: Option<i64>, low: Option<i64>) -> PyResult<Self> {
+    pub(in super::super) fn new(high: Option<i64>, low: Option<i64>) -> PyResult<Self> {
         let high = high.unwrap_or_else(|| low.map_or(64 * 1024, |low| low.saturating_mul(4)));
         let low = low.unwrap_or(high / 4);
         match (usize::try_from(low), usize::try_from(high)) {
@@ -210,7 +210,7 @@ impl fmt::Display for State {
 }
 
 /// What is to be sent, as an object that cannot change while it waits.
-pub(super) fn to_bytes<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+pub(in super::super) fn to_bytes<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     if let Ok(bytes) = data.cast::<PyBytes>() {
         return Ok(bytes.clone());
     }

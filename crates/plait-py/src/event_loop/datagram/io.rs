@@ -1,0 +1,335 @@
+//! What happens to a datagram transport: its begin, input, output, its end.
+
+use plait_sys::datagram::{self, Address};
+use pyo3::exceptions::{PyBlockingIOError, PyInterruptedError, PyOSError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+
+use super::super::core::is_fatal;
+use super::super::transport::logger;
+use super::DatagramTransport;
+use super::address;
+use super::state::{Destination, Queued};
+use crate::error::Error;
+use crate::hot::context;
+
+/// The most that one datagram may have, as in asyncio: what is longer is cut.
+const READ_SIZE: usize = 256 * 1024;
+
+/// How many datagrams one event may bring, before it is the others' turn. To
+/// ask for one more costs less than to be told of it by the next turn.
+const BATCH: usize = 32;
+
+/// After so many datagrams to a lost peer asyncio says so in the log.
+const WRITES_TO_LOST: u32 = 5;
+
+const READ_ERROR: &str = "Fatal read error on datagram transport";
+const WRITE_ERROR: &str = "Fatal write error on datagram transport";
+
+/// A datagram and its sender.
+type Received<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
+
+impl DatagramTransport {
+    /// Tells the protocol of the transport, then starts to read.
+    pub(in super::super) fn begin(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let told = match this.protocol(py) {
+            Some(protocol) => context::enter(py, &this.context, || {
+                protocol.call_method1(py, intern!(py, "connection_made"), (slf,)).map(drop)
+            }),
+            None => Ok(()),
+        };
+        let waiter = {
+            let mut state = this.state(py);
+            state.open = true;
+            state.waiter.take()
+        };
+        // Whatever the protocol raised, the transport is there.
+        let reported =
+            told.or_else(|e| Self::report(slf, e, "Exception in callback connection_made() of the protocol"));
+        Self::watch(slf)?;
+        if let Some(waiter) = waiter
+            && !waiter.call_method0(py, intern!(py, "cancelled"))?.is_truthy(py)?
+        {
+            waiter.call_method1(py, intern!(py, "set_result"), (py.None(),))?;
+        }
+        reported
+    }
+
+    /// Receives and sends what the kernel said can be, if that is still
+    /// wanted: it may have been said before a pause or a close.
+    pub(in super::super) fn on_ready(slf: &Bound<'_, Self>, readable: bool, writable: bool) -> PyResult<()> {
+        let this = slf.get();
+        let ended = context::enter(slf.py(), &this.context, || {
+            if readable {
+                Self::on_readable(slf)?;
+            }
+            let flush = writable && this.state(slf.py()).interest().write;
+            if flush { Self::flush(slf) } else { Ok(false) }
+        })?;
+        // Which enters the context itself.
+        if ended { Self::end(slf) } else { Ok(()) }
+    }
+
+    fn on_readable(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        for _ in 0..BATCH {
+            if !slf.get().state(py).interest().read {
+                return Ok(());
+            }
+            match slf.get().receive(py) {
+                Ok(None) => return Ok(()),
+                Ok(Some(received)) => Self::deliver(slf, received)?,
+                Err(error) => return Self::on_error(slf, error, READ_ERROR),
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver<'py>(slf: &Bound<'py, Self>, (data, sender): Received<'py>) -> PyResult<()> {
+        let told = Self::receiver(slf).and_then(|received| match received {
+            Some(received) => received.call1((data, sender)).map(drop),
+            None => Ok(()),
+        });
+        // As asyncio has it, the transport outlives such an error.
+        told.or_else(|e| Self::report(slf, e, "Exception in callback datagram_received() of the protocol"))
+    }
+
+    /// The protocol's `datagram_received`.
+    fn receiver<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = slf.py();
+        let this = slf.get();
+        if let Some(received) = &this.state(py).received {
+            return Ok(Some(received.bind(py).clone()));
+        }
+        let Some(protocol) = this.protocol(py) else { return Ok(None) };
+        let received = protocol.bind(py).getattr(intern!(py, "datagram_received"))?;
+        let before = this.state(py).received.replace(received.clone().unbind());
+        drop(before);
+        Ok(Some(received))
+    }
+
+    /// Receives one datagram: through the loop's buffer into an object of the
+    /// exact size.
+    fn receive<'py>(&self, py: Python<'py>) -> PyResult<Option<Received<'py>>> {
+        if self.family == datagram::Family::Other {
+            return self.receive_by_socket(py);
+        }
+        let buffer_of = &self.event_loop.get().read_buffer;
+        let fd = self.state(py).fd;
+        // Taken, not borrowed: making an object can run the collector, and
+        // that any code at all.
+        let mut buffer = std::mem::take(&mut *buffer_of.borrow(py));
+        buffer.resize(READ_SIZE, 0);
+        let received = datagram::receive(fd, &mut buffer).map(|received| {
+            received.map(|(count, sender)| (PyBytes::new(py, &buffer[..count]).into_any(), sender))
+        });
+        *buffer_of.borrow(py) = buffer;
+        let Some((data, sender)) = received.map_err(Error::from)? else { return Ok(None) };
+        let sender = match sender {
+            Some(sender) => self.sender(py, sender)?,
+            None => py.None().into_bound(py),
+        };
+        Ok(Some((data, sender)))
+    }
+
+    /// The sender's address as Python has it.
+    fn sender<'py>(&self, py: Python<'py>, sender: Address) -> PyResult<Bound<'py, PyAny>> {
+        let known = self.state(py).peers.object(py, &sender);
+        if let Some(object) = known {
+            return Ok(object.into_bound(py));
+        }
+        let object = address::to_python(py, &sender)?;
+        let before = self.state(py).peers.keep(sender, object.clone_ref(py));
+        drop(before);
+        Ok(object.into_bound(py))
+    }
+
+    /// For families whose addresses only the socket module knows.
+    fn receive_by_socket<'py>(&self, py: Python<'py>) -> PyResult<Option<Received<'py>>> {
+        let Some(sock) = self.sock(py) else { return Ok(None) };
+        match sock.call_method1(py, intern!(py, "recvfrom"), (READ_SIZE,)) {
+            Ok(received) => {
+                let received = received.into_bound(py).cast_into::<PyTuple>()?;
+                Ok(Some((received.get_item(0)?, received.get_item(1)?)))
+            }
+            Err(error) if would_block(py, &error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends `data`, at once if nothing else waits, and keeps it if there is
+    /// no room.
+    pub(super) fn send(slf: &Bound<'_, Self>, data: &Bound<'_, PyBytes>, to: Destination) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let waits = {
+            let mut state = this.state(py);
+            if state.inherited {
+                drop(state);
+                return this.event_loop.get()._check_inherited(py);
+            }
+            if state.sock.is_none() || (state.lost > 0 && this.address.is_some()) {
+                let say_so = state.lost >= WRITES_TO_LOST;
+                state.lost += 1;
+                drop(state);
+                if say_so {
+                    logger(py)?.call_method1("warning", ("socket.send() raised exception.",))?;
+                }
+                return Ok(());
+            }
+            !state.queue.is_empty()
+        };
+        if !waits {
+            match this.transmit(data, &to) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => return Self::on_send_error(slf, error),
+            }
+        }
+        {
+            let mut state = this.state(py);
+            if state.lost > 0 {
+                drop(state);
+                return Ok(());
+            }
+            state.queue.push_back(Queued { data: data.clone().unbind(), to });
+            state.queued += data.as_bytes().len() + this.header;
+        }
+        if !waits {
+            Self::watch(slf)?;
+        }
+        Self::pause_if_full(slf)
+    }
+
+    /// Gives one datagram to the kernel. False if there is no room for it.
+    fn transmit(&self, data: &Bound<'_, PyBytes>, to: &Destination) -> PyResult<bool> {
+        let py = data.py();
+        let sent = match to {
+            Destination::Peer => datagram::send(self.state(py).fd, data.as_bytes()),
+            Destination::Address(address) => datagram::send_to(self.state(py).fd, data.as_bytes(), address),
+            Destination::Python(address) => {
+                let Some(sock) = self.sock(py) else { return Ok(true) };
+                return match sock.call_method1(py, intern!(py, "sendto"), (data, address)) {
+                    Ok(_) => Ok(true),
+                    Err(error) if would_block(py, &error) => Ok(false),
+                    Err(error) => Err(error),
+                };
+            }
+        };
+        Ok(sent.map_err(Error::from)?)
+    }
+
+    /// Sends what waits, as far as there is room; says whether that was the
+    /// last of a transport that closes.
+    fn flush(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let py = slf.py();
+        let this = slf.get();
+        loop {
+            let next = {
+                let mut state = this.state(py);
+                let next = state.queue.pop_front();
+                if let Some(next) = &next {
+                    state.queued -= next.data.as_bytes(py).len() + this.header;
+                }
+                next
+            };
+            let Some(next) = next else { break };
+            match this.transmit(next.data.bind(py), &next.to) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let mut state = this.state(py);
+                    state.queued += next.data.as_bytes(py).len() + this.header;
+                    state.queue.push_front(next);
+                    break;
+                }
+                Err(error) => Self::on_error(slf, error, WRITE_ERROR)?,
+            }
+        }
+        // May send more.
+        if this.state(py).becomes_free() {
+            Self::tell_protocol(slf, "resume_writing")?;
+        }
+        Self::watch(slf)?;
+        let mut state = this.state(py);
+        let ended = state.queue.is_empty() && state.lost == 0 && state.closing;
+        if ended {
+            state.lost = 1;
+        }
+        Ok(ended)
+    }
+
+    /// An error of a `sendto` that somebody is in: what the protocol raises
+    /// of it is theirs.
+    fn on_send_error(slf: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
+        let py = slf.py();
+        if error.is_instance_of::<PyOSError>(py) {
+            return Self::tell_error(slf, error);
+        }
+        Self::fail(slf, error, WRITE_ERROR)
+    }
+
+    /// An error of an event: those of the system are the protocol's.
+    fn on_error(slf: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
+        if error.is_instance_of::<PyOSError>(slf.py()) {
+            return Self::tell_error(slf, error)
+                .or_else(|e| Self::report(slf, e, "Exception in callback error_received() of the protocol"));
+        }
+        Self::fail(slf, error, message)
+    }
+
+    fn tell_error(slf: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
+        let py = slf.py();
+        match slf.get().protocol(py) {
+            Some(protocol) => {
+                protocol.call_method1(py, intern!(py, "error_received"), (error.into_value(py),)).map(drop)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// An error that ends the transport.
+    fn fail(slf: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
+        let py = slf.py();
+        if is_fatal(py, &error) {
+            return Err(error);
+        }
+        let value = error.value(py).clone().into_any().unbind();
+        let reported = Self::report(slf, error, message);
+        Self::lose(slf, Some(value)).and(reported)
+    }
+
+    /// Tells the protocol of the end, and closes the socket.
+    pub(in super::super) fn end(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let (protocol, error) = {
+            let mut state = this.state(py);
+            state.open = false;
+            let clone = |object: &Option<Py<PyAny>>| object.as_ref().map(|object| object.clone_ref(py));
+            (clone(&state.protocol), clone(&state.error))
+        };
+        Self::unwatch(slf)?;
+        let told = match protocol {
+            Some(protocol) => context::enter(py, &this.context, || {
+                protocol.call_method1(py, intern!(py, "connection_lost"), (error,)).map(drop)
+            }),
+            None => Ok(()),
+        };
+        let released = this.state(py).release();
+        let closed = match &released.sock {
+            Some(sock) => sock.call_method0(py, intern!(py, "close")).map(drop),
+            None => Ok(()),
+        };
+        drop(released);
+        closed?;
+        told.or_else(|e| Self::report(slf, e, "Exception in callback connection_lost() of the protocol"))
+    }
+}
+
+/// Whether a call of the socket module had to wait.
+fn would_block(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyBlockingIOError>(py) || error.is_instance_of::<PyInterruptedError>(py)
+}
