@@ -10,6 +10,7 @@ import asyncio.base_events
 import asyncio.sslproto
 import asyncio.streams
 import inspect
+import ssl
 import sys
 import textwrap
 import weakref
@@ -17,6 +18,7 @@ import weakref
 import pytest
 
 import plait
+from plait._binding import native
 
 BASE = asyncio.BaseEventLoop
 
@@ -93,6 +95,83 @@ def test_helpers():
     assert callable(asyncio.base_events._format_handle)
     assert callable(asyncio.format_helpers._format_callback_source)
     assert "server_hostname" in parameters(asyncio.sslproto.SSLProtocol.__init__)
+
+
+def assigned(function):
+    """The attributes of `self` that a function sets."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    return {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    }
+
+
+TLS = asyncio.sslproto.SSLProtocol
+
+
+def test_the_tls_protocol_keeps_its_state_where_the_native_half_looks():
+    native_state = {
+        name for name, member in vars(native.Tls).items() if inspect.isgetsetdescriptor(member)
+    }
+    made = assigned(TLS.__init__) | assigned(TLS._set_app_protocol)
+    assert native_state <= made | assigned(TLS._set_read_buffer_limits) | assigned(
+        TLS._set_write_buffer_limits
+    )
+    assert {"_sslobj", "_incoming", "_outgoing", "_write_backlog", "_ssl_buffer"} <= made
+    assert {"_ssl_buffer_view", "_app_transport", "_app_transport_created", "_loop"} <= made
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("_call_eof_received", ["self"]),
+        ("_control_app_writing", ["self"]),
+        ("_control_ssl_reading", ["self"]),
+        ("_do_read", ["self"]),
+        ("_do_write", ["self"]),
+        ("_fatal_error", ["self", "exc", "message"]),
+        ("_get_app_transport", ["self"]),
+        ("_start_shutdown", ["self"]),
+        ("_write_appdata", ["self", "list_of_data"]),
+        ("buffer_updated", ["self", "nbytes"]),
+    ],
+)
+def test_the_tls_protocol_has_what_the_native_half_calls_and_overrides(name, expected):
+    assert parameters(getattr(TLS, name)) == expected
+
+
+def test_the_states_and_errors_of_tls():
+    states = asyncio.sslproto.SSLProtocolState
+    assert {state.name for state in states} == {
+        "UNWRAPPED",
+        "DO_HANDSHAKE",
+        "WRAPPED",
+        "FLUSHING",
+        "SHUTDOWN",
+    }
+    assert asyncio.sslproto.SSLAgainErrors == (ssl.SSLWantReadError, ssl.SSLSyscallError)
+    assert parameters(asyncio.sslproto._SSLProtocolTransport.__init__) == [
+        "self",
+        "loop",
+        "ssl_protocol",
+    ]
+
+
+def test_the_standard_tls_object_only_passes_on():
+    """So what lies beneath it can be called in its place."""
+    tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO())
+    assert type(tls) is ssl.SSLObject
+    for name in ("read", "write"):
+        assert callable(getattr(tls._sslobj, name))
+        assert set(getattr(ssl.SSLObject, name).__code__.co_names) == {"_sslobj", name}
+
+
+def test_start_tls():
+    assert parameters(BASE.start_tls) == parameters(plait.EventLoop.start_tls)
 
 
 def test_the_runner_counts_interrupts():

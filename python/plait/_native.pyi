@@ -1,8 +1,10 @@
 """The contract of the native module: `tests/test_stubs.py` holds it to it."""
 
 import asyncio
+import collections
 import contextvars
 import socket
+import ssl
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -219,6 +221,30 @@ class SocketTransport:
     def _loop(self) -> Loop: ...
     @property
     def _protocol_paused(self) -> bool: ...
+
+class Tls:
+    _ssl_writing_paused: bool
+    _ssl_reading_paused: bool
+    _app_writing_paused: bool
+    _app_reading_paused: bool
+    _incoming_high_water: int
+    _incoming_low_water: int
+    _outgoing_high_water: int
+    _outgoing_low_water: int
+    _write_buffer_size: int
+    _state: Any
+    _transport: Any
+    _app_protocol: Any
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def _bind(
+        self,
+        sslobj: ssl.SSLObject,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        backlog: collections.deque[Any],
+    ) -> None: ...
+    def _do_read(self) -> None: ...
+    def _write(self, data: bytes | bytearray | memoryview) -> None: ...
 
 # choice.rs: the measured choice.
 

@@ -25,6 +25,7 @@ from plait._loop.missing import MissingMixin
 from plait._loop.serving import ServingMixin
 from plait._loop.signals import SignalsMixin
 from plait._loop.sockets import SocketsMixin
+from plait._loop.tls import StartTlsMixin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +38,7 @@ class EventLoop(  # type: ignore[misc]
     SignalsMixin,
     SocketsMixin,
     ServingMixin,
+    StartTlsMixin,
     MissingMixin,
     native.Loop,
     asyncio.BaseEventLoop,

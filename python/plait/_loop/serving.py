@@ -6,7 +6,6 @@ import asyncio
 import asyncio.base_events
 import asyncio.constants
 import asyncio.log
-import asyncio.sslproto
 import asyncio.trsock
 import errno
 import os
@@ -14,6 +13,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from plait._binding import native
+from plait._loop.tls import TlsProtocol
 
 if TYPE_CHECKING:
     import ssl
@@ -100,14 +100,14 @@ class ServingMixin:
         ssl_handshake_timeout: float | None = None,
         ssl_shutdown_timeout: float | None = None,
     ) -> asyncio.Transport:
-        tls = asyncio.sslproto.SSLProtocol(
-            self,  # type: ignore[arg-type]
+        tls = TlsProtocol(
+            self,
             protocol,
             sslcontext,
-            waiter,  # type: ignore[arg-type]
+            waiter,
             server_side,
             server_hostname,
-            ssl_handshake_timeout=ssl_handshake_timeout,  # type: ignore[arg-type]
+            ssl_handshake_timeout=ssl_handshake_timeout,
             ssl_shutdown_timeout=ssl_shutdown_timeout,
         )
         self._make_socket_transport(rawsock, tls, extra=extra, server=server)

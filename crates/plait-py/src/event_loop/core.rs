@@ -20,6 +20,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::endpoint::Endpoint;
 use super::inherited::Inherited;
+use super::transport::Scratch;
 use super::watch::Watch;
 use crate::error::Error;
 use crate::hot::cell::GilCell;
@@ -129,6 +130,8 @@ pub(crate) struct Loop {
     pub(super) events: GilCell<Vec<Event>>,
     /// Reused from read to read; empty until the first.
     pub(super) read_buffer: GilCell<Vec<u8>>,
+    /// The same for TLS, as an object that a BIO can read from.
+    pub(super) tls_buffer: GilCell<Option<Scratch>>,
 }
 
 impl Loop {
@@ -265,6 +268,7 @@ impl Loop {
             stopping: AtomicBool::new(false),
             events: GilCell::default(),
             read_buffer: GilCell::default(),
+            tls_buffer: GilCell::default(),
         })
     }
 

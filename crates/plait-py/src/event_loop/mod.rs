@@ -33,6 +33,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("Loop", event_loop)?;
     module.add("DatagramTransport", PyType::new::<datagram::DatagramTransport>(py))?;
     module.add("SocketTransport", PyType::new::<transport::SocketTransport>(py))?;
+    module.add("Tls", PyType::new::<transport::Tls>(py))?;
     module.add("Handle", handle_type::handle(py)?)?;
     module.add("TimerHandle", handle_type::timer(py)?)
 }

@@ -86,6 +86,7 @@ impl SocketTransport {
             Ok(Receiver::Stream(received)) => Self::read_bytes(slf, &received),
             Ok(Receiver::Buffered(get, updated)) => Self::read_into(slf, &get, &updated),
             Ok(Receiver::Reader(protocol)) => Self::read_for_reader(slf, &protocol),
+            Ok(Receiver::Tls(tls)) => Self::read_tls(slf, &tls),
             Ok(Receiver::Unknown) => Ok(()),
             Err(error) => Self::fail(slf, error, "Fatal error: the protocol cannot take data."),
         }

@@ -16,6 +16,7 @@
 mod io;
 mod reader;
 pub(super) mod state;
+mod tls;
 
 use std::cell::RefMut;
 use std::os::fd::RawFd;
@@ -28,6 +29,7 @@ use pyo3::types::{PyBytes, PyDict};
 
 pub(super) use self::io::READ_SIZE;
 use self::state::{Limits, State};
+pub(super) use self::tls::{Scratch, Tls};
 use super::core::{Core, Loop, Owner, Ready};
 use super::endpoint::Endpoint;
 use crate::error::Error;

@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyTuple, PyType};
 
+use super::tls::Tls;
 use super::{SocketTransport, reader};
 
 /// The marks of flow control, in bytes.
@@ -42,19 +43,29 @@ pub(super) enum Receiver {
     Buffered(Py<PyAny>, Py<PyAny>),
     /// None: the standard `StreamReaderProtocol`, whose reader is fed natively.
     Reader(Py<PyAny>),
+    /// plait's own TLS protocol, which is called without a detour.
+    Tls(Py<Tls>),
 }
 
 impl Receiver {
-    /// The methods of `protocol`.
+    /// How `protocol` takes what the socket receives.
     pub(super) fn of(protocol: &Bound<'_, PyAny>) -> PyResult<Self> {
+        if let Ok(tls) = protocol.cast::<Tls>() {
+            return Ok(Self::Tls(tls.clone().unbind()));
+        }
+        if reader::is_standard(protocol)? {
+            return Ok(Self::Reader(protocol.clone().unbind()));
+        }
+        Self::of_application(protocol)
+    }
+
+    /// The methods of `protocol`.
+    pub(super) fn of_application(protocol: &Bound<'_, PyAny>) -> PyResult<Self> {
         static BUFFERED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let buffered = BUFFERED.import(protocol.py(), "asyncio", "BufferedProtocol")?;
         if protocol.is_instance(buffered)? {
             let (get, updated) = (protocol.getattr("get_buffer")?, protocol.getattr("buffer_updated")?);
             return Ok(Self::Buffered(get.unbind(), updated.unbind()));
-        }
-        if reader::is_standard(protocol)? {
-            return Ok(Self::Reader(protocol.clone().unbind()));
         }
         Ok(Self::Stream(protocol.getattr("data_received")?.unbind()))
     }
@@ -65,6 +76,20 @@ impl Receiver {
             Self::Stream(received) => Self::Stream(received.clone_ref(py)),
             Self::Buffered(get, updated) => Self::Buffered(get.clone_ref(py), updated.clone_ref(py)),
             Self::Reader(protocol) => Self::Reader(protocol.clone_ref(py)),
+            Self::Tls(tls) => Self::Tls(tls.clone_ref(py)),
+        }
+    }
+
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Unknown => Ok(()),
+            Self::Stream(received) => visit.call(received),
+            Self::Buffered(get, updated) => {
+                visit.call(get)?;
+                visit.call(updated)
+            }
+            Self::Reader(protocol) => visit.call(protocol),
+            Self::Tls(tls) => visit.call(tls),
         }
     }
 }
@@ -181,15 +206,7 @@ impl State {
         for object in [&self.sock, &self.protocol, &self.waiter, &self.server, &self.error] {
             visit.call(object)?;
         }
-        match &self.receiver {
-            Receiver::Unknown => Ok(()),
-            Receiver::Stream(received) => visit.call(received),
-            Receiver::Reader(protocol) => visit.call(protocol),
-            Receiver::Buffered(get, updated) => {
-                visit.call(get)?;
-                visit.call(updated)
-            }
-        }
+        self.receiver.traverse(visit)
     }
 }
 
