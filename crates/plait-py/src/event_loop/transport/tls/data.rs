@@ -176,20 +176,20 @@ impl Tls {
             let this = slf.borrow();
             (this.ssl_writing_paused, this.transport.as_ref().map(|transport| transport.clone_ref(py)))
         };
-        if !paused {
+        let mut waits = Link::pending(py, &link.outgoing)?;
+        if waits > 0 && !paused {
             let data = link.outgoing.bind(py).call_method0(intern!(py, "read"))?.cast_into::<PyBytes>()?;
-            if !data.as_bytes().is_empty() {
-                let transport = transport.unwrap_or_else(|| py.None());
-                match transport.bind(py).cast_exact::<SocketTransport>() {
-                    Ok(transport) => SocketTransport::send(transport, vec![data])?,
-                    Err(_) => drop(transport.call_method1(py, intern!(py, "write"), (data,))?),
-                }
+            waits = 0;
+            let transport = transport.unwrap_or_else(|| py.None());
+            match transport.bind(py).cast_exact::<SocketTransport>() {
+                Ok(transport) => SocketTransport::send(transport, vec![data])?,
+                Err(_) => drop(transport.call_method1(py, intern!(py, "write"), (data,))?),
             }
         }
-        let size = i64::try_from(Link::pending(py, &link.outgoing)?)?;
+        let waits = i64::try_from(waits)?;
         let must_tell = {
             let this = slf.borrow();
-            this.backlog_size + size >= this.outgoing_high || this.app_writing_paused
+            this.backlog_size + waits >= this.outgoing_high || this.app_writing_paused
         };
         if must_tell { slf.call_method0(intern!(py, "_control_app_writing")).map(drop) } else { Ok(()) }
     }
