@@ -10,7 +10,7 @@ DEV := $(ENVIRONMENT) dev
 # The binding has no tests of its own in Rust: it is tested from Python.
 CARGO_TEST := cargo test --quiet --locked --workspace --exclude plait-py
 
-.PHONY: help run test test-rust test-python test-all test-asyncio test-tornado loom develop bench bench-loop lint format package clean
+.PHONY: help run test test-rust test-python test-all test-asyncio test-tornado loom san soak develop bench bench-loop lint format package clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,10 @@ test-tornado: ## Run Tornado's own tests on plait's loop (ARGS=tornado.test.web_
 loom: ## Check the shared-memory rings in every order that their steps can take (minutes)
 	@echo "make loom: model-checks plait-shm, in full unless LOOM_MAX_PREEMPTIONS is set"
 	@$(DEV) tools/loom
+
+san: ## Run the Rust and the Python tests under AddressSanitizer (needs a nightly Rust)
+	@echo "make san: sets up what is missing (a checked build), then tests Rust and Python"
+	@$(ENVIRONMENT) san python tools/san.py $(ARGS)
 
 develop: ## Make the environment to work in, and say where it is
 	@echo "make develop: sets up what is missing, editable, with a debug build"

@@ -7,7 +7,9 @@ interpreter, so that going from one to another rebuilds nothing. KIND is
 
 - `dev`: editable, a debug build, with the tools of the tests and of `make lint`;
 - `run`: what a user has who installs the wheel, an optimised build;
-- `bench`: the same wheel, with the peers that it is measured beside.
+- `bench`: the same wheel, with the peers that it is measured beside;
+- `san`: a wheel in which every access to memory is checked (AddressSanitizer, which only a nightly
+  compiler has), with the tools of the tests.
 
 Nothing is trusted to be fresh because of its date. Packages are installed anew when the lists in
 pyproject.toml or the interpreter change. Whether the native module must be rebuilt, cargo says,
@@ -16,9 +18,11 @@ each time; a wheel is installed when its content differs from the one installed 
 
 import argparse
 import fcntl
+import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +36,12 @@ from pathlib import Path
 from interpreters import Interpreter, SetupError, choose, probe
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUPS: dict[str, tuple[str, ...]] = {"dev": ("test", "lint"), "run": (), "bench": ("bench",)}
+GROUPS: dict[str, tuple[str, ...]] = {
+    "dev": ("test", "lint"),
+    "run": (),
+    "bench": ("bench",),
+    "san": ("test",),
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,9 @@ class Environment:
     @property
     def target(self) -> Path:
         """Where cargo builds for it."""
-        return ROOT / "target" / self.interpreter.release
+        # A folder of its own for checked code, or each build would undo the other's.
+        suffix = "-san" if self.kind == "san" else ""
+        return ROOT / "target" / f"{self.interpreter.release}{suffix}"
 
     def variables(self) -> dict[str, str]:
         """Return the variables that commands run with: as if it had been activated."""
@@ -73,6 +84,8 @@ class Environment:
         variables["CARGO_TARGET_DIR"] = str(self.target)
         # The same for maturin, cargo test and clippy, or each would undo the others' build.
         variables["PYO3_PYTHON"] = self.python
+        if self.kind == "san":
+            variables.update(checked_build())
         return variables
 
     def run(self, *command: str) -> None:
@@ -161,6 +174,8 @@ def _update_dev(environment: Environment) -> None:
 def _update_wheel(environment: Environment) -> None:
     _packages(environment)
     if environment.kind == "run":
+        wheel = _build(environment, "--release")
+    elif environment.kind == "san":
         wheel = _build(environment)
     else:
         # One wheel for both, or there would be two slow builds of the same thing.
@@ -176,14 +191,14 @@ def _update_wheel(environment: Environment) -> None:
         stamp.write_text(content)
 
 
-def _build(environment: Environment) -> Path:
+def _build(environment: Environment, *profile: str) -> Path:
     folder = environment.target / "wheels"
     shutil.rmtree(folder, ignore_errors=True)
     maturin = str(environment.folder / "bin" / "maturin")
     # "linux": for this machine; what a published wheel must link to is not asked here.
     options = ("--compatibility", "linux", "--interpreter", environment.python)
     environment.run(
-        maturin, "build", "--release", "--quiet", "--locked", *options, "--out", str(folder)
+        maturin, "build", *profile, "--quiet", "--locked", *options, "--out", str(folder)
     )
     return _wheel(environment)
 
@@ -204,7 +219,47 @@ UPDATES: Mapping[str, Callable[[Environment], None]] = {
     "dev": _update_dev,
     "run": _update_wheel,
     "bench": _update_wheel,
+    "san": _update_wheel,
 }
+
+
+@functools.cache
+def checked_build() -> Mapping[str, str]:
+    """Return the variables by which cargo and maturin build with AddressSanitizer.
+
+    Raises:
+        SetupError: no nightly compiler is there.
+    """
+    cure = "make san needs a nightly Rust compiler: only that has AddressSanitizer; cure: "
+    chosen = {}
+    compiler = _output("rustc", "-vV")
+    if "nightly" not in compiler:
+        toolchains = _output("rustup", "toolchain", "list").split()
+        nightlies = [name for name in toolchains if name.startswith("nightly")]
+        if not nightlies:
+            raise SetupError(cure + "rustup toolchain install nightly --profile minimal")
+        # The undated one, which `rustup update` keeps fresh, sorts last.
+        chosen["RUSTUP_TOOLCHAIN"] = max(nightlies)
+        compiler = _output("rustc", f"+{chosen['RUSTUP_TOOLCHAIN']}", "-vV")
+    host = re.search(r"^host: (.*)$", compiler, re.MULTILINE)
+    if host is None:
+        raise SetupError(f"{cure}the one found does not run: rustup update nightly")
+    # With a target named, build scripts and macros are left as they are. Optimised a
+    # little: checked code that is not takes minutes for what the tests do in seconds.
+    return {
+        **chosen,
+        "CARGO_BUILD_TARGET": host[1],
+        "RUSTFLAGS": "-Zsanitizer=address",
+        "CARGO_PROFILE_DEV_OPT_LEVEL": "1",
+    }
+
+
+def _output(*command: str) -> str:
+    """Return what a command prints; nothing if it is missing or fails."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout
+    except FileNotFoundError:
+        return ""
 
 
 @contextmanager
