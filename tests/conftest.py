@@ -8,6 +8,7 @@ import gc
 import os
 import select
 import signal
+import ssl
 import threading
 import time
 import uuid
@@ -15,6 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
+
+# Its assertions are the tests'.
+pytest.register_assert_rewrite("both_loops")
 
 # Tests, and the programs that they start, run a debug build on purpose.
 os.environ["PLAIT_ALLOW_DEBUG"] = "1"
@@ -106,3 +111,14 @@ def nothing_left() -> Iterator[None]:
     yield
     found = leftovers(mark, threads, before)
     assert not found, "left behind by the tests:\n  " + "\n  ".join(found)
+
+
+@pytest.fixture(scope="session")
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return what a TLS server and a client that trusts it are made with."""
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client

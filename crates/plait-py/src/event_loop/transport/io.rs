@@ -6,6 +6,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::super::core::is_fatal;
 use super::state::{self, Receiver};
 use super::{SocketTransport, logger, written_after_eof};
 use crate::error::Error;
@@ -170,6 +171,11 @@ impl SocketTransport {
         match keep_open {
             Ok(true) => Ok(()),
             Ok(false) => Self::close(slf),
+            Err(error) if is_fatal(py, &error) => {
+                // Told again should the loop be run again, or nobody would close.
+                this.state(py).input_ended = false;
+                Self::watch(slf).and(Err(error))
+            }
             Err(error) => Self::fail(slf, error, "Fatal error: protocol.eof_received() call failed."),
         }
     }
@@ -311,6 +317,11 @@ impl SocketTransport {
             }),
             None => Ok(()),
         };
+        // Names the protocol, so before it is let go of.
+        let reported = match told {
+            Ok(()) => Ok(()),
+            Err(error) => Self::report(slf, error, "Exception in callback connection_lost() of the protocol"),
+        };
         let released = this.state(py).release();
         let closed = match &released.sock {
             Some(sock) => sock.call_method0(py, "close").map(drop),
@@ -320,10 +331,6 @@ impl SocketTransport {
             Some(server) => state::detach(server.bind(py), slf),
             None => Ok(()),
         };
-        closed.and(detached)?;
-        match told {
-            Ok(()) => Ok(()),
-            Err(error) => Self::report(slf, error, "Exception in callback connection_lost() of the protocol"),
-        }
+        reported.and(closed).and(detached)
     }
 }

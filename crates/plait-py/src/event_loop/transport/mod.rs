@@ -30,7 +30,7 @@ use pyo3::types::{PyBytes, PyDict};
 pub(super) use self::io::READ_SIZE;
 use self::state::{Limits, State};
 pub(super) use self::tls::{Scratch, Tls};
-use super::core::{Core, Loop, Owner, Ready};
+use super::core::{Core, Loop, Owner, Ready, is_fatal};
 use super::endpoint::Endpoint;
 use crate::error::Error;
 use crate::hot::cell::GilCell;
@@ -138,8 +138,14 @@ impl SocketTransport {
 
     /// An error that ends the connection. Those of the network are the
     /// protocol's to hear of (in `connection_lost`); others are also reported.
+    ///
+    /// What ends the loop's run ends no connection: it goes on should the loop
+    /// be run again, which cancels and cleans up then.
     fn fail(slf: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
         let py = slf.py();
+        if is_fatal(py, &error) {
+            return Err(error);
+        }
         let value = error.value(py).clone().into_any().unbind();
         let reported = if error.is_instance_of::<pyo3::exceptions::PyOSError>(py) {
             Ok(())
