@@ -53,6 +53,10 @@ san: ## Run the Rust and the Python tests under AddressSanitizer (needs a nightl
 	@echo "make san: sets up what is missing (a checked build), then tests Rust and Python"
 	@$(ENVIRONMENT) san python tools/san.py $(ARGS)
 
+soak: ## Use the loop at random for SECONDS=600, and fail if anything is left (SEED=...)
+	@echo "make soak: sets up what is missing, then uses the loop for $${SECONDS:-600} seconds"
+	@$(DEV) env PLAIT_ALLOW_DEBUG=1 python tests/soak/soak.py
+
 develop: ## Make the environment to work in, and say where it is
 	@echo "make develop: sets up what is missing, editable, with a debug build"
 	@$(DEV) sh -c 'echo ". $$VIRTUAL_ENV/bin/activate"'

@@ -21,6 +21,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::core::{BELL, Core, Loop, Owner, Poller, Ready};
+use super::endpoint::Endpoint;
 use super::watch;
 use crate::error::Error;
 use crate::hot::handle::Handle;
@@ -171,10 +172,29 @@ impl Loop {
                 handle.release(py);
                 outcome
             }
-            Ready::Begin(endpoint) => endpoint.begin(slf.py()),
-            Ready::Io { endpoint, readable, writable } => endpoint.on_ready(slf.py(), readable, writable),
-            Ready::End(endpoint) => endpoint.end(slf.py()),
+            Ready::Begin(endpoint) => {
+                let outcome = endpoint.begin(slf.py());
+                Self::reported(slf, &endpoint, outcome)
+            }
+            Ready::Io { endpoint, readable, writable } => {
+                let outcome = endpoint.on_ready(slf.py(), readable, writable);
+                Self::reported(slf, &endpoint, outcome)
+            }
+            Ready::End(endpoint) => {
+                let outcome = endpoint.end(slf.py());
+                Self::reported(slf, &endpoint, outcome)
+            }
         }
+    }
+
+    /// What one transport could not do must not end the run of all: a socket
+    /// whose peer has gone may refuse to be shut down.
+    fn reported(slf: &Bound<'_, Self>, endpoint: &Endpoint, outcome: PyResult<()>) -> PyResult<()> {
+        let Err(error) = outcome else { return Ok(()) };
+        Self::report(slf, error, |context| {
+            context.set_item("message", "Exception in callback of a transport")?;
+            context.set_item("transport", endpoint.object(slf.py()))
+        })
     }
 }
 
