@@ -1,0 +1,215 @@
+"""A task cancelled at an await of the stream API: it ends cancelled, the stream can be used on
+where asyncio's can, and nothing stays behind."""
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+from both_loops import compare, turns
+
+PLENTY = 1 << 22
+
+
+async def cancelled(record, what, awaitable, after=3):
+    """Cancel a task of `awaitable` some turns after its begin; note how it ended."""
+    task = asyncio.ensure_future(awaitable)
+    await turns(after)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        record.note(what, "cancelled")
+    else:
+        record.note(what, "done")
+
+
+async def pair():
+    """Return a reader, a writer, and the non-blocking socket of the peer."""
+    ours, peer = socket.socketpair()
+    ours.setblocking(False)
+    peer.setblocking(False)
+    reader, writer = await asyncio.open_connection(sock=ours)
+    return reader, writer, peer
+
+
+async def close(writer, peer):
+    writer.transport.abort()
+    peer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+READS = {
+    "read": lambda reader: reader.read(100),
+    "read all": lambda reader: reader.read(),
+    "readline": lambda reader: reader.readline(),
+    "readexactly": lambda reader: reader.readexactly(10),
+    "readuntil": lambda reader: reader.readuntil(b"\n"),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+@pytest.mark.parametrize("begun", [b"", b"abc"], ids=["nothing", "something"])
+def test_a_read(read, begun):
+    async def scenario(record):
+        reader, writer, peer = await pair()
+        if read in ("read", "read all"):
+            await cancelled(record, read, READS[read](reader))
+            peer.send(begun)
+        else:
+            peer.send(begun)
+            await cancelled(record, read, READS[read](reader))
+        peer.send(b"0123456789\n")
+        # What had come stays in the reader.
+        record.note("then", await reader.readline())
+        await close(writer, peer)
+
+    told = compare(scenario)
+    assert told["notes"] == [(read, "cancelled"), ("then", begun + b"0123456789\n")]
+
+
+def test_a_drain():
+    async def scenario(record):
+        loop = asyncio.get_running_loop()
+        _, writer, peer = await pair()
+        writer.write(bytes(PLENTY))
+        await cancelled(record, "drain", writer.drain())
+        drained = asyncio.ensure_future(writer.drain())
+        left = PLENTY
+        while left:
+            left -= len(await loop.sock_recv(peer, 1 << 16))
+        await drained
+        await close(writer, peer)
+
+    told = compare(scenario)
+    assert told["notes"] == [("drain", "cancelled")]
+
+
+def test_one_of_two_drains():
+    async def scenario(record):
+        loop = asyncio.get_running_loop()
+        _, writer, peer = await pair()
+        writer.write(bytes(PLENTY))
+        other = asyncio.ensure_future(writer.drain())
+        await cancelled(record, "drain", writer.drain())
+        left = PLENTY
+        while left:
+            left -= len(await loop.sock_recv(peer, 1 << 16))
+        await other
+        await close(writer, peer)
+
+    compare(scenario)
+
+
+def test_wait_closed():
+    async def scenario(record):
+        _, writer, peer = await pair()
+        writer.write(bytes(PLENTY))
+        writer.close()
+        await cancelled(record, "wait_closed", writer.wait_closed())
+        writer.transport.abort()
+        await turns()
+        peer.close()
+
+    compare(scenario)
+
+
+@pytest.mark.parametrize("after", range(8))
+def test_open_connection(after):
+    """At whatever point: on the way, or just as the connection is there."""
+
+    async def scenario(record):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            opening = asyncio.ensure_future(asyncio.open_connection(*listener.getsockname()))
+            await turns(after)
+            opening.cancel()
+            [outcome] = await asyncio.gather(opening, return_exceptions=True)
+            if isinstance(outcome, tuple):
+                outcome[1].close()
+                await outcome[1].wait_closed()
+            await turns()
+
+    compare(scenario)
+
+
+@pytest.mark.parametrize("after", range(1, 8))
+def test_open_connection_with_tls(after, contexts):
+    async def scenario(record):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            address = listener.getsockname()
+            opening = asyncio.ensure_future(
+                asyncio.open_connection(*address, ssl=contexts[1], server_hostname="localhost")
+            )
+            await turns(after)
+            opening.cancel()
+            [outcome] = await asyncio.gather(opening, return_exceptions=True)
+            record.note("outcome", outcome)
+            await turns()
+
+    told = compare(scenario)
+    assert told["notes"] == [("outcome", "CancelledError")]
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 5])
+def test_start_server(after):
+    async def scenario(record):
+        task = asyncio.ensure_future(asyncio.start_server(lambda r, w: None, "127.0.0.1", 0))
+        await turns(after)
+        task.cancel()
+        [outcome] = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(outcome, asyncio.Server):
+            outcome.close()
+            await outcome.wait_closed()
+
+    compare(scenario)
+
+
+@pytest.mark.parametrize("after", range(1, 6))
+def test_start_tls(after, contexts):
+    async def scenario(record):
+        _, writer, peer = await pair()
+        await cancelled(
+            record,
+            "start_tls",
+            writer.start_tls(contexts[1], server_hostname="localhost"),
+            after,
+        )
+        await turns()
+        record.note("closing", writer.is_closing())
+        writer.transport.abort()
+        peer.close()
+        await turns()
+
+    told = compare(scenario)
+    assert ("start_tls", "cancelled") in told["notes"]
+
+
+def test_a_server_closed_while_a_handler_waits():
+    async def scenario(record):
+        async def handler(reader, writer):
+            try:
+                await reader.read()
+            except asyncio.CancelledError:
+                record.note("handler cancelled")
+                raise
+            finally:
+                writer.transport.abort()
+
+        handlers = []
+
+        def connected(reader, writer):
+            handlers.append(asyncio.ensure_future(handler(reader, writer)))
+
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        while not handlers:
+            await asyncio.sleep(0)
+        await turns()
+        handlers[0].cancel()
+        await asyncio.gather(*handlers, return_exceptions=True)
+        writer.transport.abort()
+        server.close()
+        await server.wait_closed()
+
+    compare(scenario)
