@@ -21,6 +21,8 @@ import plait
 # A scenario that hangs is a failure, not a wait: far more than any needs.
 PATIENCE = 30.0
 
+FACTORIES = [asyncio.SelectorEventLoop, plait.new_event_loop]
+
 
 class Record(logging.Handler):
     """What was seen, in order, in words that do not depend on the loop."""
