@@ -91,7 +91,6 @@ def test_server_attaches_as_the_transport_expects():
 
 
 def test_helpers():
-    assert callable(asyncio.base_events._set_nodelay)
     assert callable(asyncio.base_events._format_handle)
     assert callable(asyncio.format_helpers._format_callback_source)
     assert "server_hostname" in parameters(asyncio.sslproto.SSLProtocol.__init__)
