@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import asyncio.base_events
 import asyncio.events
-import asyncio.log
 import concurrent.futures
 import sys
 import threading
@@ -127,7 +126,7 @@ class EventLoop(  # type: ignore[misc]
 
     def _report_slow_callback(self, handle: native.Handle, seconds: float) -> None:
         if seconds >= self.slow_callback_duration:
-            asyncio.log.logger.warning(
+            asyncio.base_events.logger.warning(  # type: ignore[attr-defined]
                 "Executing %s took %.3f seconds",
                 asyncio.base_events._format_handle(handle),  # type: ignore[attr-defined]
                 seconds,

@@ -83,6 +83,11 @@ impl Loop {
         let mut woken = Vec::new();
         let mut core = self.core(py);
         let core = &mut *core;
+        // A handler of a signal may have closed the loop, or be the child of
+        // a fork: then what was polled is nobody's.
+        if core.poller.is_none() {
+            return Err(core.gone());
+        }
         for event in events {
             if event.token == BELL {
                 poller.bell.drain().map_err(Error::from)?;
