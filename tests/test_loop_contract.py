@@ -62,6 +62,15 @@ def test_overridden_hooks_take_what_asyncio_passes(name):
     assert set(parameters(theirs)) - {"call_connection_made", "context"} <= accepted
 
 
+def test_files_are_sent_by_the_hooks_that_asyncio_calls():
+    for name in ("_sendfile_native", "_sock_sendfile_native", "_sendfile_fallback"):
+        assert parameters(getattr(plait.EventLoop, name))[2:] == ["file", "offset", "count"]
+        assert parameters(getattr(BASE, name))[2:] == ["file", "offset", "count"]
+    assert plait.EventLoop.sendfile is BASE.sendfile
+    assert plait.EventLoop.sock_sendfile is BASE.sock_sendfile
+    assert asyncio.constants._SendfileMode.TRY_NATIVE
+
+
 def test_start_serving():
     theirs = parameters(asyncio.SelectorEventLoop._start_serving)
     assert set(theirs) - {"context"} <= set(parameters(plait.EventLoop._start_serving))

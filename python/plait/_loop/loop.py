@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from plait._binding import native
 from plait._loop.forking import ForkingMixin
 from plait._loop.missing import MissingMixin
+from plait._loop.sendfile import SendfileMixin
 from plait._loop.serving import ServingMixin
 from plait._loop.signals import SignalsMixin
 from plait._loop.sockets import SocketsMixin
@@ -37,6 +38,7 @@ class EventLoop(  # type: ignore[misc]
     SignalsMixin,
     SocketsMixin,
     ServingMixin,
+    SendfileMixin,
     StartTlsMixin,
     MissingMixin,
     native.Loop,
@@ -184,29 +186,3 @@ class EventLoop(  # type: ignore[misc]
                 executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
                 self._default_executor = executor
         return asyncio.wrap_future(executor.submit(func, *args), loop=self)
-
-    # -- transports -------------------------------------------------------
-
-    async def sendfile(
-        self,
-        transport: Any,
-        file: Any,
-        offset: int = 0,
-        count: int | None = None,
-        *,
-        fallback: bool = True,
-    ) -> int:
-        """Send a file over a transport: not there yet for plait's own.
-
-        Raises:
-            NotImplementedError: Always, on a plait transport; callers such as
-                aiohttp then read and write the file themselves.
-
-        """
-        if isinstance(transport, native.SocketTransport):
-            raise NotImplementedError(
-                "plait's loop cannot send files over a transport yet; read the file and write it"
-            )
-        return await asyncio.BaseEventLoop.sendfile(
-            self, transport, file, offset, count, fallback=fallback
-        )

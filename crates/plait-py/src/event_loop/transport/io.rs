@@ -190,6 +190,10 @@ impl SocketTransport {
             drop(state);
             return Err(written_after_eof());
         }
+        if state.sending_file {
+            drop(state);
+            return Err(PyRuntimeError::new_err("unable to write; sendfile is in progress"));
+        }
         let data: Vec<_> = data.into_iter().filter(|data| !data.as_bytes().is_empty()).collect();
         if data.is_empty() {
             return Ok(());

@@ -354,6 +354,18 @@ impl SocketTransport {
         TRANSPORT.import(py, "asyncio", "Transport")
     }
 
+    /// Refuses writes while the loop sends a file, or takes them again.
+    fn _set_sending_file(&self, py: Python<'_>, sending: bool) {
+        self.state(py).sending_file = sending;
+    }
+
+    /// `loop.sendfile` asks for it.
+    #[getter]
+    fn _sendfile_compatible<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        static MODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        MODE.import(py, "asyncio.constants", "_SendfileMode")?.getattr("TRY_NATIVE")
+    }
+
     #[getter]
     fn _loop(&self, py: Python<'_>) -> Py<Loop> {
         self.event_loop.clone_ref(py)

@@ -130,6 +130,8 @@ pub(super) struct State {
     pub(super) lost: u32,
     /// This is a process forked from the one that has the connection.
     pub(super) inherited: bool,
+    /// The loop sends a file: nobody may write in between.
+    pub(super) sending_file: bool,
     pub(super) protocol_paused: bool,
 }
 
@@ -158,6 +160,7 @@ impl State {
             closing: false,
             lost: 0,
             inherited: false,
+            sending_file: false,
             protocol_paused: false,
         }
     }
