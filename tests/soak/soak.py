@@ -206,8 +206,11 @@ class Soak:
     async def unix_sockets(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "socket")
-            server = await asyncio.start_unix_server(self.serve, path)
+            # In two steps: a task that is cancelled while it starts to serve loses the server,
+            # on asyncio's loop as well.
+            server = await asyncio.start_unix_server(self.serve, path, start_serving=False)
             try:
+                await server.start_serving()
                 _, writer = await asyncio.open_unix_connection(path)
                 writer.write(b"x" * 1000)
                 writer.close()
