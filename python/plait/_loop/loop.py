@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from plait._binding import native
 from plait._loop.forking import ForkingMixin
 from plait._loop.missing import MissingMixin
+from plait._loop.resolving import ResolvingMixin
 from plait._loop.sendfile import SendfileMixin
 from plait._loop.serving import ServingMixin
 from plait._loop.signals import SignalsMixin
@@ -37,6 +38,7 @@ class EventLoop(  # type: ignore[misc]
     ForkingMixin,
     SignalsMixin,
     SocketsMixin,
+    ResolvingMixin,
     ServingMixin,
     SendfileMixin,
     StartTlsMixin,
