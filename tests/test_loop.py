@@ -357,21 +357,6 @@ class TestRunAndClose:
         assert closed == [True]
 
 
-def test_what_is_missing_says_so():
-    async def main():
-        loop = asyncio.get_running_loop()
-        for call in (
-            loop.connect_read_pipe(asyncio.Protocol, None),
-            loop.connect_write_pipe(asyncio.Protocol, None),
-            asyncio.create_subprocess_exec("true"),
-            asyncio.create_subprocess_shell("true"),
-        ):
-            with pytest.raises(NotImplementedError, match=r"plait's loop has no .* yet"):
-                await call
-
-    plait.run(main())
-
-
 def test_errors_of_the_system_read_as_the_standard_librarys():
     loop = plait.new_event_loop()
     with Path(__file__).open() as file, pytest.raises(PermissionError) as caught:

@@ -7,6 +7,7 @@ which, before a connection fails in somebody's program.
 import ast
 import asyncio
 import asyncio.base_events
+import asyncio.base_subprocess
 import asyncio.sslproto
 import asyncio.streams
 import inspect
@@ -69,6 +70,28 @@ def test_files_are_sent_by_the_hooks_that_asyncio_calls():
     assert plait.EventLoop.sendfile is BASE.sendfile
     assert plait.EventLoop.sock_sendfile is BASE.sock_sendfile
     assert asyncio.constants._SendfileMode.TRY_NATIVE
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["_make_read_pipe_transport", "_make_write_pipe_transport", "_make_subprocess_transport"],
+)
+def test_hooks_of_pipes_and_subprocesses_take_what_asyncio_passes(name):
+    ours = getattr(plait.EventLoop, name)
+    assert set(parameters(getattr(asyncio.SelectorEventLoop, name))) <= set(parameters(ours))
+
+
+def test_subprocess_transport():
+    theirs = asyncio.base_subprocess.BaseSubprocessTransport
+    assert parameters(theirs._process_exited) == ["self", "returncode"]
+    assert parameters(theirs._wait) == ["self"]
+    assert parameters(theirs._check_proc) == ["self"]
+    assert {"args", "shell", "stdin", "stdout", "stderr", "bufsize"} <= set(
+        parameters(theirs._start)
+    )
+    source = inspect.getsource(theirs)
+    for name in ("_closed", "_loop", "_proc", "_returncode"):
+        assert f"self.{name} = " in source
 
 
 def test_start_serving():

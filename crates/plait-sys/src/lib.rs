@@ -19,6 +19,7 @@ pub mod lifeline;
 pub mod memory;
 pub mod open;
 pub mod pass;
+pub mod pipe;
 pub mod process;
 mod raw;
 pub mod slack;

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from plait._binding import native
 from plait._loop.forking import ForkingMixin
-from plait._loop.missing import MissingMixin
+from plait._loop.pipes import PipesMixin
 from plait._loop.resolving import ResolvingMixin
 from plait._loop.sendfile import SendfileMixin
 from plait._loop.serving import ServingMixin
 from plait._loop.signals import SignalsMixin
 from plait._loop.sockets import SocketsMixin
+from plait._loop.subprocesses import SubprocessesMixin
 from plait._loop.tls import StartTlsMixin
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ class EventLoop(  # type: ignore[misc]
     ResolvingMixin,
     ServingMixin,
     SendfileMixin,
+    PipesMixin,
+    SubprocessesMixin,
     StartTlsMixin,
-    MissingMixin,
     native.Loop,
     asyncio.BaseEventLoop,
 ):

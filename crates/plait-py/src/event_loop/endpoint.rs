@@ -5,6 +5,7 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use super::datagram::DatagramTransport;
+use super::pipe::{PipeEnd, ReadPipeTransport, WritePipeTransport};
 use super::transport::SocketTransport;
 
 /// A native transport of any kind.
@@ -13,6 +14,10 @@ pub(super) enum Endpoint {
     Stream(Py<SocketTransport>),
     /// A datagram socket.
     Datagram(Py<DatagramTransport>),
+    /// What a pipe gives.
+    Reader(Py<ReadPipeTransport>),
+    /// What a pipe takes.
+    Writer(Py<WritePipeTransport>),
 }
 
 impl Endpoint {
@@ -20,6 +25,8 @@ impl Endpoint {
         match self {
             Self::Stream(transport) => Self::Stream(transport.clone_ref(py)),
             Self::Datagram(transport) => Self::Datagram(transport.clone_ref(py)),
+            Self::Reader(transport) => Self::Reader(transport.clone_ref(py)),
+            Self::Writer(transport) => Self::Writer(transport.clone_ref(py)),
         }
     }
 
@@ -28,6 +35,8 @@ impl Endpoint {
         match self {
             Self::Stream(transport) => transport.bind(py).clone().into_any(),
             Self::Datagram(transport) => transport.bind(py).clone().into_any(),
+            Self::Reader(transport) => transport.bind(py).clone().into_any(),
+            Self::Writer(transport) => transport.bind(py).clone().into_any(),
         }
     }
 
@@ -35,6 +44,8 @@ impl Endpoint {
         match self {
             Self::Stream(transport) => transport.is(object),
             Self::Datagram(transport) => transport.is(object),
+            Self::Reader(transport) => transport.is(object),
+            Self::Writer(transport) => transport.is(object),
         }
     }
 
@@ -43,6 +54,8 @@ impl Endpoint {
         match self {
             Self::Stream(transport) => SocketTransport::begin(transport.bind(py)),
             Self::Datagram(transport) => DatagramTransport::begin(transport.bind(py)),
+            Self::Reader(transport) => ReadPipeTransport::begin(transport.bind(py)),
+            Self::Writer(transport) => WritePipeTransport::begin(transport.bind(py)),
         }
     }
 
@@ -51,6 +64,8 @@ impl Endpoint {
         match self {
             Self::Stream(transport) => SocketTransport::on_ready(transport.bind(py), readable, writable),
             Self::Datagram(transport) => DatagramTransport::on_ready(transport.bind(py), readable, writable),
+            Self::Reader(transport) => ReadPipeTransport::on_ready(transport.bind(py), readable, writable),
+            Self::Writer(transport) => WritePipeTransport::on_ready(transport.bind(py), readable, writable),
         }
     }
 
@@ -59,6 +74,8 @@ impl Endpoint {
         match self {
             Self::Stream(transport) => SocketTransport::end(transport.bind(py)),
             Self::Datagram(transport) => DatagramTransport::end(transport.bind(py)),
+            Self::Reader(transport) => ReadPipeTransport::end(transport.bind(py)),
+            Self::Writer(transport) => WritePipeTransport::end(transport.bind(py)),
         }
     }
 
@@ -67,6 +84,8 @@ impl Endpoint {
         match self {
             Self::Stream(transport) => SocketTransport::abandon(transport.bind(py)),
             Self::Datagram(transport) => DatagramTransport::abandon(transport.bind(py)),
+            Self::Reader(transport) => ReadPipeTransport::abandon(transport.bind(py)),
+            Self::Writer(transport) => WritePipeTransport::abandon(transport.bind(py)),
         }
     }
 
@@ -74,6 +93,8 @@ impl Endpoint {
         match self {
             Self::Stream(transport) => visit.call(transport),
             Self::Datagram(transport) => visit.call(transport),
+            Self::Reader(transport) => visit.call(transport),
+            Self::Writer(transport) => visit.call(transport),
         }
     }
 }

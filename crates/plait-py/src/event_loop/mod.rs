@@ -3,7 +3,7 @@
 //! `core` holds the state and what schedules (`hot` has the handles and the
 //! Python methods), `turn` turns it once,
 //! `watch` is `add_reader` and its family, `sockets` the `sock_*` calls,
-//! `transport` a connection. The
+//! `transport` a connection, `pipe` one direction of one. The
 //! Python half (`plait._loop`) is what happens once in a while: addresses,
 //! servers, signals, the start and the end.
 //!
@@ -15,6 +15,7 @@ mod core;
 mod datagram;
 mod endpoint;
 mod inherited;
+mod pipe;
 mod sockets;
 mod transport;
 mod turn;
@@ -33,6 +34,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("Loop", event_loop)?;
     module.add("DatagramTransport", PyType::new::<datagram::DatagramTransport>(py))?;
     module.add("SocketTransport", PyType::new::<transport::SocketTransport>(py))?;
+    module.add("ReadPipeTransport", PyType::new::<pipe::ReadPipeTransport>(py))?;
+    module.add("WritePipeTransport", PyType::new::<pipe::WritePipeTransport>(py))?;
     module.add("Tls", PyType::new::<transport::Tls>(py))?;
     module.add("Handle", handle_type::handle(py)?)?;
     module.add("TimerHandle", handle_type::timer(py)?)

@@ -9,12 +9,23 @@ use pyo3::prelude::*;
 
 use crate::error::Error;
 
-/// Receives what there is into `buffer`, without a copy in between. `None`
-/// if there is nothing, `Some(0)` at the end of the input.
+/// Receives what there is on a socket into `buffer`; see [`read_into`].
+pub(crate) fn recv_into(
+    py: Python<'_>,
+    fd: RawFd,
+    buffer: &PyBuffer<u8>,
+) -> PyResult<Result<Option<usize>, Error>> {
+    read_into(py, stream::recv, fd, buffer)
+}
+
+/// Has `receive`, a system call of plait-sys, put what there is into `buffer`,
+/// without a copy in between. `None` if there is nothing, `Some(0)` at the end
+/// of the input.
 ///
 /// The outer error is the buffer's, the inner one the connection's.
-pub(crate) fn recv_into(
+pub(crate) fn read_into(
     _py: Python<'_>,
+    receive: fn(RawFd, &mut [u8]) -> plait_sys::Result<Option<usize>>,
     fd: RawFd,
     buffer: &PyBuffer<u8>,
 ) -> PyResult<Result<Option<usize>, Error>> {
@@ -28,5 +39,5 @@ pub(crate) fn recv_into(
     // a thread that writes to the same memory without the lock races with
     // itself in any program, and the slice's contents are never read here.
     let target = unsafe { std::slice::from_raw_parts_mut(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes()) };
-    Ok(stream::recv(fd, target).map_err(Error::from))
+    Ok(receive(fd, target).map_err(Error::from))
 }

@@ -35,7 +35,7 @@ impl Limits {
 }
 
 /// The protocol's methods that take input, looked up when input first comes.
-pub(super) enum Receiver {
+pub(in super::super) enum Receiver {
     Unknown,
     /// `data_received`
     Stream(Py<PyAny>),
@@ -60,7 +60,7 @@ impl Receiver {
     }
 
     /// The methods of `protocol`.
-    pub(super) fn of_application(protocol: &Bound<'_, PyAny>) -> PyResult<Self> {
+    pub(in super::super) fn of_application(protocol: &Bound<'_, PyAny>) -> PyResult<Self> {
         static BUFFERED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let buffered = BUFFERED.import(protocol.py(), "asyncio", "BufferedProtocol")?;
         if protocol.is_instance(buffered)? {
@@ -70,7 +70,7 @@ impl Receiver {
         Ok(Self::Stream(protocol.getattr("data_received")?.unbind()))
     }
 
-    pub(super) fn clone_ref(&self, py: Python<'_>) -> Self {
+    pub(in super::super) fn clone_ref(&self, py: Python<'_>) -> Self {
         match self {
             Self::Unknown => Self::Unknown,
             Self::Stream(received) => Self::Stream(received.clone_ref(py)),
@@ -80,7 +80,7 @@ impl Receiver {
         }
     }
 
-    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+    pub(in super::super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Self::Unknown => Ok(()),
             Self::Stream(received) => visit.call(received),

@@ -1,0 +1,86 @@
+//! Input and output on pipes, terminals and whatever else takes `read` and
+//! `write`. The descriptor is in non-blocking mode: there is no flag for one
+//! call, as sockets have it.
+
+use std::io::IoSlice;
+use std::os::fd::RawFd;
+
+use rustix::io::{Errno, read as sys_read, write as sys_write, writev};
+
+use crate::error::{Error, Result};
+use crate::raw::borrow;
+use crate::stream::{MAX_SLICES, attempt};
+
+/// Reads what there is, up to the size of `buffer`. `Some(0)` is the end of
+/// the input, `None` that there is nothing yet.
+///
+/// # Errors
+/// EIO (a terminal whose other side is gone) and its like.
+pub fn read(fd: RawFd, buffer: &mut [u8]) -> Result<Option<usize>> {
+    attempt("read", || sys_read(borrow(fd)?, &mut *buffer))
+}
+
+/// Writes as much of `data` as there is room for; `None` if there is none.
+///
+/// # Errors
+/// EPIPE and its like. The signal that comes with EPIPE is ignored by Python
+/// unless the program changed that.
+pub fn write(fd: RawFd, data: &[u8]) -> Result<Option<usize>> {
+    attempt("write", || sys_write(borrow(fd)?, data))
+}
+
+/// As [`write`], for the first [`MAX_SLICES`] of `slices` in one call.
+///
+/// # Errors
+/// EPIPE and its like.
+pub fn write_vectored(fd: RawFd, slices: &[IoSlice<'_>]) -> Result<Option<usize>> {
+    let slices = &slices[..slices.len().min(MAX_SLICES)];
+    attempt("writev", || writev(borrow(fd)?, slices))
+}
+
+/// Whether `error` is the answer of a terminal whose other side is gone.
+#[must_use]
+pub fn is_hang_up(error: &Error) -> bool {
+    error.errno() == Errno::IO
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pipe::{PipeFlags, pipe_with};
+    use std::os::fd::{AsRawFd, OwnedFd};
+
+    fn pipe() -> (OwnedFd, OwnedFd) {
+        pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap()
+    }
+
+    #[test]
+    fn carries_bytes_and_tells_their_end() {
+        let (reader, writer) = pipe();
+        let mut buffer = [0; 16];
+        assert_eq!(read(reader.as_raw_fd(), &mut buffer).unwrap(), None);
+        assert_eq!(write(writer.as_raw_fd(), b"ab").unwrap(), Some(2));
+        let slices = [IoSlice::new(b"cd"), IoSlice::new(b"e")];
+        assert_eq!(write_vectored(writer.as_raw_fd(), &slices).unwrap(), Some(3));
+        assert_eq!(read(reader.as_raw_fd(), &mut buffer).unwrap(), Some(5));
+        assert_eq!(&buffer[..5], b"abcde");
+        drop(writer);
+        assert_eq!(read(reader.as_raw_fd(), &mut buffer).unwrap(), Some(0));
+    }
+
+    #[test]
+    fn a_full_pipe_does_not_block() {
+        let (_reader, writer) = pipe();
+        let chunk = vec![0; 1 << 16];
+        while write(writer.as_raw_fd(), &chunk).unwrap().is_some() {}
+        assert_eq!(write_vectored(writer.as_raw_fd(), &[IoSlice::new(b"x")]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_an_error() {
+        let (reader, writer) = pipe();
+        drop(reader);
+        assert_eq!(write(writer.as_raw_fd(), b"x").unwrap_err().errno(), Errno::PIPE);
+        assert_eq!(read(-1, &mut [0]).unwrap_err().errno(), Errno::BADF);
+    }
+}
