@@ -73,7 +73,12 @@ def prepared(interpreter: Interpreter, loop: str) -> Environment:
 
 
 def run(
-    environment: Environment, loop: str, suite: str, names: Sequence[str], limit: float
+    environment: Environment,
+    loop: str,
+    suite: str,
+    names: Sequence[str],
+    limit: float,
+    leave_out: Sequence[str] = (),
 ) -> Outcome:
     """Run cases in a child process, for at most `limit` seconds."""
     with tempfile.TemporaryDirectory(prefix="plait-suite-") as folder:
@@ -84,6 +89,7 @@ def run(
         # before the end, so that one can see where it hung.
         options = ("-E", "-bb", "-W", "default", "-X", "faulthandler")
         command = [environment.python, *options, str(SUITE), "--loop", loop]
+        command += [f"--leave-out={pattern}" for pattern in leave_out]
         command += ["--report", str(report), "--limit", str(limit * 0.95), suite, *names]
         with (Path(folder) / "output").open("w+", errors="replace") as output:
             child = subprocess.Popen(

@@ -43,6 +43,8 @@ class Entry:
     pattern: str
     reason: str
     versions: tuple[str, ...]
+    hangs: bool = False
+    """Then it is not run: it would cost the whole module."""
 
     def covers(self, name: str) -> bool:
         """Tell whether it is about this case."""
@@ -70,11 +72,12 @@ def read_exceptions(version: str) -> list[Entry]:
         table = tomllib.load(file)
     entries = []
     for entry in table.get("exception", ()):
-        if set(entry) - {"tests", "versions", "reason"} or not entry.get("reason"):
+        if set(entry) - {"tests", "versions", "reason", "hangs"} or not entry.get("reason"):
             raise SetupError(f"{EXCEPTIONS.name}: an entry has tests, reason, perhaps versions")
         versions = tuple(entry.get("versions", ()))
         if not versions or version in versions:
-            entries += [Entry(test, entry["reason"], versions) for test in entry["tests"]]
+            hangs = bool(entry.get("hangs"))
+            entries += [Entry(test, entry["reason"], versions, hangs) for test in entry["tests"]]
     for entry in entries:
         if not entry.pattern.startswith("test_") or "*" in _module(entry.pattern):
             raise SetupError(f"{EXCEPTIONS.name}: {entry.pattern!r} names no module")
@@ -105,11 +108,16 @@ def short(name: str) -> str:
 
 
 def run_module(
-    environment: Environment, names: Sequence[str], options: argparse.Namespace, verdict: Verdict
+    environment: Environment,
+    names: Sequence[str],
+    entries: Sequence[Entry],
+    options: argparse.Namespace,
+    verdict: Verdict,
 ) -> list[Case]:
     """Run the cases of one module; return those that fail on this loop alone."""
     full = [f"{PACKAGE}.{name}" for name in names]
-    outcome = suites.run(environment, options.loop, "asyncio", full, options.limit)
+    hang = [f"{PACKAGE}.{entry.pattern}" for entry in entries if entry.hangs]
+    outcome = suites.run(environment, options.loop, "asyncio", full, options.limit, hang)
     verdict.cases += outcome.cases
     if outcome.problem:
         verdict.bad.append(f"{names[0]} {outcome.problem}")
@@ -137,7 +145,7 @@ def judge(verdict: Verdict, failed: Sequence[Case], entries: Sequence[Entry]) ->
     for entry in entries:
         covered = [case for case in verdict.cases if entry.covers(short(case.name))]
         listed = f"{EXCEPTIONS.name}: {entry.pattern}"
-        if not covered:
+        if not covered and not entry.hangs:
             verdict.bad.append(f"{listed} matches no case")
         for case in covered:
             if case.outcome != "failed":
@@ -164,7 +172,7 @@ def test(interpreter: Interpreter, options: argparse.Namespace) -> bool:
     failed: list[Case] = []
     for module, group in groupby(names, _module):
         started, before = time.monotonic(), len(verdict.cases)
-        failed += run_module(environment, list(group), options, verdict)
+        failed += run_module(environment, list(group), entries, options, verdict)
         count = suites.counts(verdict.cases[before:])
         seconds = time.monotonic() - started
         print(
@@ -184,7 +192,8 @@ def test(interpreter: Interpreter, options: argparse.Namespace) -> bool:
     print(
         f"test-asyncio {interpreter.release} on {options.loop}: {count['run']} run, "
         f"{count['passed']} passed, {count['skipped']} skipped, {count['failed']} failed "
-        f"({verdict.excepted} excepted, {len(verdict.elsewhere)} on asyncio too), "
+        f"({verdict.excepted} excepted, {sum(entry.hangs for entry in entries)} more not run, "
+        f"{len(verdict.elsewhere)} on asyncio too), "
         f"{len(verdict.bad)} bad; {count['loops']} made a loop; "
         f"{time.monotonic() - begun:.0f} s",
         flush=True,

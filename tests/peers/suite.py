@@ -13,10 +13,12 @@ import argparse
 import asyncio
 import asyncio.unix_events
 import faulthandler
+import fnmatch
 import json
 import os
 import sys
 import unittest
+from collections.abc import Iterator
 from typing import Any
 
 STANDARD = asyncio.SelectorEventLoop
@@ -135,20 +137,34 @@ def replace_standard_loop(loop: type[asyncio.AbstractEventLoop]) -> None:
                 value._loop_factory = loop
 
 
-def run_asyncio(names: list[str], report: Report) -> bool:
+def flat(suite: Any) -> Iterator[Any]:
+    """List the cases of a suite of suites."""
+    for each in suite:
+        if isinstance(each, unittest.TestSuite):
+            yield from flat(each)
+        else:
+            yield each
+
+
+def run_asyncio(names: list[str], report: Report, leave_out: list[str]) -> bool:
     suite = unittest.TestSuite()
     for name in names:
         try:
-            suite.addTest(unittest.defaultTestLoader.loadTestsFromName(name))
+            suite.addTests(unittest.defaultTestLoader.loadTestsFromName(name))
         except unittest.SkipTest as skip:
             # The whole module is for another system.
             report.end(name, "skipped", str(skip))
+    suite = unittest.TestSuite(
+        case
+        for case in flat(suite)
+        if not any(fnmatch.fnmatchcase(case.id(), pattern) for pattern in leave_out)
+    )
     # As CPython's own runs: the warnings are those of the command line.
     runner = unittest.TextTestRunner(resultclass=Result, warnings=None, verbosity=0)
     return runner.run(suite).wasSuccessful()
 
 
-def run_tornado(names: list[str], report: Report) -> bool:
+def run_tornado(names: list[str], report: Report, leave_out: list[str]) -> bool:
     """Run it through its own program, which also fails on whatever is logged."""
     from tornado.test import runtests
 
@@ -181,6 +197,7 @@ def main() -> int:
     parser.add_argument("--loop", choices=("plait", "asyncio", "uvloop"), required=True)
     parser.add_argument("--report", required=True)
     parser.add_argument("--limit", type=float, default=0, help="seconds until the stacks are shown")
+    parser.add_argument("--leave-out", action="append", default=[], metavar="PATTERN")
     parser.add_argument("suite", choices=("asyncio", "tornado"))
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
@@ -189,7 +206,7 @@ def main() -> int:
     Result.report = report = Report(options.report)
     replace_standard_loop(counted(loop_class(options.loop), report))
     run = run_asyncio if options.suite == "asyncio" else run_tornado
-    successful = run(options.names, report)
+    successful = run(options.names, report, options.leave_out)
     report.say(event="done")
     return 0 if successful else 1
 

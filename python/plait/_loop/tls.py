@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from plait._binding import native
 
-__all__ = ["StartTlsMixin", "TlsProtocol", "TlsTransport"]
+__all__ = ["SSLTransport", "StartTlsMixin", "TlsProtocol"]
 
 # What one record gives; the read buffer for a transport that is not native.
 _RECORD = 16 * 1024
 
 
-class TlsTransport(asyncio.sslproto._SSLProtocolTransport):
+class SSLTransport(asyncio.sslproto._SSLProtocolTransport):
     """What the application writes to."""
 
     if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class TlsProtocol(native.Tls, asyncio.sslproto.SSLProtocol):
         _incoming: ssl.MemoryBIO
         _outgoing: ssl.MemoryBIO
         _write_backlog: collections.deque[Any]
-        _app_transport: TlsTransport
+        _app_transport: SSLTransport
         _app_transport_created: bool
         _ssl_buffer: bytearray
         _ssl_buffer_view: memoryview
@@ -58,11 +58,11 @@ class TlsProtocol(native.Tls, asyncio.sslproto.SSLProtocol):
         asyncio.sslproto.SSLProtocol.__init__(self, *args, **kwargs)
         self._bind(self._sslobj, self._incoming, self._outgoing, self._write_backlog)
 
-    def _get_app_transport(self) -> TlsTransport:
+    def _get_app_transport(self) -> SSLTransport:
         if self._app_transport is None:
             if self._app_transport_created:
                 raise RuntimeError("the TLS connection has had its transport already")
-            self._app_transport = TlsTransport(self._loop, self)
+            self._app_transport = SSLTransport(self._loop, self)
             self._app_transport_created = True
         return self._app_transport
 
