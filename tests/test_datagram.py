@@ -15,25 +15,9 @@ import pytest
 
 import plait
 
-FACTORIES = [plait.new_event_loop, asyncio.SelectorEventLoop]
 # Empty datagrams are sent, and what waits counts its header, from 3.13 on.
 SINCE_313 = sys.version_info >= (3, 13)
 HEADER = 8 if SINCE_313 else 0
-
-
-@pytest.fixture(params=FACTORIES, ids=["plait", "asyncio"])
-def run(request):
-    """Run a coroutine on a loop; what the loop reports of errors is in `run.reported`."""
-    reported = []
-
-    def runner(main):
-        with asyncio.Runner(loop_factory=request.param) as r:
-            r.get_loop().set_exception_handler(lambda _, context: reported.append(context))
-            return r.run(asyncio.wait_for(main, 30))
-
-    runner.reported = reported
-    runner.is_plait = request.param is plait.new_event_loop
-    return runner
 
 
 class Recorder(asyncio.DatagramProtocol):
@@ -544,6 +528,7 @@ def test_close_inside_a_callback(run):
     run(main())
 
 
+@pytest.mark.needs_mended_model
 def test_pause_inside_a_callback(run):
     class Protocol(Recorder):
         def datagram_received(self, data, addr):

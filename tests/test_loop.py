@@ -17,15 +17,6 @@ import pytest
 
 import plait
 
-FACTORIES = [plait.new_event_loop, asyncio.SelectorEventLoop]
-
-
-@pytest.fixture(params=FACTORIES, ids=["plait", "asyncio"])
-def loop(request):
-    loop = request.param()
-    yield loop
-    loop.close()
-
 
 def turn(loop):
     """Run everything that is ready now, and no more."""

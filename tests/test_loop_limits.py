@@ -10,7 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from both_loops import FACTORIES, compare, turns
+from both_loops import compare, turns
 
 import plait
 
@@ -273,7 +273,6 @@ def test_a_storm_of_threads_while_the_loop_closes():
     assert in_a_child(program) == ["lived"]
 
 
-@pytest.mark.parametrize("factory", FACTORIES, ids=["asyncio", "plait"])
 def test_a_closed_loop_refuses(factory):
     loop = factory()
     loop.close()

@@ -84,6 +84,7 @@ def once(action):
     return hook
 
 
+@pytest.mark.needs_mended_model
 @pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_protocol_acts_inside(method, action):

@@ -271,6 +271,7 @@ def test_a_reset_in_the_clients_handshake(start_tls, contexts):
     assert told["notes"] == [("client", True)]
 
 
+@pytest.mark.needs_mended_model
 @pytest.mark.parametrize("full", [False, True])
 def test_a_reset_in_tls_data(full, contexts):
     told = compare(in_tls_data, contexts, full)

@@ -9,8 +9,6 @@ import pytest
 
 import plait
 
-FACTORIES = [plait.new_event_loop, asyncio.SelectorEventLoop]
-
 
 def refuse_threads(*args):
     raise AssertionError("a thread was asked for")
@@ -38,7 +36,6 @@ def test_numbers_take_no_thread(arguments, monkeypatch):
     plait.run(main())
 
 
-@pytest.mark.parametrize("factory", FACTORIES, ids=["plait", "asyncio"])
 @pytest.mark.parametrize("debug", [False, True])
 def test_names_and_what_is_wrong(factory, debug):
     async def main():
@@ -97,7 +94,6 @@ def test_keep_alive_starts_only_what_is_to_start():
 
 
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="asyncio has them from 3.13 on")
-@pytest.mark.parametrize("factory", FACTORIES, ids=["plait", "asyncio"])
 @pytest.mark.parametrize("method", ["close_clients", "abort_clients"])
 def test_servers_end_their_connections(factory, method):
     async def main():

@@ -11,20 +11,8 @@ import trustme
 
 import plait
 
-FACTORIES = [plait.new_event_loop, asyncio.SelectorEventLoop]
 # More than a socket's buffers take at once.
 CONTENT = os.urandom(1 << 16) * 160
-
-
-@pytest.fixture(params=FACTORIES, ids=["plait", "asyncio"])
-def run(request):
-    """Run a coroutine on a loop."""
-
-    def runner(main):
-        with asyncio.Runner(loop_factory=request.param) as r:
-            return r.run(asyncio.wait_for(main, 30))
-
-    return runner
 
 
 @pytest.fixture

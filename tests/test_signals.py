@@ -13,12 +13,10 @@ import pytest
 
 import plait
 
-FACTORIES = [plait.new_event_loop, asyncio.SelectorEventLoop]
 
-
-@pytest.fixture(params=FACTORIES, ids=["plait", "asyncio"])
-def loop(request):
-    loop = request.param()
+@pytest.fixture
+def loop(factory):
+    loop = factory()
     yield loop
     loop.close()
     assert signal.set_wakeup_fd(-1) == -1

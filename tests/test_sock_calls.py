@@ -13,17 +13,6 @@ import pytest
 
 import plait
 
-FACTORIES = [plait.new_event_loop, asyncio.SelectorEventLoop]
-
-
-@pytest.fixture(params=FACTORIES, ids=["plait", "asyncio"])
-def run(request):
-    def runner(main):
-        with asyncio.Runner(loop_factory=request.param) as r:
-            return r.run(asyncio.wait_for(main, 30))
-
-    return runner
-
 
 @pytest.fixture
 def pair():

@@ -13,31 +13,11 @@ import termios
 import weakref
 
 import pytest
+from both_loops import FACTORIES, Session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import plait
-
-FACTORIES = [plait.new_event_loop, asyncio.SelectorEventLoop]
-
-
-class Session:
-    """A loop, and what it was told of errors."""
-
-    def __init__(self, factory):
-        self.factory = factory
-        self.reported = []
-
-    def __call__(self, main):
-        with asyncio.Runner(loop_factory=self.factory) as runner:
-            loop = runner.get_loop()
-            loop.set_exception_handler(lambda _, context: self.reported.append(context))
-            return runner.run(asyncio.wait_for(main, 30))
-
-
-@pytest.fixture(params=FACTORIES, ids=["plait", "asyncio"])
-def run(request):
-    return Session(request.param)
 
 
 async def connect(limit=2**16, reader_class=asyncio.StreamReader, protocol_class=None):
@@ -623,5 +603,5 @@ async def play(limit, steps):
 @settings(deadline=None, max_examples=60)
 @given(limit=st.integers(1, 3000), steps=STEPS)
 def test_any_sequence_is_as_on_asyncios_loop(limit, steps):
-    ours, theirs = (Session(factory)(play(limit, steps)) for factory in FACTORIES)
+    ours, theirs = (Session(factory)(play(limit, steps)) for factory in FACTORIES.values())
     assert ours == theirs

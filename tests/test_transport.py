@@ -15,23 +15,6 @@ import trustme
 import plait
 from plait._binding import native
 
-FACTORIES = [plait.new_event_loop, asyncio.SelectorEventLoop]
-
-
-@pytest.fixture(params=FACTORIES, ids=["plait", "asyncio"])
-def run(request):
-    """Run a coroutine on a loop; what the loop reports of errors is returned
-    as `run.reported`."""
-    reported = []
-
-    def runner(main):
-        with asyncio.Runner(loop_factory=request.param) as r:
-            r.get_loop().set_exception_handler(lambda _, context: reported.append(context))
-            return r.run(asyncio.wait_for(main, 30))
-
-    runner.reported = reported
-    return runner
-
 
 class Recorder(asyncio.Protocol):
     """Keeps what it is told; `ended` is set with `connection_lost`'s argument."""

@@ -11,19 +11,7 @@ import trustme
 
 import plait
 
-FACTORIES = [plait.new_event_loop, asyncio.SelectorEventLoop]
 cleans_up = pytest.mark.skipif(sys.version_info < (3, 13), reason="asyncio cleans up from 3.13 on")
-
-
-@pytest.fixture(params=FACTORIES, ids=["plait", "asyncio"])
-def run(request):
-    """Run a coroutine on a loop."""
-
-    def runner(main):
-        with asyncio.Runner(loop_factory=request.param) as r:
-            return r.run(asyncio.wait_for(main, 30))
-
-    return runner
 
 
 async def echo(reader, writer):

@@ -14,6 +14,7 @@ import os
 import re
 import socket
 import struct
+import sys
 import threading
 
 import plait
@@ -21,7 +22,29 @@ import plait
 # A scenario that hangs is a failure, not a wait: far more than any needs.
 PATIENCE = 30.0
 
-FACTORIES = [asyncio.SelectorEventLoop, plait.new_event_loop]
+FACTORIES = {"plait": plait.new_event_loop, "asyncio": asyncio.SelectorEventLoop}
+
+# Early patch releases of 3.11 have faults (pausing in `connection_made`, a TLS transport that
+# is aborted twice) that later ones do not: there asyncio's loop is no model.
+MODEL_IS_MENDED = sys.version_info >= (3, 11, 7)
+
+
+class Session:
+    """Runs a coroutine on a loop of the factory; `reported` is what that loop told of errors."""
+
+    def __init__(self, factory):
+        self.factory = factory
+        self.reported = []
+
+    @property
+    def is_plait(self):
+        return self.factory is plait.new_event_loop
+
+    def __call__(self, main):
+        with asyncio.Runner(loop_factory=self.factory) as runner:
+            loop = runner.get_loop()
+            loop.set_exception_handler(lambda _, context: self.reported.append(context))
+            return runner.run(asyncio.wait_for(main, PATIENCE))
 
 
 class Record(logging.Handler):
