@@ -47,9 +47,16 @@ class Result(unittest.TextTestResult):
 
     report: Report
 
-    def startTest(self, test: unittest.TestCase) -> None:
+    def _reset(self) -> None:
         self._outcome, self._detail = "passed", ""
         self._loops = self.report.loops
+
+    def startTestRun(self) -> None:
+        self._reset()
+        super().startTestRun()
+
+    def startTest(self, test: unittest.TestCase) -> None:
+        self._reset()
         self.report.say(event="start", case=test.id())
         super().startTest(test)
 
@@ -57,6 +64,8 @@ class Result(unittest.TextTestResult):
         super().stopTest(test)
         loops = self.report.loops - self._loops
         self.report.end(test.id(), self._outcome, self._detail, loops)
+        # Python 3.12.1 starts no skipped case, and stops it all the same.
+        self._reset()
 
     def _failed(self, test: Any, detail: str) -> None:
         if not isinstance(test, unittest.TestCase):
