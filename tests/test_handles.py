@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import gc
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -180,6 +182,26 @@ def test_say_what_they_call(loop: plait.EventLoop) -> None:
     handle = loop.call_soon(run_once, loop)
     assert "created at" in repr(handle)
     handle.cancel()
+
+
+@pytest.mark.parametrize("debug", [False, True], ids=["plain", "debug"])
+def test_show_themselves_as_asyncio_does(debug: bool) -> None:
+    def show(loop: asyncio.AbstractEventLoop) -> list[str]:
+        loop.set_debug(debug)
+        secret = functools.partial(print, "key", end="")
+        made = [loop.call_soon(run_once, "argument"), loop.call_at(1e9, run_once, 1, 2, 3, 4)]
+        made.append(loop.call_soon(secret, 1))
+        shown = list(map(repr, made))
+        for each in made:
+            each.cancel()
+            each.cancel()
+        shown += map(repr, made)
+        loop.close()
+        return shown
+
+    theirs = show(asyncio.SelectorEventLoop())
+    assert show(plait.new_event_loop()) == theirs
+    assert ("argument" in "".join(theirs)) == (debug or sys.version_info < (3, 13))
 
 
 def test_weak_references_hear_of_their_end(loop: plait.EventLoop) -> None:

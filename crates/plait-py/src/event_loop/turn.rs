@@ -25,7 +25,7 @@ use super::endpoint::Endpoint;
 use super::watch;
 use crate::error::Error;
 use crate::hot::handle::Handle;
-use crate::hot::handle_type;
+use crate::hot::handle_text;
 
 impl Loop {
     /// How long this turn may sleep. Cancelled timers that it comes across
@@ -140,7 +140,7 @@ impl Loop {
         let py = slf.py();
         let Err(error) = handle.run(py) else { return Ok(()) };
         Self::report(slf, error, |context| {
-            let call = handle_type::describe(py, handle)?;
+            let call = handle_text::describe(py, handle)?;
             context.set_item("message", format!("Exception in callback {call}"))?;
             context.set_item("handle", handle.bind(py))?;
             if let Some(stack) = handle.source_traceback(py) {

@@ -5,14 +5,14 @@
 //! the arguments in line and called by vectorcall, scheduling and running one
 //! takes less than half of what it takes through the safe interface (DESIGN.md:
 //! 173 ns to 71). This file holds the object and its life; `handle_type` makes
-//! the two Python types.
+//! the two Python types, `handle_text` their text.
 
 use std::ptr::{self, NonNull};
 
 use pyo3::ffi;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyTuple, PyType};
+use pyo3::types::{PyString, PyTuple, PyType};
 
 use super::cell::GilCell;
 use super::context;
@@ -36,7 +36,7 @@ const NESTED: usize = 50;
 #[repr(C)]
 pub(super) struct Object {
     base: ffi::PyObject,
-    /// Null from `cancel` on, as are the arguments.
+    /// Null from `cancel` on, as are the arguments (but for `keep_text`).
     callback: *mut ffi::PyObject,
     args: [*mut ffi::PyObject; INLINE],
     nargs: usize,
@@ -260,6 +260,37 @@ impl Handle {
     pub(crate) fn source_traceback(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         // SAFETY: null or a live object that the handle holds.
         unsafe { Bound::from_borrowed_ptr_or_opt(py, (*self.object()).source_traceback) }.map(Bound::unbind)
+    }
+
+    /// Whether it was scheduled in debug mode.
+    pub(super) fn is_debug(&self, _py: Python<'_>) -> bool {
+        // SAFETY: as in `is_cancelled`.
+        unsafe { !(*self.object()).source_traceback.is_null() }
+    }
+
+    pub(super) fn is_timer(&self, _py: Python<'_>) -> bool {
+        // SAFETY: as in `is_cancelled`.
+        unsafe { !(*self.object()).event_loop.is_null() }
+    }
+
+    /// Keeps what a cancelled handle shows, where its first argument was.
+    pub(super) fn keep_text(&self, text: Bound<'_, PyString>) {
+        let object = self.object();
+        // SAFETY: a live object, under the interpreter lock.
+        unsafe {
+            if (*object).callback.is_null() && (*object).args[0].is_null() {
+                (*object).args[0] = text.into_ptr();
+            }
+        }
+    }
+
+    pub(super) fn kept_text(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let object = self.object();
+        // SAFETY: null or a live object that the handle holds.
+        unsafe {
+            let kept = Bound::from_borrowed_ptr_or_opt(py, (*object).args[0])?;
+            (*object).callback.is_null().then(|| kept.unbind())
+        }
     }
 
     /// What is called with what; gone once it is cancelled.

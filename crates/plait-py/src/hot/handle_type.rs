@@ -11,6 +11,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyTuple, PyType};
 
 use super::handle::{self, Handle, Object};
+use super::handle_text;
 use super::method::entry;
 
 /// The type of a callback that waits for its turn.
@@ -40,17 +41,6 @@ pub(crate) fn timer(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
 pub(super) fn extract_stack(py: Python<'_>) -> PyResult<Py<PyAny>> {
     static EXTRACT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     EXTRACT.import(py, "asyncio.format_helpers", "extract_stack")?.call0().map(Bound::unbind)
-}
-
-/// `callback(args)` as a message shows it, with the place of definition.
-pub(crate) fn describe(py: Python<'_>, handle: &Handle) -> PyResult<String> {
-    static FORMAT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    match handle.call(py)? {
-        None => Ok("cancelled".to_owned()),
-        Some(call) => {
-            FORMAT.import(py, "asyncio.format_helpers", "_format_callback_source")?.call1(call)?.extract()
-        }
-    }
 }
 
 const HANDLE_DOC: &CStr = c"A callback that waits for its turn.";
@@ -215,7 +205,7 @@ unsafe extern "C" fn cancel(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *
     // SAFETY: a method of the type.
     unsafe {
         with(slf, |py, handle| {
-            handle.cancel(py);
+            handle_text::cancel(py, handle)?;
             Ok(None)
         })
     }
@@ -294,18 +284,10 @@ unsafe extern "C" fn repr(slf: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: a slot of the type.
     unsafe {
         with(slf, |py, handle| {
-            let object = handle.bind(py);
-            let mut text = format!("<{}", object.get_type().name()?);
-            if object.get_type().is(timer(py)?) {
-                text += &format!(" when={}", handle.when(py));
+            if let Some(kept) = handle.kept_text(py) {
+                return Ok(kept);
             }
-            text += &format!(" {}", describe(py, handle)?);
-            if let Some(stack) = handle.source_traceback(py) {
-                let frame = stack.bind(py).get_item(-1)?;
-                let (file, line) = (frame.get_item(0)?, frame.get_item(1)?);
-                text += &format!(" created at {file}:{line}");
-            }
-            text.push('>');
+            let text = handle_text::text(py, handle, handle.is_cancelled(py))?;
             Ok(text.into_pyobject(py)?.into_any().unbind())
         })
     }

@@ -12,6 +12,7 @@ pub(crate) mod bytearray;
 pub(crate) mod cell;
 pub(crate) mod context;
 pub(crate) mod handle;
+pub(crate) mod handle_text;
 pub(crate) mod handle_type;
 pub(crate) mod instance;
 pub(crate) mod method;
