@@ -111,6 +111,10 @@ class EventLoop(  # type: ignore[misc]
         """End `run_forever` after the turn that is under way (or the next)."""
         self._set_stopping(True)
 
+    # A loop that nobody closed may end at the end of the interpreter: no name
+    # of a module has a value then.
+    _close_base = asyncio.BaseEventLoop.close
+
     def close(self) -> None:
         """Let go of every descriptor and of all that was scheduled.
 
@@ -121,7 +125,7 @@ class EventLoop(  # type: ignore[misc]
         if self.is_closed():
             return
         # Checks first: a loop that runs keeps its signal handlers.
-        asyncio.BaseEventLoop.close(self)
+        self._close_base()
         self._close_signals()
         self._close_native()
 

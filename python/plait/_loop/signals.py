@@ -13,6 +13,7 @@ import contextvars
 import inspect
 import signal
 import socket
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -144,7 +145,16 @@ class SignalsMixin:
             raise RuntimeError(f"sig {sig} cannot be caught") from error
         return True
 
+    # As `EventLoop._close_base`: for a loop that ends with the interpreter.
+    _is_finalizing = staticmethod(sys.is_finalizing)
+    _detach = staticmethod(socket.SocketType.detach)
+
     def _close_signals(self) -> None:
+        if self._is_finalizing():
+            # The process ends; until then nobody else gets their numbers.
+            for each in self._signal_sockets or ():
+                self._detach(each)
+            return
         main = threading.current_thread() is threading.main_thread()
         for sig in list(self._signal_handlers):
             if main:
