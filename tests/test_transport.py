@@ -2,7 +2,9 @@
 model, on asyncio's."""
 
 import asyncio
+import contextvars
 import gc
+import logging
 import os
 import socket
 import ssl
@@ -543,6 +545,56 @@ def test_attributes_can_be_set():
         peer.close()
 
     plait.run(main())
+
+
+def test_flow_control_runs_in_a_context(run):
+    """That of whoever writes, to be stopped; one that knows of the connection, to go on."""
+    where = contextvars.ContextVar("where")
+
+    class Steered(Recorder):
+        def pause_writing(self):
+            self.calls.append(("pause", where.get()))
+
+        def resume_writing(self):
+            self.calls.append(("resume", where.get()))
+
+    async def main():
+        where.set("begin")
+        transport, protocol, peer = await connect(Steered)
+        transport.set_write_buffer_limits(high=0)
+
+        async def write():
+            where.set("writer")
+            transport.write(bytes(10_000_000))
+
+        await asyncio.create_task(write())
+        transport.close()
+        await read_all(peer)
+        peer.close()
+        await protocol.ended
+        return [call for call in protocol.calls if isinstance(call, tuple)]
+
+    pause, resume = run(main())
+    assert pause == ("pause", "writer")
+    assert resume[0] == "resume"
+
+
+def test_debug_mode_notes_pauses_and_errors(run, caplog):
+    async def main():
+        asyncio.get_running_loop().set_debug(True)
+        transport, protocol, peer = await connect()
+        transport.pause_reading()
+        transport.resume_reading()
+        transport.write(b"x")
+        peer.close()
+        transport.write(b"x")
+        await protocol.ended
+
+    with caplog.at_level(logging.DEBUG, logger="asyncio"):
+        run(main())
+    noted = [record.getMessage() for record in caplog.records]
+    for what in ("pauses reading", "resumes reading", "Fatal write error on socket transport"):
+        assert any(note.endswith(what) for note in noted), what
 
 
 def test_streams_both_ways(run):

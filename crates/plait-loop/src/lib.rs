@@ -8,5 +8,6 @@
 
 pub mod bell;
 pub mod fds;
+pub mod flow;
 pub mod outbox;
 pub mod timers;

@@ -27,6 +27,9 @@ pub(crate) enum Error {
     /// An event that cannot be put on a timeline.
     #[error(transparent)]
     Trace(#[from] plait_trace::Error),
+    /// Marks of flow control that cannot be.
+    #[error(transparent)]
+    Marks(#[from] plait_loop::flow::BadMarks),
     /// A process pool does not do what was asked.
     #[error(transparent)]
     Pool(#[from] plait_pool::process::Error),
@@ -45,6 +48,7 @@ impl From<Error> for PyErr {
             }
             Error::Engine(error) => PyValueError::new_err(error.to_string()),
             Error::Trace(error) => trace(&error),
+            Error::Marks(error) => PyValueError::new_err(error.to_string()),
             Error::Pool(process::Error::Sys(error)) => os_error(&error),
             Error::Pool(process::Error::Link(plait_shm::Error::Sys(error))) => os_error(&error),
             Error::Pool(reason @ process::Error::Broken(_)) => BrokenProcessPool::new_err(reason.to_string()),

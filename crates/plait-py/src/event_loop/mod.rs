@@ -3,14 +3,15 @@
 //! `core` holds the state and what schedules (`hot` has the handles and the
 //! Python methods), `turn` turns it once,
 //! `watch` is `add_reader` and its family, `sockets` the `sock_*` calls,
-//! `transport` a connection, `pipe` one direction of one. The
-//! Python half (`plait._loop`) is what happens once in a while: addresses,
+//! `base` is what all transports share, `transport` a connection, `datagram`
+//! a datagram socket, `pipe` one direction of a connection. The Python half (`plait._loop`) is what happens once in a while: addresses,
 //! servers, signals, the start and the end.
 //!
 //! One lock guards the loop's structures. It is never held while Python code
 //! runs, and neither while an object is dropped: whatever a structure gives
 //! up is carried out of the lock first.
 
+mod base;
 mod core;
 mod datagram;
 mod endpoint;

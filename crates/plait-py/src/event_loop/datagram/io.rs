@@ -6,8 +6,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
-use super::super::core::is_fatal;
-use super::super::transport::logger;
+use super::super::base::{Transport, Writes, logger};
 use super::DatagramTransport;
 use super::address;
 use super::state::{Destination, Queued};
@@ -21,9 +20,6 @@ const READ_SIZE: usize = 256 * 1024;
 /// ask for one more costs less than to be told of it by the next turn.
 const BATCH: usize = 32;
 
-/// After so many datagrams to a lost peer asyncio says so in the log.
-const WRITES_TO_LOST: u32 = 5;
-
 const READ_ERROR: &str = "Fatal read error on datagram transport";
 const WRITE_ERROR: &str = "Fatal write error on datagram transport";
 
@@ -31,49 +27,7 @@ const WRITE_ERROR: &str = "Fatal write error on datagram transport";
 type Received<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
 
 impl DatagramTransport {
-    /// Tells the protocol of the transport, then starts to read.
-    pub(in super::super) fn begin(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let this = slf.get();
-        let told = match this.protocol(py) {
-            Some(protocol) => context::enter(py, &this.context, || {
-                protocol.call_method1(py, intern!(py, "connection_made"), (slf,)).map(drop)
-            }),
-            None => Ok(()),
-        };
-        let waiter = {
-            let mut state = this.state(py);
-            state.open = true;
-            state.waiter.take()
-        };
-        // Whatever the protocol raised, the transport is there.
-        let reported =
-            told.or_else(|e| Self::report(slf, e, "Exception in callback connection_made() of the protocol"));
-        Self::watch(slf)?;
-        if let Some(waiter) = waiter
-            && !waiter.call_method0(py, intern!(py, "cancelled"))?.is_truthy(py)?
-        {
-            waiter.call_method1(py, intern!(py, "set_result"), (py.None(),))?;
-        }
-        reported
-    }
-
-    /// Receives and sends what the kernel said can be, if that is still
-    /// wanted: it may have been said before a pause or a close.
-    pub(in super::super) fn on_ready(slf: &Bound<'_, Self>, readable: bool, writable: bool) -> PyResult<()> {
-        let this = slf.get();
-        let ended = context::enter(slf.py(), &this.context, || {
-            if readable {
-                Self::on_readable(slf)?;
-            }
-            let flush = writable && this.state(slf.py()).interest().write;
-            if flush { Self::flush(slf) } else { Ok(false) }
-        })?;
-        // Which enters the context itself.
-        if ended { Self::end(slf) } else { Ok(()) }
-    }
-
-    fn on_readable(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(super) fn on_readable(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         for _ in 0..BATCH {
             if !slf.get().state(py).interest().read {
@@ -104,7 +58,7 @@ impl DatagramTransport {
         if let Some(received) = &this.state(py).received {
             return Ok(Some(received.bind(py).clone()));
         }
-        let Some(protocol) = this.protocol(py) else { return Ok(None) };
+        let Some(protocol) = Self::protocol(slf) else { return Ok(None) };
         let received = protocol.bind(py).getattr(intern!(py, "datagram_received"))?;
         let before = this.state(py).received.replace(received.clone().unbind());
         drop(before);
@@ -117,8 +71,8 @@ impl DatagramTransport {
         if self.family == datagram::Family::Other {
             return self.receive_by_socket(py);
         }
-        let buffer_of = &self.event_loop.get().read_buffer;
-        let fd = self.state(py).fd;
+        let buffer_of = &self.base.event_loop.get().read_buffer;
+        let fd = self.state(py).life.fd;
         // Taken, not borrowed: making an object can run the collector, and
         // that any code at all.
         let mut buffer = std::mem::take(&mut *buffer_of.borrow(py));
@@ -167,13 +121,12 @@ impl DatagramTransport {
         let this = slf.get();
         let waits = {
             let mut state = this.state(py);
-            if state.inherited {
+            if state.life.inherited {
                 drop(state);
-                return this.event_loop.get()._check_inherited(py);
+                return this.base.event_loop.get()._check_inherited(py);
             }
-            if state.sock.is_none() || (state.lost > 0 && this.address.is_some()) {
-                let say_so = state.lost >= WRITES_TO_LOST;
-                state.lost += 1;
+            if state.life.file.is_none() || (state.life.lost && this.address.is_some()) {
+                let say_so = state.life.counts_late();
                 drop(state);
                 if say_so {
                     logger(py)?.call_method1("warning", ("socket.send() raised exception.",))?;
@@ -191,7 +144,7 @@ impl DatagramTransport {
         }
         {
             let mut state = this.state(py);
-            if state.lost > 0 {
+            if state.life.lost {
                 drop(state);
                 return Ok(());
             }
@@ -208,8 +161,10 @@ impl DatagramTransport {
     fn transmit(&self, data: &Bound<'_, PyBytes>, to: &Destination) -> PyResult<bool> {
         let py = data.py();
         let sent = match to {
-            Destination::Peer => datagram::send(self.state(py).fd, data.as_bytes()),
-            Destination::Address(address) => datagram::send_to(self.state(py).fd, data.as_bytes(), address),
+            Destination::Peer => datagram::send(self.state(py).life.fd, data.as_bytes()),
+            Destination::Address(address) => {
+                datagram::send_to(self.state(py).life.fd, data.as_bytes(), address)
+            }
             Destination::Python(address) => {
                 let Some(sock) = self.sock(py) else { return Ok(true) };
                 return match sock.call_method1(py, intern!(py, "sendto"), (data, address)) {
@@ -222,9 +177,8 @@ impl DatagramTransport {
         Ok(sent.map_err(Error::from)?)
     }
 
-    /// Sends what waits, as far as there is room; says whether that was the
-    /// last of a transport that closes.
-    fn flush(slf: &Bound<'_, Self>) -> PyResult<bool> {
+    /// Sends what waits, as far as there is room.
+    pub(super) fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
         loop {
@@ -245,20 +199,18 @@ impl DatagramTransport {
                     state.queue.push_front(next);
                     break;
                 }
-                Err(error) => Self::on_error(slf, error, WRITE_ERROR)?,
+                Err(error) => {
+                    context::enter(py, &this.base.context, || Self::on_error(slf, error, WRITE_ERROR))?;
+                }
             }
         }
-        // May send more.
-        if this.state(py).becomes_free() {
-            Self::tell_protocol(slf, "resume_writing")?;
-        }
+        Self::resume_if_free(slf)?;
         Self::watch(slf)?;
-        let mut state = this.state(py);
-        let ended = state.queue.is_empty() && state.lost == 0 && state.closing;
-        if ended {
-            state.lost = 1;
-        }
-        Ok(ended)
+        let ended = {
+            let mut state = this.state(py);
+            state.queue.is_empty() && state.life.sent_last()
+        };
+        if ended { Self::end(slf) } else { Ok(()) }
     }
 
     /// An error of a `sendto` that somebody is in: what the protocol raises
@@ -282,50 +234,12 @@ impl DatagramTransport {
 
     fn tell_error(slf: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
         let py = slf.py();
-        match slf.get().protocol(py) {
+        match Self::protocol(slf) {
             Some(protocol) => {
                 protocol.call_method1(py, intern!(py, "error_received"), (error.into_value(py),)).map(drop)
             }
             None => Ok(()),
         }
-    }
-
-    /// An error that ends the transport.
-    fn fail(slf: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
-        let py = slf.py();
-        if is_fatal(py, &error) {
-            return Err(error);
-        }
-        let value = error.value(py).clone().into_any().unbind();
-        let reported = Self::report(slf, error, message);
-        Self::lose(slf, Some(value)).and(reported)
-    }
-
-    /// Tells the protocol of the end, and closes the socket.
-    pub(in super::super) fn end(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let this = slf.get();
-        let (protocol, error) = {
-            let mut state = this.state(py);
-            state.open = false;
-            let clone = |object: &Option<Py<PyAny>>| object.as_ref().map(|object| object.clone_ref(py));
-            (clone(&state.protocol), clone(&state.error))
-        };
-        Self::unwatch(slf)?;
-        let told = match protocol {
-            Some(protocol) => context::enter(py, &this.context, || {
-                protocol.call_method1(py, intern!(py, "connection_lost"), (error,)).map(drop)
-            }),
-            None => Ok(()),
-        };
-        let released = this.state(py).release();
-        let closed = match &released.sock {
-            Some(sock) => sock.call_method0(py, intern!(py, "close")).map(drop),
-            None => Ok(()),
-        };
-        drop(released);
-        closed?;
-        told.or_else(|e| Self::report(slf, e, "Exception in callback connection_lost() of the protocol"))
     }
 }
 

@@ -7,13 +7,15 @@ use plait_sys::pipe;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 
-use super::{Links, PipeEnd};
+use super::own_number;
 use crate::error::Error;
-use crate::event_loop::core::{Loop, Ready};
+use crate::event_loop::base::{Base, Gone, Life, Transport, reading_interface, transport_interface, word};
+use crate::event_loop::core::Loop;
 use crate::event_loop::endpoint::Endpoint;
 use crate::event_loop::transport::READ_SIZE;
 use crate::event_loop::transport::state::Receiver;
@@ -24,20 +26,30 @@ use crate::hot::context;
 /// A transport that reads from a pipe.
 #[pyclass(frozen, subclass, weakref, dict, module = "plait._native")]
 pub(crate) struct ReadPipeTransport {
-    links: Links,
+    base: Base,
     state: GilCell<State>,
 }
 
 struct State {
+    life: Life,
     receiver: Receiver,
-    paused: bool,
     /// The input has ended, and the protocol has not been told.
     at_end: bool,
 }
 
-impl PipeEnd for ReadPipeTransport {
-    fn links<'a>(slf: &'a Bound<'_, Self>) -> &'a Links {
-        &slf.get().links
+impl State {
+    fn release(&mut self) -> (Gone, Receiver) {
+        (self.life.release(), self.receiver.forget())
+    }
+}
+
+impl Transport for ReadPipeTransport {
+    fn base<'a>(slf: &'a Bound<'_, Self>) -> &'a Base {
+        &slf.get().base
+    }
+
+    fn life<'a>(slf: &'a Bound<'_, Self>) -> RefMut<'a, Life> {
+        RefMut::map(slf.get().state(slf.py()), |state| &mut state.life)
     }
 
     fn endpoint(slf: Py<Self>) -> Endpoint {
@@ -45,9 +57,7 @@ impl PipeEnd for ReadPipeTransport {
     }
 
     fn interest(slf: &Bound<'_, Self>) -> Interest {
-        let paused = slf.get().state(slf.py()).paused;
-        let life = slf.get().links.life.borrow(slf.py());
-        Interest { read: life.open && !life.closing && !paused, write: false }
+        Interest { read: Self::life(slf).reads(), write: false }
     }
 
     fn on_ready(slf: &Bound<'_, Self>, readable: bool, _writable: bool) -> PyResult<()> {
@@ -59,31 +69,36 @@ impl PipeEnd for ReadPipeTransport {
             Ok(Receiver::Buffered(get, updated)) => Self::read_into(slf, &get, &updated),
             // Those of a connection alone.
             Ok(Receiver::Unknown | Receiver::Reader(_) | Receiver::Tls(_)) => Ok(()),
-            Err(error) => Self::fail(slf, error, "Fatal error: the protocol cannot take data.", false),
+            Err(error) => Self::fail_as(slf, error, "Fatal error: the protocol cannot take data.", false),
         }
     }
 
-    fn end(slf: &Bound<'_, Self>) -> PyResult<()> {
+    fn set_protocol(slf: &Bound<'_, Self>, protocol: Py<PyAny>) {
+        let before = {
+            let mut state = slf.get().state(slf.py());
+            (state.life.protocol.replace(protocol), state.receiver.forget())
+        };
+        drop(before);
+    }
+
+    fn release(slf: &Bound<'_, Self>) {
+        let held = slf.get().state(slf.py()).release();
+        drop(held);
+    }
+
+    fn before_start(slf: &Bound<'_, Self>) -> PyResult<()> {
+        own_number(slf)
+    }
+
+    fn before_end(slf: &Bound<'_, Self>) -> PyResult<()> {
         let at_end = std::mem::take(&mut slf.get().state(slf.py()).at_end);
-        if at_end && let Err(fatal) = Self::tell(slf, "eof_received", ()) {
-            // It ends the loop; the rest of the end waits for the next run.
-            Self::queue(slf, Ready::End)?;
-            return Err(fatal);
-        }
-        let lost = Self::lose(slf);
-        let receiver = slf.get().forget_receiver(slf.py());
-        drop(receiver);
-        lost
+        if at_end { Self::tell(slf, intern!(slf.py(), "eof_received"), ()) } else { Ok(()) }
     }
 }
 
 impl ReadPipeTransport {
     fn state(&self, py: Python<'_>) -> RefMut<'_, State> {
         self.state.borrow(py)
-    }
-
-    fn forget_receiver(&self, py: Python<'_>) -> Receiver {
-        std::mem::replace(&mut self.state(py).receiver, Receiver::Unknown)
     }
 
     fn receiver(slf: &Bound<'_, Self>) -> PyResult<Receiver> {
@@ -95,7 +110,7 @@ impl ReadPipeTransport {
                 return Ok(state.receiver.clone_ref(py));
             }
         }
-        let Some(protocol) = this.links.protocol(py) else {
+        let Some(protocol) = Self::protocol(slf) else {
             return Err(PyRuntimeError::new_err("the transport has no protocol"));
         };
         let receiver = Receiver::of_application(protocol.bind(py))?;
@@ -107,12 +122,12 @@ impl ReadPipeTransport {
     /// Reads what there is: through the loop's buffer into an object of the
     /// exact size.
     fn read<'py>(&self, py: Python<'py>) -> Result<Option<Bound<'py, PyBytes>>, Error> {
-        let buffer_of = &self.links.event_loop.get().read_buffer;
+        let buffer_of = &self.base.event_loop.get().read_buffer;
         // Taken, not borrowed: making an object can run the collector, and
         // that any code at all.
         let mut buffer = std::mem::take(&mut *buffer_of.borrow(py));
         buffer.resize(READ_SIZE, 0);
-        let received = pipe::read(self.links.fd(py), &mut buffer);
+        let received = pipe::read(self.state(py).life.fd, &mut buffer);
         let data = received.map(|count| count.map(|count| PyBytes::new(py, &buffer[..count])));
         *buffer_of.borrow(py) = buffer;
         Ok(data?)
@@ -120,11 +135,11 @@ impl ReadPipeTransport {
 
     fn read_bytes(slf: &Bound<'_, Self>, received: &Py<PyAny>) -> PyResult<()> {
         let py = slf.py();
-        let links = &slf.get().links;
+        let this = slf.get();
         match slf.get().read(py) {
             Ok(None) => Ok(()),
             Ok(Some(data)) if data.as_bytes().is_empty() => Self::on_input_end(slf),
-            Ok(Some(data)) => match context::enter(py, &links.context, || received.call1(py, (data,))) {
+            Ok(Some(data)) => match context::enter(py, &this.base.context, || received.call1(py, (data,))) {
                 Ok(_) => Ok(()),
                 Err(error) => {
                     Self::report(slf, error, "Exception in callback data_received() of the protocol")
@@ -136,13 +151,13 @@ impl ReadPipeTransport {
 
     fn read_into(slf: &Bound<'_, Self>, get: &Py<PyAny>, updated: &Py<PyAny>) -> PyResult<()> {
         let py = slf.py();
-        let links = &slf.get().links;
-        let received = context::enter(py, &links.context, || {
+        let this = slf.get();
+        let received = context::enter(py, &this.base.context, || {
             let buffer = PyBuffer::<u8>::get(get.call1(py, (-1,))?.bind(py))?;
             if buffer.len_bytes() == 0 {
                 return Err(PyRuntimeError::new_err("get_buffer() returned an empty buffer"));
             }
-            read_into(py, pipe::read, links.fd(py), &buffer)
+            read_into(py, pipe::read, this.state(py).life.fd, &buffer)
         });
         let count = match received {
             Ok(Ok(None)) => return Ok(()),
@@ -150,37 +165,26 @@ impl ReadPipeTransport {
             Ok(Ok(Some(count))) => count,
             Ok(Err(error)) => return Self::on_error(slf, error),
             Err(error) => {
-                return Self::fail(slf, error, "Fatal error: protocol.get_buffer() call failed.", false);
+                return Self::fail_as(slf, error, "Fatal error: protocol.get_buffer() call failed.", false);
             }
         };
-        match context::enter(py, &links.context, || updated.call1(py, (count,))) {
+        match context::enter(py, &this.base.context, || updated.call1(py, (count,))) {
             Ok(_) => Ok(()),
             Err(error) => {
-                Self::fail(slf, error, "Fatal error: protocol.buffer_updated() call failed.", false)
+                Self::fail_as(slf, error, "Fatal error: protocol.buffer_updated() call failed.", false)
             }
         }
     }
 
     fn on_error(slf: &Bound<'_, Self>, error: Error) -> PyResult<()> {
         let expected = matches!(&error, Error::Sys(error) if pipe::is_hang_up(error));
-        Self::fail(slf, error.into(), "Fatal read error on pipe transport", expected)
+        Self::fail_as(slf, error.into(), "Fatal read error on pipe transport", expected)
     }
 
     fn on_input_end(slf: &Bound<'_, Self>) -> PyResult<()> {
         Self::note(slf, "info", "was closed by peer")?;
         slf.get().state(slf.py()).at_end = true;
-        Self::finish(slf, None)
-    }
-
-    /// Pauses or resumes; `verb` is for the log.
-    fn set_paused(slf: &Bound<'_, Self>, paused: bool, verb: &str) -> PyResult<()> {
-        let py = slf.py();
-        if slf.get().links.is_closing(py) || slf.get().state(py).paused == paused {
-            return Ok(());
-        }
-        slf.get().state(py).paused = paused;
-        Self::watch(slf)?;
-        Self::note(slf, "debug", verb)
+        Self::lose(slf, None)
     }
 }
 
@@ -195,89 +199,30 @@ impl ReadPipeTransport {
         waiter: Option<Py<PyAny>>,
         extra: Option<Py<PyDict>>,
     ) -> PyResult<Self> {
+        let life = Life::new(pipe, protocol, waiter, 0)?;
         Ok(Self {
-            links: Links::new(event_loop, pipe, protocol, waiter, extra)?,
-            state: GilCell::new(State { receiver: Receiver::Unknown, paused: false, at_end: false }),
+            base: Base::new(pipe.py(), event_loop, extra, None)?,
+            state: GilCell::new(State { life, receiver: Receiver::Unknown, at_end: false }),
         })
     }
 
-    /// Takes the descriptor over and has the protocol told of the pipe in the
-    /// next turn.
-    fn _start(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::start(slf)
-    }
-
-    /// Closes the pipe; what was not read is lost.
-    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::finish(slf, None)
-    }
-
-    /// As `close`: nothing waits here.
-    fn abort(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::finish(slf, None)
-    }
-
-    fn is_closing(&self, py: Python<'_>) -> bool {
-        self.links.is_closing(py)
-    }
-
-    fn is_reading(&self, py: Python<'_>) -> bool {
-        !self.links.is_closing(py) && !self.state(py).paused
-    }
-
-    fn pause_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::set_paused(slf, true, "pauses reading")
-    }
-
-    fn resume_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::set_paused(slf, false, "resumes reading")
-    }
-
-    fn set_protocol(&self, py: Python<'_>, protocol: Py<PyAny>) {
-        self.links.set_protocol(py, protocol);
-        let before = self.forget_receiver(py);
-        drop(before);
-    }
-
-    fn get_protocol(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.links.protocol(py)
-    }
-
-    #[pyo3(signature = (name, default=None))]
-    fn get_extra_info(
-        &self,
-        py: Python<'_>,
-        name: &Bound<'_, PyAny>,
-        default: Option<Py<PyAny>>,
-    ) -> PyResult<Option<Py<PyAny>>> {
-        self.links.get_extra_info(py, name, default)
-    }
-
-    /// What `isinstance` goes by, as for connections.
-    #[getter]
-    fn __class__<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
-        static TRANSPORT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        TRANSPORT.import(py, "asyncio", "ReadTransport")
-    }
-
-    #[getter]
-    fn _loop(&self, py: Python<'_>) -> Py<Loop> {
-        self.links.event_loop.clone_ref(py)
-    }
-
     fn __repr__(slf: &Bound<'_, Self>) -> String {
-        let polling = if Self::interest(slf).read { "polling" } else { "idle" };
-        format!("<ReadPipeTransport {} {polling}>", slf.get().links.describe(slf.py()))
+        let polling = word(Self::interest(slf).read);
+        format!("<ReadPipeTransport {}>", Self::life(slf).describe(polling))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.links.traverse(&visit)?;
-        self.state.visit(&visit).map_or(Ok(()), |state| state.receiver.traverse(&visit))
+        self.base.traverse(&visit)?;
+        let Some(state) = self.state.visit(&visit) else { return Ok(()) };
+        state.life.traverse(&visit)?;
+        state.receiver.traverse(&visit)
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        self.links.clear(py);
-        let before = self.forget_receiver(py);
-        drop(before);
+        let held = self.state(py).release();
+        drop(held);
     }
 }
+
+transport_interface!(ReadPipeTransport, "ReadTransport");
+reading_interface!(ReadPipeTransport);

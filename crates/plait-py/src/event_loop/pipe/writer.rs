@@ -1,31 +1,32 @@
 //! The end of a pipe that takes bytes.
 
 use std::cell::RefMut;
+use std::collections::VecDeque;
 
+use plait_loop::flow::Flow;
 use plait_loop::outbox::Outbox;
 use plait_sys::epoll::Interest;
 use plait_sys::pipe;
-use pyo3::exceptions::{PyBrokenPipeError, PyOSError};
+use pyo3::exceptions::PyBrokenPipeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 
-use super::{Links, PipeEnd};
+use super::own_number;
 use crate::error::Error;
+use crate::event_loop::base::{
+    Base, Gone, Life, Transport, Writes, logger, transport_interface, word, writing_interface,
+};
 use crate::event_loop::core::Loop;
 use crate::event_loop::endpoint::Endpoint;
-use crate::event_loop::transport::logger;
-use crate::event_loop::transport::state::{Limits, to_bytes};
+use crate::event_loop::transport::state::to_bytes;
 use crate::hot::cell::GilCell;
-
-/// After so many writes to a pipe that nobody reads asyncio says so in the log.
-const WRITES_TO_LOST: u32 = 5;
 
 /// A transport that writes to a pipe.
 #[pyclass(frozen, subclass, weakref, dict, module = "plait._native")]
 pub(crate) struct WritePipeTransport {
-    links: Links,
+    base: Base,
     /// Whether readiness for reading means that nobody reads any more: so for
     /// pipes and sockets, while a terminal can have input of its own.
     hears_the_end: bool,
@@ -33,17 +34,18 @@ pub(crate) struct WritePipeTransport {
 }
 
 struct State {
+    life: Life,
     outbox: Outbox<Py<PyBytes>>,
-    limits: Limits,
-    /// The protocol has been told to stop writing.
-    protocol_paused: bool,
-    /// Writes that came too late.
-    too_late: u32,
+    flow: Flow,
 }
 
-impl PipeEnd for WritePipeTransport {
-    fn links<'a>(slf: &'a Bound<'_, Self>) -> &'a Links {
-        &slf.get().links
+impl Transport for WritePipeTransport {
+    fn base<'a>(slf: &'a Bound<'_, Self>) -> &'a Base {
+        &slf.get().base
+    }
+
+    fn life<'a>(slf: &'a Bound<'_, Self>) -> RefMut<'a, Life> {
+        RefMut::map(slf.get().state(slf.py()), |state| &mut state.life)
     }
 
     fn endpoint(slf: Py<Self>) -> Endpoint {
@@ -51,9 +53,9 @@ impl PipeEnd for WritePipeTransport {
     }
 
     fn interest(slf: &Bound<'_, Self>) -> Interest {
-        let write = !slf.get().state(slf.py()).outbox.is_empty();
-        let life = slf.get().links.life.borrow(slf.py());
-        Interest { read: life.open && !life.ending && slf.get().hears_the_end, write }
+        let state = slf.get().state(slf.py());
+        let read = state.life.open && !state.life.lost && slf.get().hears_the_end;
+        Interest { read, write: !state.outbox.is_empty() }
     }
 
     fn on_ready(slf: &Bound<'_, Self>, readable: bool, writable: bool) -> PyResult<()> {
@@ -66,13 +68,34 @@ impl PipeEnd for WritePipeTransport {
         Ok(())
     }
 
-    fn end(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::lose(slf)
+    fn waiting(slf: &Bound<'_, Self>) -> usize {
+        slf.get().state(slf.py()).outbox.len()
     }
 
     fn discard(slf: &Bound<'_, Self>) {
         let unsent = slf.get().state(slf.py()).outbox.clear();
         drop(unsent);
+    }
+
+    fn set_protocol(slf: &Bound<'_, Self>, protocol: Py<PyAny>) {
+        let before = Self::life(slf).protocol.replace(protocol);
+        drop(before);
+    }
+
+    fn release(slf: &Bound<'_, Self>) {
+        let held = slf.get().let_go(slf.py());
+        drop(held);
+    }
+
+    fn before_start(slf: &Bound<'_, Self>) -> PyResult<()> {
+        own_number(slf)
+    }
+}
+
+impl Writes for WritePipeTransport {
+    fn flow<R>(slf: &Bound<'_, Self>, f: impl FnOnce(&mut Flow, usize) -> R) -> R {
+        let state = &mut *slf.get().state(slf.py());
+        f(&mut state.flow, state.outbox.len())
     }
 }
 
@@ -81,10 +104,9 @@ impl WritePipeTransport {
         self.state.borrow(py)
     }
 
-    /// Drops what waits, then ends.
-    fn give_up(slf: &Bound<'_, Self>, error: Option<Py<PyAny>>) -> PyResult<()> {
-        Self::discard(slf);
-        Self::finish(slf, error)
+    fn let_go(&self, py: Python<'_>) -> (Gone, VecDeque<Py<PyBytes>>) {
+        let mut state = self.state(py);
+        (state.life.release(), state.outbox.clear())
     }
 
     fn on_reader_gone(slf: &Bound<'_, Self>) -> PyResult<()> {
@@ -93,20 +115,12 @@ impl WritePipeTransport {
         let unsent = !slf.get().state(py).outbox.is_empty();
         let error =
             if unsent { Some(py.get_type::<PyBrokenPipeError>().call0()?.into_any().unbind()) } else { None };
-        Self::give_up(slf, error)
+        Self::lose(slf, error)
     }
 
     fn on_error(slf: &Bound<'_, Self>, error: plait_sys::Error) -> PyResult<()> {
-        let py = slf.py();
-        let unsent = {
-            let mut state = slf.get().state(py);
-            state.too_late += 1;
-            state.outbox.clear()
-        };
-        drop(unsent);
-        let error: PyErr = Error::from(error).into();
-        let expected = error.is_instance_of::<PyOSError>(py);
-        Self::fail(slf, error, "Fatal write error on pipe transport", expected)
+        Self::life(slf).late += 1;
+        Self::fail(slf, Error::from(error).into(), "Fatal write error on pipe transport")
     }
 
     /// Writes `data`, at once if nothing else waits, and keeps what does not
@@ -118,13 +132,22 @@ impl WritePipeTransport {
         if data.is_empty() {
             return Ok(());
         }
-        if this.links.is_closing(py) {
-            // None of a forked process is to believe that it was written.
-            this.links.event_loop.get()._check_inherited(py)?;
-            return this.note_lateness(py);
-        }
-        let fd = this.links.fd(py);
         let mut state = this.state(py);
+        if state.life.inherited {
+            // Nobody in a forked process is to believe that it was written.
+            drop(state);
+            return this.base.event_loop.get()._check_inherited(py);
+        }
+        if state.life.closing {
+            let say_so = state.life.counts_late();
+            drop(state);
+            if say_so {
+                let message = "pipe closed by peer or os.write(pipe, data) raised exception.";
+                logger(py)?.call_method1("warning", (message,))?;
+            }
+            return Ok(());
+        }
+        let fd = state.life.fd;
         let waited = !state.outbox.is_empty();
         let mut rest = data.as_slice();
         let mut sent = 0;
@@ -152,29 +175,14 @@ impl WritePipeTransport {
         Self::pause_if_full(slf)
     }
 
-    /// asyncio counts them, and says so in the log after a few.
-    fn note_lateness(&self, py: Python<'_>) -> PyResult<()> {
-        let so_far = {
-            let mut state = self.state(py);
-            state.too_late = state.too_late.saturating_add(1);
-            state.too_late - 1
-        };
-        if so_far >= WRITES_TO_LOST {
-            let message = "pipe closed by peer or os.write(pipe, data) raised exception.";
-            logger(py)?.call_method1("warning", (message,))?;
-        }
-        Ok(())
-    }
-
     /// Writes what waits, as far as there is room.
     fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        let fd = this.links.fd(py);
         let mut done = Vec::new();
         let sent = {
             let mut state = this.state(py);
-            let sent = pipe::write_vectored(fd, &state.outbox.slices(|chunk| chunk.as_bytes(py)));
+            let sent = pipe::write_vectored(state.life.fd, &state.outbox.slices(|chunk| chunk.as_bytes(py)));
             if let Ok(Some(count)) = sent {
                 state.outbox.advance(count, |chunk| chunk.as_bytes(py).len(), &mut done);
             }
@@ -184,37 +192,13 @@ impl WritePipeTransport {
         if let Err(error) = sent {
             return Self::on_error(slf, error);
         }
-        let free = {
-            let mut state = this.state(py);
-            let free = state.protocol_paused && state.outbox.len() <= state.limits.low;
-            state.protocol_paused &= !free;
-            free
-        };
-        if free {
-            // May write more.
-            Self::tell(slf, "resume_writing", ())?;
-        }
+        Self::resume_if_free(slf)?;
         Self::watch(slf)?;
-        if !this.state(py).outbox.is_empty() {
-            return Ok(());
-        }
-        let done = {
-            let mut life = this.links.life.borrow(py);
-            let done = life.closing && !life.ending;
-            life.ending |= done;
-            done
+        let ended = {
+            let mut state = this.state(py);
+            state.outbox.is_empty() && state.life.sent_last()
         };
-        if done { Self::end(slf) } else { Ok(()) }
-    }
-
-    fn pause_if_full(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let full = {
-            let mut state = slf.get().state(slf.py());
-            let full = !state.protocol_paused && state.outbox.len() > state.limits.high;
-            state.protocol_paused |= full;
-            full
-        };
-        if full { Self::tell(slf, "pause_writing", ()) } else { Ok(()) }
+        if ended { Self::end(slf) } else { Ok(()) }
     }
 }
 
@@ -230,23 +214,12 @@ impl WritePipeTransport {
         waiter: Option<Py<PyAny>>,
         extra: Option<Py<PyDict>>,
     ) -> PyResult<Self> {
-        let limits = Limits::new(None, None)?;
+        let life = Life::new(pipe, protocol, waiter, 0)?;
         Ok(Self {
-            links: Links::new(event_loop, pipe, protocol, waiter, extra)?,
+            base: Base::new(pipe.py(), event_loop, extra, None)?,
             hears_the_end,
-            state: GilCell::new(State {
-                outbox: Outbox::default(),
-                limits,
-                protocol_paused: false,
-                too_late: 0,
-            }),
+            state: GilCell::new(State { life, outbox: Outbox::default(), flow: Flow::default() }),
         })
-    }
-
-    /// Takes the descriptor over and has the protocol told of the pipe in the
-    /// next turn.
-    fn _start(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::start(slf)
     }
 
     /// Writes `data` as soon as there is room, in the order of the calls.
@@ -263,15 +236,7 @@ impl WritePipeTransport {
     /// Closes the pipe once what was written has gone out: a pipe has no
     /// other end of its output.
     fn write_eof(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        {
-            let mut life = slf.get().links.life.borrow(py);
-            if life.closing {
-                return Ok(());
-            }
-            life.closing = true;
-        }
-        if slf.get().state(py).outbox.is_empty() { Self::finish(slf, None) } else { Ok(()) }
+        Self::shut(slf)
     }
 
     #[expect(clippy::unused_self, reason = "part of asyncio's interface")]
@@ -279,84 +244,22 @@ impl WritePipeTransport {
         true
     }
 
-    /// As `write_eof`.
-    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::write_eof(slf)
-    }
-
-    /// Closes the pipe now; what was not written is lost.
-    fn abort(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::give_up(slf, None)
-    }
-
-    fn is_closing(&self, py: Python<'_>) -> bool {
-        self.links.is_closing(py)
-    }
-
-    /// Sets the marks, in bytes that wait, at which the protocol is told to
-    /// stop and to go on.
-    #[pyo3(signature = (high=None, low=None))]
-    fn set_write_buffer_limits(slf: &Bound<'_, Self>, high: Option<i64>, low: Option<i64>) -> PyResult<()> {
-        let limits = Limits::new(high, low)?;
-        slf.get().state(slf.py()).limits = limits;
-        Self::pause_if_full(slf)
-    }
-
-    /// The marks, low and high.
-    fn get_write_buffer_limits(&self, py: Python<'_>) -> (usize, usize) {
-        let limits = self.state(py).limits;
-        (limits.low, limits.high)
-    }
-
-    /// How many bytes wait to be written.
-    fn get_write_buffer_size(&self, py: Python<'_>) -> usize {
-        self.state(py).outbox.len()
-    }
-
-    fn set_protocol(&self, py: Python<'_>, protocol: Py<PyAny>) {
-        self.links.set_protocol(py, protocol);
-    }
-
-    fn get_protocol(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.links.protocol(py)
-    }
-
-    #[pyo3(signature = (name, default=None))]
-    fn get_extra_info(
-        &self,
-        py: Python<'_>,
-        name: &Bound<'_, PyAny>,
-        default: Option<Py<PyAny>>,
-    ) -> PyResult<Option<Py<PyAny>>> {
-        self.links.get_extra_info(py, name, default)
-    }
-
-    /// What `isinstance` goes by, as for connections.
-    #[getter]
-    fn __class__<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
-        static TRANSPORT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        TRANSPORT.import(py, "asyncio", "WriteTransport")
-    }
-
-    #[getter]
-    fn _loop(&self, py: Python<'_>) -> Py<Loop> {
-        self.links.event_loop.clone_ref(py)
-    }
-
     fn __repr__(slf: &Bound<'_, Self>) -> String {
-        let waiting = slf.get().state(slf.py()).outbox.len();
-        let polling = if waiting > 0 { "polling" } else { "idle" };
-        let state = slf.get().links.describe(slf.py());
-        format!("<WritePipeTransport {state} {polling} bufsize={waiting}>")
+        let waiting = Self::waiting(slf);
+        let more = format!("{} bufsize={waiting}", word(waiting > 0));
+        format!("<WritePipeTransport {}>", Self::life(slf).describe(&more))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.links.traverse(&visit)
+        self.base.traverse(&visit)?;
+        self.state.visit(&visit).map_or(Ok(()), |state| state.life.traverse(&visit))
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        self.links.clear(py);
-        let unsent = self.state(py).outbox.clear();
-        drop(unsent);
+        let held = self.let_go(py);
+        drop(held);
     }
 }
+
+transport_interface!(WritePipeTransport, "WriteTransport");
+writing_interface!(WritePipeTransport);

@@ -6,9 +6,10 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::super::base::{Transport, Writes, logger};
 use super::super::core::is_fatal;
-use super::state::{self, Receiver};
-use super::{SocketTransport, logger, written_after_eof};
+use super::state::Receiver;
+use super::{SocketTransport, written_after_eof};
 use crate::error::Error;
 use crate::hot::buffer::recv_into;
 use crate::hot::context;
@@ -18,52 +19,7 @@ use crate::hot::context;
 /// mapping it for each read would cost more than the read (DESIGN.md).
 pub(in super::super) const READ_SIZE: usize = 256 * 1024;
 
-/// After so many writes to a lost connection asyncio says so in the log.
-const WRITES_TO_LOST: u32 = 5;
-
 impl SocketTransport {
-    /// Tells the protocol of the connection, then starts to read.
-    pub(in super::super) fn begin(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let this = slf.get();
-        let protocol = this.state(py).protocol.as_ref().map(|protocol| protocol.clone_ref(py));
-        let told = match protocol {
-            Some(protocol) => {
-                context::enter(py, &this.context, || protocol.call_method1(py, "connection_made", (slf,)))
-            }
-            None => Ok(py.None()),
-        };
-        let waiter = {
-            let mut state = this.state(py);
-            state.open = true;
-            state.waiter.take()
-        };
-        // Whatever the protocol raised, the connection is there.
-        let reported = match told {
-            Ok(_) => Ok(()),
-            Err(error) => Self::report(slf, error, "Exception in callback connection_made() of the protocol"),
-        };
-        Self::watch(slf)?;
-        if let Some(waiter) = waiter
-            && !waiter.call_method0(py, "cancelled")?.is_truthy(py)?
-        {
-            waiter.call_method1(py, "set_result", (py.None(),))?;
-        }
-        reported
-    }
-
-    /// Reads and writes what the kernel said can be read and written, if that
-    /// is still wanted: it may have been said before a pause or a close.
-    pub(in super::super) fn on_ready(slf: &Bound<'_, Self>, readable: bool, writable: bool) -> PyResult<()> {
-        if readable && slf.get().state(slf.py()).interest().read {
-            Self::on_readable(slf)?;
-        }
-        if writable && slf.get().state(slf.py()).interest().write {
-            Self::flush(slf)?;
-        }
-        Ok(())
-    }
-
     fn receiver(slf: &Bound<'_, Self>) -> PyResult<Receiver> {
         let py = slf.py();
         let protocol = {
@@ -71,7 +27,7 @@ impl SocketTransport {
             if !matches!(state.receiver, Receiver::Unknown) {
                 return Ok(state.receiver.clone_ref(py));
             }
-            state.protocol.as_ref().map(|protocol| protocol.clone_ref(py))
+            state.life.protocol.as_ref().map(|protocol| protocol.clone_ref(py))
         };
         let Some(protocol) = protocol else {
             return Err(PyRuntimeError::new_err("the transport has no protocol"));
@@ -82,7 +38,7 @@ impl SocketTransport {
         Ok(receiver)
     }
 
-    fn on_readable(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(super) fn on_readable(slf: &Bound<'_, Self>) -> PyResult<()> {
         match Self::receiver(slf) {
             Ok(Receiver::Stream(received)) => Self::read_bytes(slf, &received),
             Ok(Receiver::Buffered(get, updated)) => Self::read_into(slf, &get, &updated),
@@ -100,8 +56,8 @@ impl SocketTransport {
         py: Python<'_>,
         keep: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>, Error> {
-        let buffer_of = &self.event_loop.get().read_buffer;
-        let fd = self.state(py).fd;
+        let buffer_of = &self.base.event_loop.get().read_buffer;
+        let fd = self.state(py).life.fd;
         // Taken, not borrowed: making an object can run the collector, and
         // that any code at all.
         let mut buffer = std::mem::take(&mut *buffer_of.borrow(py));
@@ -117,7 +73,9 @@ impl SocketTransport {
         match slf.get().receive(py, |data| PyBytes::new(py, data)) {
             Ok(None) => Ok(()),
             Ok(Some(data)) if data.as_bytes().is_empty() => Self::on_input_end(slf),
-            Ok(Some(data)) => match context::enter(py, &slf.get().context, || received.call1(py, (data,))) {
+            Ok(Some(data)) => match context::enter(py, &slf.get().base.context, || {
+                received.call1(py, (data,))
+            }) {
                 Ok(_) => Ok(()),
                 Err(error) => Self::fail(slf, error, "Fatal error: protocol.data_received() call failed."),
             },
@@ -128,7 +86,7 @@ impl SocketTransport {
     fn read_into(slf: &Bound<'_, Self>, get: &Py<PyAny>, updated: &Py<PyAny>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        let buffer = context::enter(py, &this.context, || {
+        let buffer = context::enter(py, &this.base.context, || {
             let buffer = PyBuffer::<u8>::get(get.call1(py, (-1,))?.bind(py))?;
             if buffer.len_bytes() == 0 {
                 return Err(PyRuntimeError::new_err("get_buffer() returned an empty buffer"));
@@ -139,7 +97,7 @@ impl SocketTransport {
             Ok(buffer) => buffer,
             Err(error) => return Self::fail(slf, error, "Fatal error: protocol.get_buffer() call failed."),
         };
-        let fd = this.state(py).fd;
+        let fd = this.state(py).life.fd;
         let received = recv_into(py, fd, &buffer);
         drop(buffer);
         let count = match received {
@@ -149,7 +107,7 @@ impl SocketTransport {
             Ok(Err(error)) => return Self::fail(slf, error.into(), "Fatal read error on socket transport"),
             Err(error) => return Self::fail(slf, error, "Fatal error: protocol.get_buffer() call failed."),
         };
-        match context::enter(py, &this.context, || updated.call1(py, (count,))) {
+        match context::enter(py, &this.base.context, || updated.call1(py, (count,))) {
             Ok(_) => Ok(()),
             Err(error) => Self::fail(slf, error, "Fatal error: protocol.buffer_updated() call failed."),
         }
@@ -162,12 +120,13 @@ impl SocketTransport {
         let protocol = {
             let mut state = this.state(py);
             state.input_ended = true;
-            state.protocol.as_ref().map(|protocol| protocol.clone_ref(py))
+            state.life.protocol.as_ref().map(|protocol| protocol.clone_ref(py))
         };
         Self::watch(slf)?;
         let Some(protocol) = protocol else { return Ok(()) };
-        let keep_open =
-            context::enter(py, &this.context, || protocol.call_method0(py, "eof_received")?.is_truthy(py));
+        let keep_open = context::enter(py, &this.base.context, || {
+            protocol.call_method0(py, "eof_received")?.is_truthy(py)
+        });
         match keep_open {
             Ok(true) => Ok(()),
             Ok(false) => Self::close(slf),
@@ -198,13 +157,12 @@ impl SocketTransport {
         if data.is_empty() {
             return Ok(());
         }
-        if state.inherited {
+        if state.life.inherited {
             drop(state);
-            return this.event_loop.get()._check_inherited(slf.py());
+            return this.base.event_loop.get()._check_inherited(slf.py());
         }
-        if state.lost > 0 {
-            state.lost += 1;
-            let say_so = state.lost > WRITES_TO_LOST;
+        if state.life.lost {
+            let say_so = state.life.counts_late();
             drop(state);
             if say_so {
                 logger(slf.py())?.call_method1("warning", ("socket.send() raised exception.",))?;
@@ -215,7 +173,7 @@ impl SocketTransport {
         let mut rest = data.as_slice();
         let mut sent = 0;
         if let ([only], false) = (rest, waited) {
-            match stream::send(state.fd, only.as_bytes()) {
+            match stream::send(state.life.fd, only.as_bytes()) {
                 Ok(Some(count)) if count == only.as_bytes().len() => rest = &[],
                 Ok(count) => sent = count.unwrap_or(0),
                 Err(error) => {
@@ -243,7 +201,7 @@ impl SocketTransport {
     }
 
     /// Sends what waits, as far as there is room.
-    fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(super) fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
         let mut done = Vec::new();
@@ -251,7 +209,7 @@ impl SocketTransport {
             let mut state = this.state(py);
             let sent = {
                 let slices = state.outbox.slices(|chunk| chunk.as_bytes(py));
-                stream::send_vectored(state.fd, &slices)
+                stream::send_vectored(state.life.fd, &slices)
             };
             if let Ok(Some(count)) = sent {
                 state.outbox.advance(count, |chunk| chunk.as_bytes(py).len(), &mut done);
@@ -263,20 +221,14 @@ impl SocketTransport {
             return Self::fail(slf, Error::from(error).into(), "Fatal write error on socket transport");
         }
         // May write more.
-        let free = this.state(py).becomes_free();
-        if free {
-            Self::tell_protocol(slf, "resume_writing")?;
-        }
+        Self::resume_if_free(slf)?;
         Self::watch(slf)?;
         let (closing, eof) = {
             let mut state = this.state(py);
-            if !state.outbox.is_empty() || state.lost > 0 {
+            if !state.outbox.is_empty() || state.life.lost {
                 return Ok(());
             }
-            if state.closing {
-                state.lost = 1;
-            }
-            (state.closing, state.eof)
+            (state.life.sent_last(), state.eof)
         };
         if closing {
             return Self::end(slf);
@@ -287,54 +239,10 @@ impl SocketTransport {
     pub(super) fn shut_down_writing(slf: &Bound<'_, Self>) -> PyResult<()> {
         const SHUT_WR: i32 = 1;
         let py = slf.py();
-        let sock = slf.get().state(slf.py()).sock.as_ref().map(|sock| sock.clone_ref(py));
+        let sock = slf.get().state(slf.py()).life.file.as_ref().map(|sock| sock.clone_ref(py));
         match sock {
             Some(sock) => sock.call_method1(py, "shutdown", (SHUT_WR,)).map(drop),
             None => Ok(()),
         }
-    }
-
-    /// Tells the protocol of the end, and closes the socket.
-    pub(in super::super) fn end(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let this = slf.get();
-        let (fd, protocol, error) = {
-            let mut state = this.state(py);
-            state.open = false;
-            let clone = |object: &Option<Py<PyAny>>| object.as_ref().map(|object| object.clone_ref(py));
-            (state.fd, clone(&state.protocol), clone(&state.error))
-        };
-        let owner = {
-            let mut core = this.event_loop.get().core(py);
-            let core = &mut *core;
-            match core.poller.clone() {
-                Some(poller) if Self::owns(slf, core, fd) => {
-                    core.fds.remove(&poller.epoll, fd).map_err(Error::from)?
-                }
-                _ => None,
-            }
-        };
-        drop(owner);
-        let told = match protocol {
-            Some(protocol) => context::enter(py, &this.context, || {
-                protocol.call_method1(py, "connection_lost", (error,)).map(drop)
-            }),
-            None => Ok(()),
-        };
-        // Names the protocol, so before it is let go of.
-        let reported = match told {
-            Ok(()) => Ok(()),
-            Err(error) => Self::report(slf, error, "Exception in callback connection_lost() of the protocol"),
-        };
-        let released = this.state(py).release();
-        let closed = match &released.sock {
-            Some(sock) => sock.call_method0(py, "close").map(drop),
-            None => Ok(()),
-        };
-        let detached = match &released.server {
-            Some(server) => state::detach(server.bind(py), slf),
-            None => Ok(()),
-        };
-        reported.and(closed).and(detached)
     }
 }

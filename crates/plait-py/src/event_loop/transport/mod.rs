@@ -1,17 +1,4 @@
 //! A connected stream socket: asyncio's transport interface.
-//!
-//! The states of a connection, in the order that it passes them:
-//!
-//! | state | set by | then |
-//! |---|---|---|
-//! | made | `new` | `begin` is queued |
-//! | open | `begin` tells the protocol | reads unless paused |
-//! | closing | `close`, the peer's end | no more reads; what was written goes out |
-//! | lost | `abort`, an error, the last byte sent | nothing goes out; `end` is queued |
-//! | ended | `end` tells the protocol, closes the socket | nothing happens any more |
-//!
-//! What the protocol's methods raise never stops the loop: it is reported and
-//! the connection is lost, as in asyncio.
 
 mod io;
 mod reader;
@@ -19,8 +6,9 @@ pub(super) mod state;
 mod tls;
 
 use std::cell::RefMut;
-use std::os::fd::RawFd;
 
+use plait_loop::flow::Flow;
+use plait_sys::epoll::Interest;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -28,21 +16,18 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 
 pub(super) use self::io::READ_SIZE;
-use self::state::{Limits, State};
+use self::state::State;
+
 pub(super) use self::tls::{Scratch, Tls};
-use super::core::{Core, Loop, Owner, Ready, is_fatal};
+use super::base::{Base, Life, Transport, Writes, reading_interface, transport_interface, writing_interface};
+use super::core::Loop;
 use super::endpoint::Endpoint;
-use crate::error::Error;
 use crate::hot::cell::GilCell;
-use crate::hot::context;
 
 /// A transport over a connected stream socket.
 #[pyclass(frozen, subclass, weakref, dict, module = "plait._native")]
 pub(crate) struct SocketTransport {
-    event_loop: Py<Loop>,
-    extra: Py<PyDict>,
-    /// What the protocol's methods run in.
-    context: Py<PyAny>,
+    base: Base,
     state: GilCell<State>,
 }
 
@@ -50,118 +35,78 @@ impl SocketTransport {
     fn state(&self, py: Python<'_>) -> RefMut<'_, State> {
         self.state.borrow(py)
     }
+}
 
-    fn queue(slf: &Bound<'_, Self>, item: impl FnOnce(Endpoint) -> Ready) -> PyResult<()> {
-        let endpoint = Endpoint::Stream(slf.clone().unbind());
-        slf.get().event_loop.get().core(slf.py()).push(item(endpoint))
+impl Transport for SocketTransport {
+    fn base<'a>(slf: &'a Bound<'_, Self>) -> &'a Base {
+        &slf.get().base
     }
 
-    /// Whether the descriptor is still this connection's: the socket may have
-    /// been closed behind our back, and its number be another's by now.
-    fn owns(slf: &Bound<'_, Self>, core: &Core, fd: RawFd) -> bool {
-        matches!(core.fds.get(fd), Some(Owner::Transport(owner)) if owner.is(slf.as_any()))
+    fn life<'a>(slf: &'a Bound<'_, Self>) -> RefMut<'a, Life> {
+        RefMut::map(slf.get().state(slf.py()), |state| &mut state.life)
     }
 
-    /// Tells the kernel what this connection waits for now.
-    fn watch(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let this = slf.get();
-        let (fd, interest) = {
-            let state = this.state(py);
-            (state.fd, state.interest())
-        };
-        let mut core = this.event_loop.get().core(py);
-        let core = &mut *core;
-        // A closed loop watches nothing any more.
-        if let Some(poller) = core.poller.clone()
-            && Self::owns(slf, core, fd)
-            && core.fds.interest(fd) != interest
-        {
-            core.fds.watch(&poller.epoll, fd, interest).map_err(Error::from)?;
+    fn endpoint(slf: Py<Self>) -> Endpoint {
+        Endpoint::Stream(slf)
+    }
+
+    fn interest(slf: &Bound<'_, Self>) -> Interest {
+        slf.get().state(slf.py()).interest()
+    }
+
+    fn on_ready(slf: &Bound<'_, Self>, readable: bool, writable: bool) -> PyResult<()> {
+        if readable && Self::interest(slf).read {
+            Self::on_readable(slf)?;
+        }
+        if writable && Self::interest(slf).write {
+            Self::flush(slf)?;
         }
         Ok(())
     }
 
-    /// Gives the connection up: what was not sent is lost.
-    fn lose(slf: &Bound<'_, Self>, error: Option<Py<PyAny>>) -> PyResult<()> {
-        let unsent = {
-            let mut state = slf.get().state(slf.py());
-            if state.lost > 0 {
-                return Ok(());
-            }
-            state.closing = true;
-            state.lost = 1;
-            state.error = error;
-            state.outbox.clear()
-        };
-        drop(unsent);
-        Self::watch(slf)?;
-        Self::queue(slf, Ready::End)
+    fn waiting(slf: &Bound<'_, Self>) -> usize {
+        slf.get().state(slf.py()).outbox.len()
     }
 
-    /// Neither sends nor reads any more: the connection is the parent's, and
-    /// this is a process forked from it.
-    pub(in super::super) fn abandon(slf: &Bound<'_, Self>) {
-        let unsent = {
-            let mut state = slf.get().state(slf.py());
-            state.closing = true;
-            state.inherited = true;
-            state.lost = state.lost.max(1);
-            state.outbox.clear()
-        };
+    fn discard(slf: &Bound<'_, Self>) {
+        let unsent = slf.get().state(slf.py()).outbox.clear();
         drop(unsent);
     }
 
-    /// Calls the protocol's `method` and reports what it raises.
-    fn tell_protocol(slf: &Bound<'_, Self>, method: &str) -> PyResult<()> {
-        let py = slf.py();
-        let Some(protocol) =
-            slf.get().state(slf.py()).protocol.as_ref().map(|protocol| protocol.clone_ref(py))
-        else {
-            return Ok(());
+    fn set_protocol(slf: &Bound<'_, Self>, protocol: Py<PyAny>) {
+        let before = {
+            let mut state = slf.get().state(slf.py());
+            (state.life.protocol.replace(protocol), state.receiver.forget())
         };
-        match protocol.call_method0(py, method) {
-            Ok(_) => Ok(()),
-            Err(error) => Self::report(slf, error, &format!("protocol.{method}() failed")),
+        drop(before);
+    }
+
+    fn release(slf: &Bound<'_, Self>) {
+        let held = slf.get().state(slf.py()).release();
+        drop(held);
+    }
+
+    fn on_started(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let server = slf.get().state(slf.py()).server.as_ref().map(|server| server.clone_ref(slf.py()));
+        match server {
+            Some(server) => state::attach(server.bind(slf.py()), slf),
+            None => Ok(()),
         }
     }
 
-    fn report(slf: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
-        let py = slf.py();
-        let protocol = slf.get().state(slf.py()).protocol.as_ref().map(|protocol| protocol.clone_ref(py));
-        Loop::report(slf.get().event_loop.bind(py), error, |context| {
-            context.set_item("message", message)?;
-            context.set_item("transport", slf)?;
-            context.set_item("protocol", protocol)
-        })
-    }
-
-    /// An error that ends the connection. Those of the network are the
-    /// protocol's to hear of (in `connection_lost`); others are also reported.
-    ///
-    /// What ends the loop's run ends no connection: it goes on should the loop
-    /// be run again, which cancels and cleans up then.
-    fn fail(slf: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
-        let py = slf.py();
-        if is_fatal(py, &error) {
-            return Err(error);
+    fn on_closed(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let server = slf.get().state(slf.py()).server.take();
+        match server {
+            Some(server) => state::detach(server.bind(slf.py()), slf),
+            None => Ok(()),
         }
-        let value = error.value(py).clone().into_any().unbind();
-        let reported = if error.is_instance_of::<pyo3::exceptions::PyOSError>(py) {
-            Ok(())
-        } else {
-            Self::report(slf, error, message)
-        };
-        Self::lose(slf, Some(value)).and(reported)
     }
+}
 
-    /// Tells the protocol to stop writing if too much waits.
-    fn pause_if_full(slf: &Bound<'_, Self>) -> PyResult<()> {
-        if slf.get().state(slf.py()).becomes_full() {
-            Self::tell_protocol(slf, "pause_writing")
-        } else {
-            Ok(())
-        }
+impl Writes for SocketTransport {
+    fn flow<R>(slf: &Bound<'_, Self>, f: impl FnOnce(&mut Flow, usize) -> R) -> R {
+        let state = &mut *slf.get().state(slf.py());
+        f(&mut state.flow, state.outbox.len())
     }
 }
 
@@ -180,39 +125,11 @@ impl SocketTransport {
         server: Option<Py<PyAny>>,
         context: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let fd = sock.call_method0("fileno")?.extract()?;
-        let context = match context {
-            Some(context) => context,
-            None => context::copy_current(py)?,
-        };
+        let life = Life::new(sock, protocol, waiter, 1)?;
         Ok(Self {
-            event_loop,
-            extra: extra.unwrap_or_else(|| PyDict::new(py).unbind()),
-            context,
-            state: GilCell::new(State::new(fd, sock.clone().unbind(), protocol, waiter, server)),
+            base: Base::new(py, event_loop, extra, context)?,
+            state: GilCell::new(State::new(life, server)),
         })
-    }
-
-    /// Takes the descriptor over and has the protocol told of the connection
-    /// in the next turn.
-    fn _start(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let this = slf.get();
-        let (fd, server) = {
-            let state = this.state(py);
-            (state.fd, state.server.as_ref().map(|server| server.clone_ref(py)))
-        };
-        let before = {
-            let mut core = this.event_loop.get().core(py);
-            core.fds
-                .insert(fd, Owner::Transport(Endpoint::Stream(slf.clone().unbind())))
-                .map_err(Error::from)?
-        };
-        drop(before);
-        if let Some(server) = server {
-            state::attach(server.bind(py), slf)?;
-        }
-        Self::queue(slf, Ready::Begin)
     }
 
     /// Sends `data` as soon as there is room, in the order of the calls.
@@ -232,7 +149,7 @@ impl SocketTransport {
     fn write_eof(slf: &Bound<'_, Self>) -> PyResult<()> {
         {
             let mut state = slf.get().state(slf.py());
-            if state.closing || state.eof {
+            if state.life.closing || state.eof {
                 return Ok(());
             }
             state.eof = true;
@@ -248,112 +165,6 @@ impl SocketTransport {
         true
     }
 
-    /// Closes the connection once what was written has gone out.
-    fn close(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let nothing_waits = {
-            let mut state = slf.get().state(slf.py());
-            if state.closing {
-                return Ok(());
-            }
-            state.closing = true;
-            let nothing_waits = state.outbox.is_empty();
-            if nothing_waits {
-                state.lost = 1;
-            }
-            nothing_waits
-        };
-        Self::watch(slf)?;
-        if nothing_waits { Self::queue(slf, Ready::End) } else { Ok(()) }
-    }
-
-    /// Closes the connection now; what was not sent is lost.
-    fn abort(slf: &Bound<'_, Self>) -> PyResult<()> {
-        Self::lose(slf, None)
-    }
-
-    /// As `abort`; the protocol's `connection_lost` gets `error`.
-    fn _force_close(slf: &Bound<'_, Self>, error: Option<Py<PyAny>>) -> PyResult<()> {
-        Self::lose(slf, error)
-    }
-
-    fn is_closing(&self, py: Python<'_>) -> bool {
-        self.state(py).closing
-    }
-
-    fn is_reading(&self, py: Python<'_>) -> bool {
-        let state = self.state(py);
-        !state.closing && !state.paused
-    }
-
-    fn pause_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
-        {
-            let mut state = slf.get().state(slf.py());
-            if state.closing || state.paused {
-                return Ok(());
-            }
-            state.paused = true;
-        }
-        Self::watch(slf)
-    }
-
-    fn resume_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
-        {
-            let mut state = slf.get().state(slf.py());
-            if state.closing || !state.paused {
-                return Ok(());
-            }
-            state.paused = false;
-        }
-        Self::watch(slf)
-    }
-
-    /// Sets the marks, in bytes that wait, at which the protocol is told to
-    /// stop and to go on.
-    #[pyo3(signature = (high=None, low=None))]
-    fn set_write_buffer_limits(slf: &Bound<'_, Self>, high: Option<i64>, low: Option<i64>) -> PyResult<()> {
-        let limits = Limits::new(high, low)?;
-        slf.get().state(slf.py()).limits = limits;
-        Self::pause_if_full(slf)
-    }
-
-    /// The marks, low and high.
-    fn get_write_buffer_limits(&self, py: Python<'_>) -> (usize, usize) {
-        let limits = self.state(py).limits;
-        (limits.low, limits.high)
-    }
-
-    /// How many bytes wait to be sent.
-    fn get_write_buffer_size(&self, py: Python<'_>) -> usize {
-        self.state(py).outbox.len()
-    }
-
-    fn set_protocol(&self, py: Python<'_>, protocol: Py<PyAny>) {
-        let before = self.state(py).set_protocol(protocol);
-        drop(before);
-    }
-
-    fn get_protocol(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.state(py).protocol.as_ref().map(|protocol| protocol.clone_ref(py))
-    }
-
-    #[pyo3(signature = (name, default=None))]
-    fn get_extra_info(
-        &self,
-        py: Python<'_>,
-        name: &Bound<'_, PyAny>,
-        default: Option<Py<PyAny>>,
-    ) -> PyResult<Option<Py<PyAny>>> {
-        Ok(self.extra.bind(py).get_item(name)?.map(Bound::unbind).or(default))
-    }
-
-    /// What `isinstance` goes by: the class is native, and what users test
-    /// for is asyncio's, whose memory layout cannot be a base of this one.
-    #[getter]
-    fn __class__<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
-        static TRANSPORT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        TRANSPORT.import(py, "asyncio", "Transport")
-    }
-
     /// Refuses writes while the loop sends a file, or takes them again.
     fn _set_sending_file(&self, py: Python<'_>, sending: bool) {
         self.state(py).sending_file = sending;
@@ -367,13 +178,8 @@ impl SocketTransport {
     }
 
     #[getter]
-    fn _loop(&self, py: Python<'_>) -> Py<Loop> {
-        self.event_loop.clone_ref(py)
-    }
-
-    #[getter]
     fn _protocol_paused(&self, py: Python<'_>) -> bool {
-        self.state(py).protocol_paused
+        self.state(py).flow.stopped()
     }
 
     /// `loop.start_tls` asks for it.
@@ -383,13 +189,11 @@ impl SocketTransport {
 
     fn __repr__(&self, py: Python<'_>) -> String {
         let state = self.state(py);
-        format!("<SocketTransport {state}>")
+        format!("<SocketTransport {}>", state.life.describe_both(state.interest(), state.outbox.len()))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.event_loop)?;
-        visit.call(&self.extra)?;
-        visit.call(&self.context)?;
+        self.base.traverse(&visit)?;
         self.state.visit(&visit).map_or(Ok(()), |state| state.traverse(&visit))
     }
 
@@ -399,13 +203,11 @@ impl SocketTransport {
     }
 }
 
+transport_interface!(SocketTransport, "Transport");
+reading_interface!(SocketTransport);
+writing_interface!(SocketTransport);
+
 /// The error of a write after `write_eof`.
 fn written_after_eof() -> PyErr {
     PyRuntimeError::new_err("Cannot call write() after write_eof()")
-}
-
-/// A logger of asyncio, for what it logs in the same place.
-pub(super) fn logger(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static LOGGER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    LOGGER.import(py, "asyncio.log", "logger")
 }

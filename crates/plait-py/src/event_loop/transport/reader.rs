@@ -14,6 +14,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFunction, PyInt, PyType, PyWeakrefReference};
 
+use super::super::base::Transport;
 use super::SocketTransport;
 use crate::hot::{bytearray, context, instance};
 
@@ -193,8 +194,8 @@ impl SocketTransport {
         let fed = match data {
             Ok(Data::End) => return Self::on_input_end(slf),
             Ok(Data::Dropped) => return Ok(()),
-            Ok(Data::Fed(reader)) => context::enter(py, &slf.get().context, || reader.fed()),
-            Ok(Data::Whole(data)) => context::enter(py, &slf.get().context, || {
+            Ok(Data::Fed(reader)) => context::enter(py, &slf.get().base.context, || reader.fed()),
+            Ok(Data::Whole(data)) => context::enter(py, &slf.get().base.context, || {
                 protocol.call_method1(intern!(py, "data_received"), (data,)).map(drop)
             }),
             Err(error) => Err(error),

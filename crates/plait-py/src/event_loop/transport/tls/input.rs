@@ -5,6 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyMemoryView};
 
+use super::super::super::base::Transport;
 use super::super::SocketTransport;
 use super::super::io::READ_SIZE;
 use super::Tls;
@@ -30,14 +31,14 @@ impl SocketTransport {
     pub(in super::super) fn read_tls(slf: &Bound<'_, Self>, tls: &Py<Tls>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        let place = &this.event_loop.get().tls_buffer;
+        let place = &this.base.event_loop.get().tls_buffer;
         // Taken, not borrowed: what follows can run any code.
         let taken = place.borrow(py).take();
         let scratch = match taken {
             Some(scratch) => scratch,
             None => Scratch::new(py)?,
         };
-        let fd = this.state(py).fd;
+        let fd = this.state(py).life.fd;
         let received = recv_into(py, fd, &scratch.buffer)?;
         let fed = match received {
             Ok(Some(count)) if count > 0 => Self::feed(tls.bind(py), &scratch, count),
@@ -51,7 +52,8 @@ impl SocketTransport {
             Ok(Some(_)) => {}
             Err(error) => return Self::fail(slf, error.into(), "Fatal read error on socket transport"),
         }
-        let read = fed.and_then(|()| context::enter(py, &this.context, || Tls::on_ciphertext(tls.bind(py))));
+        let read =
+            fed.and_then(|()| context::enter(py, &this.base.context, || Tls::on_ciphertext(tls.bind(py))));
         match read {
             Ok(()) => Ok(()),
             Err(error) => Self::fail(slf, error, "Fatal error: protocol.buffer_updated() call failed."),

@@ -1,0 +1,150 @@
+//! What a transport remembers, whatever it carries.
+
+use std::os::fd::{OwnedFd, RawFd};
+
+use plait_sys::epoll::Interest;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use super::super::core::Loop;
+use crate::hot::context;
+
+/// After so many writes to a lost transport asyncio says so in the log.
+const WRITES_TO_LOST: u32 = 5;
+
+/// What a transport is made with and keeps.
+pub(in super::super) struct Base {
+    pub(in super::super) event_loop: Py<Loop>,
+    pub(in super::super) extra: Py<PyDict>,
+    /// What the protocol's methods run in.
+    pub(in super::super) context: Py<PyAny>,
+}
+
+impl Base {
+    pub(in super::super) fn new(
+        py: Python<'_>,
+        event_loop: Py<Loop>,
+        extra: Option<Py<PyDict>>,
+        context: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        let context = match context {
+            Some(context) => context,
+            None => context::copy_current(py)?,
+        };
+        Ok(Self { event_loop, extra: extra.unwrap_or_else(|| PyDict::new(py).unbind()), context })
+    }
+
+    pub(in super::super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop)?;
+        visit.call(&self.extra)?;
+        visit.call(&self.context)
+    }
+}
+
+/// How far a transport is.
+#[expect(clippy::struct_excessive_bools, reason = "independent flags, each asyncio's own")]
+pub(in super::super) struct Life {
+    pub(in super::super) fd: RawFd,
+    /// `fd`, where it is the transport's own and not the file's.
+    pub(in super::super) own: Option<OwnedFd>,
+    /// The socket or pipe; none once the transport has ended.
+    pub(in super::super) file: Option<Py<PyAny>>,
+    pub(in super::super) protocol: Option<Py<PyAny>>,
+    /// Set when the protocol has been told of the transport.
+    pub(in super::super) waiter: Option<Py<PyAny>>,
+    /// What ended the transport.
+    pub(in super::super) error: Option<Py<PyAny>>,
+    /// `begin` has run, and `end` has not.
+    pub(in super::super) open: bool,
+    /// Nothing is to be read now.
+    pub(in super::super) paused: bool,
+    pub(in super::super) closing: bool,
+    pub(in super::super) lost: bool,
+    /// This is a process forked from the one that has the transport.
+    pub(in super::super) inherited: bool,
+    /// Writes that came too late, as asyncio counts them.
+    pub(in super::super) late: u32,
+}
+
+/// Objects on their way out of the lock.
+pub(in super::super) type Gone = [Option<Py<PyAny>>; 4];
+
+impl Life {
+    /// The life of a transport over `file`, which has a descriptor.
+    pub(in super::super) fn new(
+        file: &Bound<'_, PyAny>,
+        protocol: Py<PyAny>,
+        waiter: Option<Py<PyAny>>,
+        late: u32,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            fd: file.call_method0("fileno")?.extract()?,
+            own: None,
+            file: Some(file.clone().unbind()),
+            protocol: Some(protocol),
+            waiter,
+            error: None,
+            open: false,
+            paused: false,
+            closing: false,
+            lost: false,
+            inherited: false,
+            late,
+        })
+    }
+
+    /// Whether input is wanted.
+    pub(in super::super) fn reads(&self) -> bool {
+        self.open && !self.paused && !self.closing
+    }
+
+    /// Counts a write that came too late; whether there were so many by now
+    /// that the log says so.
+    pub(in super::super) fn counts_late(&mut self) -> bool {
+        let say_so = self.late >= WRITES_TO_LOST;
+        self.late = self.late.saturating_add(1);
+        say_so
+    }
+
+    /// Whether what was sent just now was the last of a transport that
+    /// closes; notes that it was.
+    pub(in super::super) fn sent_last(&mut self) -> bool {
+        let last = self.closing && !self.lost;
+        self.lost |= last;
+        last
+    }
+
+    /// Lets go of every object, to be dropped outside the lock.
+    pub(in super::super) fn release(&mut self) -> Gone {
+        [self.file.take(), self.protocol.take(), self.waiter.take(), self.error.take()]
+    }
+
+    pub(in super::super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        for object in [&self.file, &self.protocol, &self.waiter, &self.error] {
+            visit.call(object)?;
+        }
+        Ok(())
+    }
+
+    /// For `repr`: how far it is, its descriptor, and unless it has ended what
+    /// else there is to say.
+    pub(in super::super) fn describe(&self, more: &str) -> String {
+        match (&self.file, self.closing) {
+            (None, _) => format!("closed fd={}", self.fd),
+            (Some(_), true) => format!("closing fd={} {more}", self.fd),
+            (Some(_), false) => format!("fd={} {more}", self.fd),
+        }
+    }
+
+    /// As `describe`, for what reads and writes.
+    pub(in super::super) fn describe_both(&self, interest: Interest, waiting: usize) -> String {
+        let (read, write) = (word(interest.read), word(interest.write));
+        self.describe(&format!("read={read} write=<{write}, bufsize={waiting}>"))
+    }
+}
+
+/// What asyncio calls a descriptor that is watched, or not.
+pub(in super::super) fn word(polling: bool) -> &'static str {
+    if polling { "polling" } else { "idle" }
+}
