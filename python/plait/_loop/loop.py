@@ -14,8 +14,6 @@ import asyncio
 import asyncio.base_events
 import asyncio.events
 import concurrent.futures
-import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 from plait._binding import native
@@ -28,6 +26,7 @@ from plait._loop.signals import SignalsMixin
 from plait._loop.sockets import SocketsMixin
 from plait._loop.subprocesses import SubprocessesMixin
 from plait._loop.tls import StartTlsMixin
+from plait._loop.turning import TurningMixin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +36,7 @@ __all__ = ["EventLoop"]
 
 class EventLoop(  # type: ignore[misc]
     ForkingMixin,
+    TurningMixin,
     SignalsMixin,
     SocketsMixin,
     ResolvingMixin,
@@ -60,12 +60,8 @@ class EventLoop(  # type: ignore[misc]
     if TYPE_CHECKING:
         # What asyncio's own loops build on, and the type library leaves out.
         _debug: bool
-        _check_running: Callable[[], None]
         _check_callback: Callable[[object, str], None]
         _check_default_executor: Callable[[], None]
-        _set_coroutine_origin_tracking: Callable[[bool], None]
-        _asyncgen_firstiter_hook: Callable[[Any], None]
-        _asyncgen_finalizer_hook: Callable[[Any], None]
 
     def __init__(self) -> None:
         """Make a loop that does not run yet."""
@@ -85,27 +81,7 @@ class EventLoop(  # type: ignore[misc]
                 runs in this thread.
 
         """
-        self._check_closed()
-        self._check_running()
-        set_running_loop = asyncio._set_running_loop
-        running_before = asyncio._get_running_loop()
-        hooks_before = sys.get_asyncgen_hooks()
-        self._set_coroutine_origin_tracking(self._debug)
-        self._thread_id = threading.get_ident()
-        try:
-            sys.set_asyncgen_hooks(
-                firstiter=self._asyncgen_firstiter_hook,
-                finalizer=self._asyncgen_finalizer_hook,
-            )
-            set_running_loop(self)
-            with self._woken_by_signals():
-                self._run()
-        finally:
-            self._set_stopping(False)
-            self._thread_id = None
-            set_running_loop(running_before)
-            self._set_coroutine_origin_tracking(False)
-            sys.set_asyncgen_hooks(*hooks_before)
+        self._drive(self._run)
 
     def stop(self) -> None:
         """End `run_forever` after the turn that is under way (or the next)."""

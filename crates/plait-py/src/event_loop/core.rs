@@ -20,6 +20,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::endpoint::Endpoint;
 use super::inherited::Inherited;
+use super::phases::Phases;
 use super::transport::Scratch;
 use super::watch::Watch;
 use crate::error::Error;
@@ -94,6 +95,10 @@ pub(super) struct Core {
     pub(super) inner: usize,
     /// The kernel's tick at the last poll.
     pub(super) polled: Instant,
+    pub(super) phases: Phases,
+    /// What keeps the loop alive beyond all that is in here; below zero, so
+    /// much of what is in here does not.
+    pub(super) refs: isize,
     /// None once the loop is closed, and in a process forked from its own.
     pub(super) poller: Option<Arc<Poller>>,
     pub(super) inherited: Option<Box<Inherited>>,
@@ -108,6 +113,11 @@ impl Core {
         self.ready.push_back(item);
         poller.bell.ring().map_err(Error::from)?;
         Ok(())
+    }
+
+    /// Refuses a loop without its poller.
+    pub(super) fn alive_or_gone(&self) -> PyResult<()> {
+        if self.poller.is_some() { Ok(()) } else { Err(self.gone()) }
     }
 
     /// The error that every call on a loop without its poller raises.
@@ -126,6 +136,8 @@ pub(crate) struct Loop {
     dead_timers: AtomicUsize,
     pub(super) debug: AtomicBool,
     pub(super) stopping: AtomicBool,
+    /// Whether a phase of the turn may have callbacks.
+    pub(super) phased: AtomicBool,
     /// Reused from wait to wait.
     pub(super) events: GilCell<Vec<Event>>,
     /// Reused from read to read; empty until the first.
@@ -155,7 +167,12 @@ impl Loop {
     }
 
     /// The checks of debug mode, which asyncio makes in the same places.
-    fn check_debug(slf: &Bound<'_, Self>, call: &Call<'_, '_>, method: &str, here: bool) -> PyResult<()> {
+    pub(super) fn check_debug(
+        slf: &Bound<'_, Self>,
+        call: &Call<'_, '_>,
+        method: &str,
+        here: bool,
+    ) -> PyResult<()> {
         if slf.get().debug() {
             if here {
                 slf.call_method0("_check_thread")?;
@@ -260,12 +277,15 @@ impl Loop {
                 fds: FdTable::default(),
                 inner: 0,
                 polled: Instant::default(),
+                phases: Phases::default(),
+                refs: 0,
                 poller: Some(Arc::new(Poller::new()?)),
                 inherited: None,
             }),
             dead_timers: AtomicUsize::new(0),
             debug: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            phased: AtomicBool::new(false),
             events: GilCell::default(),
             read_buffer: GilCell::default(),
             tls_buffer: GilCell::default(),
@@ -301,13 +321,14 @@ impl Loop {
         let ready = std::mem::take(&mut core.ready);
         let timers = core.timers.drain();
         let owners = core.fds.drain();
+        let phases = std::mem::take(&mut core.phases);
         let poller = core.poller.take();
         let inherited = core.inherited.take();
         drop(core);
         for timer in timers.iter().chain(inherited.iter().flat_map(|inherited| inherited.timers())) {
             timer.left_heap(py);
         }
-        drop((ready, timers, owners, poller, inherited));
+        drop((ready, timers, owners, phases, poller, inherited));
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -321,6 +342,7 @@ impl Loop {
         for owner in core.fds.owners() {
             owner.traverse(&visit)?;
         }
+        core.phases.traverse(&visit)?;
         core.inherited.as_ref().map_or(Ok(()), |inherited| inherited.traverse(&visit))
     }
 

@@ -1,7 +1,8 @@
 //! The event loop's native half.
 //!
 //! `core` holds the state and what schedules (`hot` has the handles and the
-//! Python methods), `turn` turns it once,
+//! Python methods), `turn` turns it once, `phases` are the callbacks between
+//! its steps, `outside` is for who turns it,
 //! `watch` is `add_reader` and its family, `sockets` the `sock_*` calls,
 //! `base` is what all transports share, `transport` a connection, `datagram`
 //! a datagram socket, `pipe` one direction of a connection. The Python half (`plait._loop`) is what happens once in a while: addresses,
@@ -16,6 +17,8 @@ mod core;
 mod datagram;
 mod endpoint;
 mod inherited;
+mod outside;
+mod phases;
 mod pipe;
 mod sockets;
 mod transport;

@@ -3,7 +3,8 @@
 //! The order is asyncio's, and programs lean on it: events first, then timers
 //! join the queue behind what waits already, and of the queue exactly what
 //! was in it at that moment runs. What a callback adds waits for the next
-//! turn, so that no callback can starve the sockets.
+//! turn, so that no callback can starve the sockets. Between these steps run
+//! the callbacks of the turn's phases (`phases`), if there are any.
 //!
 //! The interpreter lock is released only for a wait that really blocks.
 //!
@@ -27,26 +28,50 @@ use crate::error::Error;
 use crate::hot::handle::Handle;
 use crate::hot::handle_text;
 
+/// How long a turn with nothing to do waits for something.
+#[derive(Clone, Copy)]
+pub(super) struct Wait {
+    /// At most so long; None is without end.
+    pub(super) limit: Option<Duration>,
+    /// Not at all when nothing keeps the loop alive. Another thread may come
+    /// all the same, which is what other waits are for.
+    pub(super) if_alive: bool,
+}
+
+impl Wait {
+    pub(super) const FOREVER: Self = Self { limit: None, if_alive: false };
+}
+
 impl Loop {
     /// How long this turn may sleep. Cancelled timers that it comes across
     /// move to `removed`.
-    fn sleep_time(&self, py: Python<'_>, core: &mut Core, removed: &mut Vec<Handle>) -> Option<Duration> {
+    pub(super) fn sleep_time(
+        &self,
+        py: Python<'_>,
+        core: &mut Core,
+        wait: Wait,
+        removed: &mut Vec<Handle>,
+    ) -> Option<Duration> {
         core.timers.compact(self.dead_timers(), |timer| timer.is_cancelled(py), removed);
-        if !core.ready.is_empty() || self.stopping.load(SeqCst) {
+        if !core.ready.is_empty() || self.stopping.load(SeqCst) || core.phases.has_work(py) {
             return Some(Duration::ZERO);
         }
-        let deadline = core.timers.next_deadline(|timer| timer.is_cancelled(py), removed)?;
-        Some(deadline.saturating_since(Instant::now()))
+        let deadline = core.timers.next_deadline(|timer| timer.is_cancelled(py), removed);
+        if wait.if_alive && !self.is_alive_in(py, core) {
+            return Some(Duration::ZERO);
+        }
+        let due = deadline.map(|deadline| deadline.saturating_since(Instant::now()));
+        due.into_iter().chain(wait.limit).min()
     }
 
     /// Sleeps until something is ready, and notes what.
-    fn poll(&self, py: Python<'_>, events: &mut Vec<Event>) -> PyResult<Vec<Py<PyAny>>> {
+    fn poll(&self, py: Python<'_>, wait: Wait, events: &mut Vec<Event>) -> PyResult<Polled> {
         let mut removed = Vec::new();
         let mut polls = true;
         let (poller, timeout) = {
             let mut core = self.core(py);
             let poller = core.poller.clone().ok_or_else(|| core.gone())?;
-            let timeout = self.sleep_time(py, &mut core, &mut removed);
+            let timeout = self.sleep_time(py, &mut core, wait, &mut removed);
             if timeout != Some(Duration::ZERO) {
                 poller.bell.lie_down();
             } else if core.fds.watched() <= core.inner && !self.stopping.load(SeqCst) {
@@ -72,9 +97,14 @@ impl Loop {
             polled
         };
         polled.map_err(Error::from)?;
-        // A turn in Rust runs no bytecode: nobody else looks for signals.
-        py.check_signals()?;
-        self.enqueue(py, &poller, events)
+        // A turn in Rust runs no bytecode: nobody else looks for signals. What
+        // the kernel told is told once, so a handler that raises does not
+        // make it unheard.
+        let signals = py.check_signals();
+        match self.enqueue(py, &poller, events) {
+            Ok(woken) => Ok(Polled { woken, signals }),
+            Err(error) => signals.and(Err(error)),
+        }
     }
 
     /// Puts what became ready and what became due into the queue. Returns the
@@ -136,12 +166,12 @@ impl Loop {
         Ok(())
     }
 
-    fn run_handle(slf: &Bound<'_, Self>, handle: &Handle) -> PyResult<()> {
+    fn run_handle(slf: &Bound<'_, Self>, handle: &Handle, kind: &str) -> PyResult<()> {
         let py = slf.py();
         let Err(error) = handle.run(py) else { return Ok(()) };
         Self::report(slf, error, |context| {
             let call = handle_text::describe(py, handle)?;
-            context.set_item("message", format!("Exception in callback {call}"))?;
+            context.set_item("message", format!("Exception in {kind} {call}"))?;
             context.set_item("handle", handle.bind(py))?;
             if let Some(stack) = handle.source_traceback(py) {
                 context.set_item("source_traceback", stack)?;
@@ -151,10 +181,10 @@ impl Loop {
     }
 
     /// As `run_handle`, and tells if it held the loop up for too long.
-    fn run_handle_timed(slf: &Bound<'_, Self>, handle: &Handle) -> PyResult<()> {
+    fn run_handle_timed(slf: &Bound<'_, Self>, handle: &Handle, kind: &str) -> PyResult<()> {
         let started = Instant::now();
         slf.setattr("_current_handle", handle.bind(slf.py()))?;
-        let outcome = Self::run_handle(slf, handle);
+        let outcome = Self::run_handle(slf, handle, kind);
         slf.setattr("_current_handle", slf.py().None())?;
         let seconds = Instant::now().saturating_since(started).as_secs_f64();
         if outcome.is_ok() && !handle.is_cancelled(slf.py()) {
@@ -163,18 +193,23 @@ impl Loop {
         outcome
     }
 
+    /// Calls what `handle` holds, unless that is cancelled. `kind` is what a
+    /// report of its exception calls it.
+    pub(super) fn run_call(slf: &Bound<'_, Self>, handle: &Handle, kind: &str) -> PyResult<()> {
+        if handle.is_cancelled(slf.py()) {
+            Ok(())
+        } else if slf.get().debug() {
+            Self::run_handle_timed(slf, handle, kind)
+        } else {
+            Self::run_handle(slf, handle, kind)
+        }
+    }
+
     fn run_item(slf: &Bound<'_, Self>, item: Ready) -> PyResult<()> {
         match item {
             Ready::Call(handle) => {
-                let py = slf.py();
-                let outcome = if handle.is_cancelled(py) {
-                    Ok(())
-                } else if slf.get().debug() {
-                    Self::run_handle_timed(slf, &handle)
-                } else {
-                    Self::run_handle(slf, &handle)
-                };
-                handle.release(py);
+                let outcome = Self::run_call(slf, &handle, "callback");
+                handle.release(slf.py());
                 outcome
             }
             Ready::Begin(endpoint) => {
@@ -201,24 +236,26 @@ impl Loop {
             context.set_item("transport", endpoint.object(slf.py()))
         })
     }
-}
 
-#[pymethods]
-impl Loop {
     /// Turns the loop once: waits until something is ready or due, then runs
     /// what is in the queue.
-    ///
-    /// `SystemExit` and `KeyboardInterrupt` pass through; the queue keeps
-    /// what had not run.
-    fn _run_once(slf: &Bound<'_, Self>) -> PyResult<()> {
+    pub(super) fn turn_once(slf: &Bound<'_, Self>, wait: Wait) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
+        if this.phased() {
+            Self::prepare(slf)?;
+        }
         // Taken, not borrowed: a callback may turn the loop itself.
         let mut events = std::mem::take(&mut *this.events.borrow(py));
-        let polled = this.poll(py, &mut events);
+        let polled = this.poll(py, wait, &mut events);
         events.clear();
         *this.events.borrow(py) = events;
-        Self::wake(slf, polled?)?;
+        let Polled { woken, signals } = polled?;
+        Self::wake(slf, woken)?;
+        signals?;
+        if this.phased() {
+            Self::check(slf)?;
+        }
         let count = this.core(py).ready.len();
         for _ in 0..count {
             let item = this.core(py).ready.pop_front();
@@ -226,13 +263,35 @@ impl Loop {
             let Some(item) = item else { break };
             Self::run_item(slf, item)?;
         }
+        if this.phased() {
+            Self::finish(slf, count == 0)?;
+        }
         Ok(())
+    }
+}
+
+/// What a poll brought.
+struct Polled {
+    /// The futures of those who waited for a socket: to wake them is a call.
+    woken: Vec<Py<PyAny>>,
+    /// What a signal handler raised meanwhile.
+    signals: PyResult<()>,
+}
+
+#[pymethods]
+impl Loop {
+    /// Turns the loop once, and waits without end for something to do.
+    ///
+    /// `SystemExit` and `KeyboardInterrupt` pass through; the queue keeps
+    /// what had not run.
+    fn _run_once(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::turn_once(slf, Wait::FOREVER)
     }
 
     /// Turns the loop until it is told to stop.
     fn _run(slf: &Bound<'_, Self>) -> PyResult<()> {
         loop {
-            Self::_run_once(slf)?;
+            Self::turn_once(slf, Wait::FOREVER)?;
             if slf.get().stopping.load(SeqCst) {
                 return Ok(());
             }
