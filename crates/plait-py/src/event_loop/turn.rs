@@ -26,7 +26,7 @@ use super::endpoint::Endpoint;
 use super::watch;
 use crate::error::Error;
 use crate::hot::handle::Handle;
-use crate::hot::handle_text;
+use crate::hot::{handle_text, snapshot};
 
 /// How long a turn with nothing to do waits for something.
 #[derive(Clone, Copy)]
@@ -87,6 +87,10 @@ impl Loop {
         // May run Python code, and that may schedule: then the bell is rung
         // and the wait ends at once.
         drop(removed);
+        if timeout != Some(Duration::ZERO) {
+            // As much of Python code as above.
+            snapshot::forget(py);
+        }
         let polled = if !polls {
             Ok(())
         } else if timeout == Some(Duration::ZERO) {
@@ -290,11 +294,13 @@ impl Loop {
 
     /// Turns the loop until it is told to stop.
     fn _run(slf: &Bound<'_, Self>) -> PyResult<()> {
-        loop {
-            Self::turn_once(slf, Wait::FOREVER)?;
-            if slf.get().stopping.load(SeqCst) {
-                return Ok(());
+        let outcome = loop {
+            let turned = Self::turn_once(slf, Wait::FOREVER);
+            if turned.is_err() || slf.get().stopping.load(SeqCst) {
+                break turned;
             }
-        }
+        };
+        snapshot::forget(slf.py());
+        outcome
     }
 }

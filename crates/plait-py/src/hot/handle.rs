@@ -18,6 +18,7 @@ use super::cell::GilCell;
 use super::context;
 use super::handle_type;
 use super::method::Call;
+use super::snapshot;
 use crate::event_loop::Loop;
 
 /// As many arguments are kept in the object itself.
@@ -41,6 +42,8 @@ pub(super) struct Object {
     args: [*mut ffi::PyObject; INLINE],
     nargs: usize,
     context: *mut ffi::PyObject,
+    /// The context is shared: it must be neither entered nor shown.
+    is_snapshot: bool,
     /// Where it was scheduled, in debug mode; else null.
     source_traceback: *mut ffi::PyObject,
     pub(super) weakrefs: *mut ffi::PyObject,
@@ -105,13 +108,13 @@ impl Handle {
         debug: bool,
         timer: Option<(&Bound<'_, Loop>, f64)>,
     ) -> PyResult<Self> {
-        let context = match call.context() {
-            Some(context) => context.to_owned().unbind(),
-            None => context::copy_current(py)?,
-        };
         let source_traceback = debug.then(|| handle_type::extract_stack(py)).transpose()?;
         let given = call.args();
         let tuple = (given.len() > INLINE).then(|| call.args_tuple(py)).transpose()?;
+        let (context, is_snapshot) = match call.context() {
+            Some(context) => (context.to_owned().into_ptr(), false),
+            None => snapshot::take(py)?,
+        };
         let recycled = RECYCLER.borrow(py).free.pop();
         let object: *mut Object = match recycled {
             // SAFETY: memory of an object of this size with its collector
@@ -122,7 +125,12 @@ impl Handle {
             // garbage collection.
             None => unsafe { ffi::PyObject_GC_New(class.as_type_ptr()) },
         };
-        let Some(object) = NonNull::new(object) else { return Err(PyErr::fetch(py)) };
+        let Some(object) = NonNull::new(object) else {
+            let error = PyErr::fetch(py);
+            // SAFETY: the reference taken above.
+            unsafe { release_context(py, context, is_snapshot) };
+            return Err(error);
+        };
         let mut args = [ptr::null_mut(); INLINE];
         let nargs = match tuple {
             Some(tuple) => {
@@ -152,7 +160,8 @@ impl Handle {
                 callback,
                 args,
                 nargs,
-                context: context.into_ptr(),
+                context,
+                is_snapshot,
                 source_traceback: source_traceback.map_or(ptr::null_mut(), Py::into_ptr),
                 weakrefs: ptr::null_mut(),
                 cancelled: false,
@@ -246,9 +255,26 @@ impl Handle {
         unsafe { (*self.object()).scheduled }
     }
 
-    pub(super) fn context(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        // SAFETY: null or a live object that the handle holds.
-        unsafe { Bound::from_borrowed_ptr_or_opt(py, (*self.object()).context) }.map(Bound::unbind)
+    /// The context as Python may see it: the handle's own from here on.
+    pub(super) fn context(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let object = self.object();
+        // SAFETY: null or a live object that the handle holds; the copy is a
+        // new reference, which takes the place of the one that goes.
+        unsafe {
+            let shared = (*object).context;
+            if (*object).is_snapshot {
+                if !snapshot::claim(py, shared) {
+                    let copy = ffi::PyContext_Copy(shared);
+                    if copy.is_null() {
+                        return Err(PyErr::fetch(py));
+                    }
+                    (*object).context = copy;
+                    snapshot::release(py, shared);
+                }
+                (*object).is_snapshot = false;
+            }
+            Ok(Bound::from_borrowed_ptr_or_opt(py, (*object).context).map(Bound::unbind))
+        }
     }
 
     pub(super) fn event_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
@@ -331,7 +357,7 @@ impl Handle {
             for (slot, &arg) in stack[1..].iter_mut().zip(&(*object).args) {
                 *slot = new_ref(arg);
             }
-            let outcome = context::enter_raw(py, (*object).context, || {
+            let outcome = self.in_context(py, || {
                 let result = if nargs == IN_A_TUPLE {
                     ffi::PyObject_Call(callback, stack[1], ptr::null_mut())
                 } else {
@@ -349,6 +375,61 @@ impl Handle {
             }
             ffi::Py_DECREF(callback);
             outcome
+        }
+    }
+}
+
+impl Handle {
+    /// Calls `f` in the handle's context.
+    fn in_context(&self, py: Python<'_>, f: impl FnOnce() -> PyResult<()>) -> PyResult<()> {
+        let object = self.object();
+        // SAFETY: the object lives while `self` does, and so does the context
+        // while it is the handle's and entered. A context that takes the
+        // snapshot's place is the handle's while the callback runs: that is
+        // the one that `get_context` shows. Moved back, each reference is one
+        // that was counted here.
+        unsafe {
+            if !(*object).is_snapshot {
+                return context::enter_raw(py, (*object).context, f);
+            }
+            let shared = (*object).context;
+            let working = snapshot::begin(py, shared)?;
+            (*object).is_snapshot = false;
+            if working.is_null() {
+                let outcome = context::enter_raw(py, shared, f);
+                // Of a handle that ends now, for the next one.
+                if ffi::Py_REFCNT(object.cast()) == 1 && (*object).context == shared {
+                    (*object).context = ptr::null_mut();
+                    snapshot::end(py, shared);
+                }
+                return outcome;
+            }
+            (*object).context = working;
+            let outcome = context::enter_raw(py, working, f);
+            if (*object).context == working && snapshot::is_clean(py, working, shared) {
+                (*object).context = shared;
+                (*object).is_snapshot = true;
+                snapshot::end(py, working);
+            } else {
+                snapshot::release(py, shared);
+            }
+            outcome
+        }
+    }
+}
+
+/// Lets go of a context that a handle had.
+///
+/// # Safety
+/// `context` is null or a reference that goes with this, a snapshot if it is
+/// said to be, and the interpreter lock is held.
+unsafe fn release_context(py: Python<'_>, context: *mut ffi::PyObject, is_snapshot: bool) {
+    // SAFETY: the caller's.
+    unsafe {
+        if is_snapshot {
+            snapshot::release(py, context);
+        } else {
+            ffi::Py_XDECREF(context);
         }
     }
 }
@@ -379,13 +460,10 @@ pub(super) unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> std::ffi::c
     // interpreter lock; fields are null before their references go.
     unsafe {
         clear_call(object);
-        let held = [
-            ptr::replace(&raw mut (*object).context, ptr::null_mut()),
-            ptr::replace(&raw mut (*object).source_traceback, ptr::null_mut()),
-        ];
-        for held in held {
-            ffi::Py_XDECREF(held);
-        }
+        let context = ptr::replace(&raw mut (*object).context, ptr::null_mut());
+        let is_snapshot = std::mem::take(&mut (*object).is_snapshot);
+        release_context(Python::assume_attached(), context, is_snapshot);
+        ffi::Py_XDECREF(ptr::replace(&raw mut (*object).source_traceback, ptr::null_mut()));
     }
     0
 }

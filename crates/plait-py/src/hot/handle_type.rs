@@ -218,7 +218,7 @@ unsafe extern "C" fn cancelled(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -
 
 unsafe extern "C" fn get_context(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
     // SAFETY: a method of the type.
-    unsafe { with(slf, |py, handle| Ok(handle.context(py))) }
+    unsafe { with(slf, |py, handle| handle.context(py)) }
 }
 
 unsafe extern "C" fn when(slf: *mut ffi::PyObject, _: *mut ffi::PyObject) -> *mut ffi::PyObject {
@@ -257,7 +257,7 @@ unsafe extern "C" fn is_cancelled(slf: *mut ffi::PyObject, _: *mut c_void) -> *m
 
 unsafe extern "C" fn context(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {
     // SAFETY: an attribute of the type.
-    unsafe { with(slf, |py, handle| Ok(handle.context(py))) }
+    unsafe { with(slf, |py, handle| handle.context(py)) }
 }
 
 unsafe extern "C" fn source_traceback(slf: *mut ffi::PyObject, _: *mut c_void) -> *mut ffi::PyObject {

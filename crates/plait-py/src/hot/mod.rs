@@ -15,5 +15,7 @@ pub(crate) mod handle;
 pub(crate) mod handle_text;
 pub(crate) mod handle_type;
 pub(crate) mod instance;
+mod layout;
 pub(crate) mod method;
 pub(crate) mod schedule;
+pub(crate) mod snapshot;
