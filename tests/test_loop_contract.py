@@ -280,3 +280,22 @@ def test_the_attributes_of_a_reader_and_its_protocol():
     assert not {"feed_data", "_wakeup_waiter"} & set(vars(reader))
     assert "data_received" not in vars(protocol)
     loop.close()
+
+
+def test_a_loops_own_attributes_need_no_dictionary():
+    # One that is missing in `Attributes` costs every call of a method a look into it.
+    seen = []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.call_later(0, bool)
+        await asyncio.sleep(0)
+        seen.append(dict(vars(loop)))
+
+    plait.run(main())
+    loop = plait.new_event_loop()
+    seen.append(dict(vars(loop)))
+    loop.close()
+    assert seen == [{}, {}]
+    loop.anything = 1
+    assert vars(loop) == {"anything": 1}

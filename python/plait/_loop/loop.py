@@ -17,6 +17,7 @@ import concurrent.futures
 from typing import TYPE_CHECKING, Any
 
 from plait._binding import native
+from plait._loop.attributes import Attributes
 from plait._loop.forking import ForkingMixin
 from plait._loop.pipes import PipesMixin
 from plait._loop.resolving import ResolvingMixin
@@ -45,7 +46,7 @@ class EventLoop(  # type: ignore[misc]
     PipesMixin,
     SubprocessesMixin,
     StartTlsMixin,
-    native.Loop,
+    Attributes,
     asyncio.BaseEventLoop,
 ):
     """An asyncio event loop that is turned in Rust.
