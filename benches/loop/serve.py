@@ -1,14 +1,15 @@
 """A server on one loop: `python -m loop.serve PEER APP CPU CERTIFICATE KEY`.
 
-It tells its port, and serves until its standard input ends.
+It tells its port, and serves until it is killed.
 """
 
 import asyncio
+import ctypes
 import json
 import os
 import resource
+import signal
 import sys
-import threading
 from collections.abc import Awaitable
 
 from loop.apps import APPS
@@ -16,10 +17,19 @@ from loop.child import reason
 from loop.peers import factory
 
 
-def end_with_input() -> None:
-    """End the process when whoever started it has gone: no loop is asked to watch that."""
-    sys.stdin.buffer.read()
-    os._exit(0)
+# prctl's number for it, on Linux.
+PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when whoever started it has gone.
+
+    No thread waits for that, and no loop: the bare server has one thread too, and a second would
+    make every system call on a descriptor dearer, for the table of descriptors is then shared.
+    """
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
 
 
 async def serve(starting: Awaitable[int]) -> None:
@@ -34,7 +44,7 @@ def main(peer: str, app: str, cpu: str, certificate: str, key: str) -> None:
     os.sched_setaffinity(0, {int(cpu)})
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    threading.Thread(target=end_with_input, daemon=True).start()
+    end_with_parent()
     try:
         with asyncio.Runner(loop_factory=factory(peer)) as runner:
             runner.run(serve(APPS[app](certificate, key)))
