@@ -2,9 +2,9 @@
 
 use std::cell::RefMut;
 use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::os::fd::RawFd;
 
-use plait_loop::flow::Flow;
-use plait_loop::outbox::Outbox;
 use plait_sys::epoll::Interest;
 use plait_sys::pipe;
 use pyo3::exceptions::PyBrokenPipeError;
@@ -14,9 +14,8 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 
 use super::own_number;
-use crate::error::Error;
 use crate::event_loop::base::{
-    Base, Gone, Life, Transport, Writes, logger, transport_interface, word, writing_interface,
+    Base, Gone, Life, Output, SendsBytes, Transport, Writes, transport_interface, word, writing_interface,
 };
 use crate::event_loop::core::Loop;
 use crate::event_loop::endpoint::Endpoint;
@@ -35,8 +34,7 @@ pub(crate) struct WritePipeTransport {
 
 struct State {
     life: Life,
-    outbox: Outbox<Py<PyBytes>>,
-    flow: Flow,
+    output: Output,
 }
 
 impl Transport for WritePipeTransport {
@@ -55,7 +53,7 @@ impl Transport for WritePipeTransport {
     fn interest(slf: &Bound<'_, Self>) -> Interest {
         let state = slf.get().state(slf.py());
         let read = state.life.open && !state.life.lost && slf.get().hears_the_end;
-        Interest { read, write: !state.outbox.is_empty() }
+        Interest { read, write: !state.output.is_empty() }
     }
 
     fn on_ready(slf: &Bound<'_, Self>, readable: bool, writable: bool) -> PyResult<()> {
@@ -69,11 +67,11 @@ impl Transport for WritePipeTransport {
     }
 
     fn waiting(slf: &Bound<'_, Self>) -> usize {
-        slf.get().state(slf.py()).outbox.len()
+        Self::output(slf).waiting()
     }
 
     fn discard(slf: &Bound<'_, Self>) {
-        let unsent = slf.get().state(slf.py()).outbox.clear();
+        let unsent = Self::output(slf).clear();
         drop(unsent);
     }
 
@@ -92,10 +90,28 @@ impl Transport for WritePipeTransport {
     }
 }
 
-impl Writes for WritePipeTransport {
-    fn flow<R>(slf: &Bound<'_, Self>, f: impl FnOnce(&mut Flow, usize) -> R) -> R {
-        let state = &mut *slf.get().state(slf.py());
-        f(&mut state.flow, state.outbox.len())
+impl SendsBytes for WritePipeTransport {
+    const TOO_LATE: &'static str = "pipe closed by peer or os.write(pipe, data) raised exception.";
+
+    fn output<'a>(slf: &'a Bound<'_, Self>) -> RefMut<'a, Output> {
+        RefMut::map(slf.get().state(slf.py()), |state| &mut state.output)
+    }
+
+    fn put(fd: RawFd, data: &[u8]) -> plait_sys::Result<Option<usize>> {
+        pipe::write(fd, data)
+    }
+
+    fn put_all(fd: RawFd, data: &[IoSlice<'_>]) -> plait_sys::Result<Option<usize>> {
+        pipe::write_vectored(fd, data)
+    }
+
+    fn is_late(slf: &Bound<'_, Self>) -> bool {
+        Self::life(slf).closing
+    }
+
+    fn on_write_error(slf: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
+        Self::life(slf).late += 1;
+        Self::fail(slf, error, "Fatal write error on pipe transport")
     }
 }
 
@@ -106,99 +122,16 @@ impl WritePipeTransport {
 
     fn let_go(&self, py: Python<'_>) -> (Gone, VecDeque<Py<PyBytes>>) {
         let mut state = self.state(py);
-        (state.life.release(), state.outbox.clear())
+        (state.life.release(), state.output.clear())
     }
 
     fn on_reader_gone(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         Self::note(slf, "info", "was closed by peer")?;
-        let unsent = !slf.get().state(py).outbox.is_empty();
+        let unsent = !Self::output(slf).is_empty();
         let error =
             if unsent { Some(py.get_type::<PyBrokenPipeError>().call0()?.into_any().unbind()) } else { None };
         Self::lose(slf, error)
-    }
-
-    fn on_error(slf: &Bound<'_, Self>, error: plait_sys::Error) -> PyResult<()> {
-        Self::life(slf).late += 1;
-        Self::fail(slf, Error::from(error).into(), "Fatal write error on pipe transport")
-    }
-
-    /// Writes `data`, at once if nothing else waits, and keeps what does not
-    /// go out now.
-    fn send(slf: &Bound<'_, Self>, data: Vec<Bound<'_, PyBytes>>) -> PyResult<()> {
-        let py = slf.py();
-        let this = slf.get();
-        let data: Vec<_> = data.into_iter().filter(|data| !data.as_bytes().is_empty()).collect();
-        if data.is_empty() {
-            return Ok(());
-        }
-        let mut state = this.state(py);
-        if state.life.inherited {
-            // Nobody in a forked process is to believe that it was written.
-            drop(state);
-            return this.base.event_loop.get()._check_inherited(py);
-        }
-        if state.life.closing {
-            let say_so = state.life.counts_late();
-            drop(state);
-            if say_so {
-                let message = "pipe closed by peer or os.write(pipe, data) raised exception.";
-                logger(py)?.call_method1("warning", (message,))?;
-            }
-            return Ok(());
-        }
-        let fd = state.life.fd;
-        let waited = !state.outbox.is_empty();
-        let mut rest = data.as_slice();
-        let mut sent = 0;
-        if let ([only], false) = (rest, waited) {
-            match pipe::write(fd, only.as_bytes()) {
-                Ok(Some(count)) if count == only.as_bytes().len() => return Ok(()),
-                Ok(count) => sent = count.unwrap_or(0),
-                Err(error) => {
-                    drop(state);
-                    return Self::on_error(slf, error);
-                }
-            }
-        }
-        let several = rest.len() > 1;
-        while let [first, others @ ..] = rest {
-            state.outbox.push(first.clone().unbind(), first.as_bytes().len(), std::mem::take(&mut sent));
-            rest = others;
-        }
-        drop(state);
-        if !waited && several {
-            Self::flush(slf)?;
-        } else if !waited {
-            Self::watch(slf)?;
-        }
-        Self::pause_if_full(slf)
-    }
-
-    /// Writes what waits, as far as there is room.
-    fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let this = slf.get();
-        let mut done = Vec::new();
-        let sent = {
-            let mut state = this.state(py);
-            let sent = pipe::write_vectored(state.life.fd, &state.outbox.slices(|chunk| chunk.as_bytes(py)));
-            if let Ok(Some(count)) = sent {
-                state.outbox.advance(count, |chunk| chunk.as_bytes(py).len(), &mut done);
-            }
-            sent
-        };
-        drop(done);
-        if let Err(error) = sent {
-            return Self::on_error(slf, error);
-        }
-        Self::resume_if_free(slf)?;
-        Self::watch(slf)?;
-        let ended = {
-            let mut state = this.state(py);
-            state.outbox.is_empty() && state.life.sent_last()
-        };
-        if ended { Self::end(slf) } else { Ok(()) }
     }
 }
 
@@ -218,19 +151,19 @@ impl WritePipeTransport {
         Ok(Self {
             base: Base::new(pipe.py(), event_loop, extra, None)?,
             hears_the_end,
-            state: GilCell::new(State { life, outbox: Outbox::default(), flow: Flow::default() }),
+            state: GilCell::new(State { life, output: Output::default() }),
         })
     }
 
     /// Writes `data` as soon as there is room, in the order of the calls.
     fn write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        Self::send(slf, vec![to_bytes(data)?])
+        Self::send(slf, &to_bytes(data)?)
     }
 
     /// Writes all of `list_of_data`, in one system call where there is room.
     fn writelines(slf: &Bound<'_, Self>, list_of_data: &Bound<'_, PyAny>) -> PyResult<()> {
-        let data = list_of_data.try_iter()?.map(|data| to_bytes(&data?)).collect::<PyResult<_>>()?;
-        Self::send(slf, data)
+        let data = list_of_data.try_iter()?.map(|data| to_bytes(&data?)).collect::<PyResult<Vec<_>>>()?;
+        Self::send_all(slf, &data)
     }
 
     /// Closes the pipe once what was written has gone out: a pipe has no

@@ -6,10 +6,10 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::super::base::{Transport, Writes, logger};
+use super::super::base::Transport;
 use super::super::core::is_fatal;
+use super::SocketTransport;
 use super::state::Receiver;
-use super::{SocketTransport, written_after_eof};
 use crate::error::Error;
 use crate::hot::buffer::recv_into;
 use crate::hot::context;
@@ -139,101 +139,16 @@ impl SocketTransport {
         }
     }
 
-    /// Sends `data`, at once if nothing else waits, and keeps what does not
-    /// go out now.
-    pub(super) fn send(slf: &Bound<'_, Self>, data: Vec<Bound<'_, PyBytes>>) -> PyResult<()> {
-        let py = slf.py();
-        let this = slf.get();
-        let mut state = this.state(py);
-        if state.eof {
-            drop(state);
-            return Err(written_after_eof());
-        }
-        if state.sending_file {
-            drop(state);
-            return Err(PyRuntimeError::new_err("unable to write; sendfile is in progress"));
-        }
-        let data: Vec<_> = data.into_iter().filter(|data| !data.as_bytes().is_empty()).collect();
-        if data.is_empty() {
-            return Ok(());
-        }
-        if state.life.inherited {
-            drop(state);
-            return this.base.event_loop.get()._check_inherited(slf.py());
-        }
-        if state.life.lost {
-            let say_so = state.life.counts_late();
-            drop(state);
-            if say_so {
-                logger(slf.py())?.call_method1("warning", ("socket.send() raised exception.",))?;
-            }
-            return Ok(());
-        }
-        let waited = !state.outbox.is_empty();
-        let mut rest = data.as_slice();
-        let mut sent = 0;
-        if let ([only], false) = (rest, waited) {
-            match stream::send(state.life.fd, only.as_bytes()) {
-                Ok(Some(count)) if count == only.as_bytes().len() => rest = &[],
-                Ok(count) => sent = count.unwrap_or(0),
-                Err(error) => {
-                    drop(state);
-                    return Self::fail(
-                        slf,
-                        Error::from(error).into(),
-                        "Fatal write error on socket transport",
-                    );
-                }
-            }
-        }
-        for data in rest {
-            state.outbox.push(data.clone().unbind(), data.as_bytes().len(), std::mem::take(&mut sent));
-        }
-        let (begun, several) = (!waited && !state.outbox.is_empty(), rest.len() > 1);
+    /// Why nothing can be written, if so.
+    pub(super) fn check_writable(&self, py: Python<'_>) -> PyResult<()> {
+        let state = self.state(py);
+        let reason = match (state.eof, state.sending_file) {
+            (false, false) => return Ok(()),
+            (true, _) => "Cannot call write() after write_eof()",
+            (_, true) => "unable to write; sendfile is in progress",
+        };
         drop(state);
-        if begun && several {
-            return Self::flush(slf).and_then(|()| Self::pause_if_full(slf));
-        }
-        if begun {
-            Self::watch(slf)?;
-        }
-        Self::pause_if_full(slf)
-    }
-
-    /// Sends what waits, as far as there is room.
-    pub(super) fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let py = slf.py();
-        let this = slf.get();
-        let mut done = Vec::new();
-        let sent = {
-            let mut state = this.state(py);
-            let sent = {
-                let slices = state.outbox.slices(|chunk| chunk.as_bytes(py));
-                stream::send_vectored(state.life.fd, &slices)
-            };
-            if let Ok(Some(count)) = sent {
-                state.outbox.advance(count, |chunk| chunk.as_bytes(py).len(), &mut done);
-            }
-            sent
-        };
-        drop(done);
-        if let Err(error) = sent {
-            return Self::fail(slf, Error::from(error).into(), "Fatal write error on socket transport");
-        }
-        // May write more.
-        Self::resume_if_free(slf)?;
-        Self::watch(slf)?;
-        let (closing, eof) = {
-            let mut state = this.state(py);
-            if !state.outbox.is_empty() || state.life.lost {
-                return Ok(());
-            }
-            (state.life.sent_last(), state.eof)
-        };
-        if closing {
-            return Self::end(slf);
-        }
-        if eof { Self::shut_down_writing(slf) } else { Ok(()) }
+        Err(PyRuntimeError::new_err(reason))
     }
 
     pub(super) fn shut_down_writing(slf: &Bound<'_, Self>) -> PyResult<()> {

@@ -6,10 +6,11 @@ pub(super) mod state;
 mod tls;
 
 use std::cell::RefMut;
+use std::io::IoSlice;
+use std::os::fd::RawFd;
 
-use plait_loop::flow::Flow;
 use plait_sys::epoll::Interest;
-use pyo3::exceptions::PyRuntimeError;
+use plait_sys::stream;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -19,7 +20,10 @@ pub(super) use self::io::READ_SIZE;
 use self::state::State;
 
 pub(super) use self::tls::{Scratch, Tls};
-use super::base::{Base, Life, Transport, Writes, reading_interface, transport_interface, writing_interface};
+use super::base::{
+    Base, Life, Output, SendsBytes, Transport, Writes, reading_interface, transport_interface,
+    writing_interface,
+};
 use super::core::Loop;
 use super::endpoint::Endpoint;
 use crate::hot::cell::GilCell;
@@ -65,11 +69,11 @@ impl Transport for SocketTransport {
     }
 
     fn waiting(slf: &Bound<'_, Self>) -> usize {
-        slf.get().state(slf.py()).outbox.len()
+        Self::output(slf).waiting()
     }
 
     fn discard(slf: &Bound<'_, Self>) {
-        let unsent = slf.get().state(slf.py()).outbox.clear();
+        let unsent = Self::output(slf).clear();
         drop(unsent);
     }
 
@@ -103,10 +107,32 @@ impl Transport for SocketTransport {
     }
 }
 
-impl Writes for SocketTransport {
-    fn flow<R>(slf: &Bound<'_, Self>, f: impl FnOnce(&mut Flow, usize) -> R) -> R {
-        let state = &mut *slf.get().state(slf.py());
-        f(&mut state.flow, state.outbox.len())
+impl SendsBytes for SocketTransport {
+    const TOO_LATE: &'static str = "socket.send() raised exception.";
+
+    fn output<'a>(slf: &'a Bound<'_, Self>) -> RefMut<'a, Output> {
+        RefMut::map(slf.get().state(slf.py()), |state| &mut state.output)
+    }
+
+    fn put(fd: RawFd, data: &[u8]) -> plait_sys::Result<Option<usize>> {
+        stream::send(fd, data)
+    }
+
+    fn put_all(fd: RawFd, data: &[IoSlice<'_>]) -> plait_sys::Result<Option<usize>> {
+        stream::send_vectored(fd, data)
+    }
+
+    fn is_late(slf: &Bound<'_, Self>) -> bool {
+        Self::life(slf).lost
+    }
+
+    fn on_write_error(slf: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
+        Self::fail(slf, error, "Fatal write error on socket transport")
+    }
+
+    fn on_drained(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let eof = slf.get().state(slf.py()).eof;
+        if eof { Self::shut_down_writing(slf) } else { Ok(()) }
     }
 }
 
@@ -135,14 +161,16 @@ impl SocketTransport {
     /// Sends `data` as soon as there is room, in the order of the calls.
     fn write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let data = state::to_bytes(data)?;
-        Self::send(slf, vec![data])
+        slf.get().check_writable(slf.py())?;
+        Self::send(slf, &data)
     }
 
     /// Sends all of `list_of_data`, in one system call where there is room.
     fn writelines(slf: &Bound<'_, Self>, list_of_data: &Bound<'_, PyAny>) -> PyResult<()> {
         let data: Vec<Bound<'_, PyBytes>> =
             list_of_data.try_iter()?.map(|data| state::to_bytes(&data?)).collect::<PyResult<_>>()?;
-        Self::send(slf, data)
+        slf.get().check_writable(slf.py())?;
+        Self::send_all(slf, &data)
     }
 
     /// Tells the peer, after what was written, that no more will come.
@@ -153,7 +181,7 @@ impl SocketTransport {
                 return Ok(());
             }
             state.eof = true;
-            if !state.outbox.is_empty() {
+            if !state.output.is_empty() {
                 return Ok(());
             }
         }
@@ -179,7 +207,7 @@ impl SocketTransport {
 
     #[getter]
     fn _protocol_paused(&self, py: Python<'_>) -> bool {
-        self.state(py).flow.stopped()
+        self.state(py).output.flow.stopped()
     }
 
     /// `loop.start_tls` asks for it.
@@ -189,7 +217,7 @@ impl SocketTransport {
 
     fn __repr__(&self, py: Python<'_>) -> String {
         let state = self.state(py);
-        format!("<SocketTransport {}>", state.life.describe_both(state.interest(), state.outbox.len()))
+        format!("<SocketTransport {}>", state.life.describe_both(state.interest(), state.output.waiting()))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -206,8 +234,3 @@ impl SocketTransport {
 transport_interface!(SocketTransport, "Transport");
 reading_interface!(SocketTransport);
 writing_interface!(SocketTransport);
-
-/// The error of a write after `write_eof`.
-fn written_after_eof() -> PyErr {
-    PyRuntimeError::new_err("Cannot call write() after write_eof()")
-}

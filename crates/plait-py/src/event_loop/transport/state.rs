@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 
-use plait_loop::flow::Flow;
-use plait_loop::outbox::Outbox;
 use plait_sys::epoll::Interest;
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -11,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyTuple, PyType};
 
-use super::super::base::{Gone, Life};
+use super::super::base::{Gone, Life, Output};
 use super::tls::Tls;
 use super::{SocketTransport, reader};
 
@@ -87,8 +85,7 @@ pub(super) struct State {
     pub(super) life: Life,
     pub(super) receiver: Receiver,
     pub(super) server: Option<Py<PyAny>>,
-    pub(super) outbox: Outbox<Py<PyBytes>>,
-    pub(super) flow: Flow,
+    pub(super) output: Output,
     /// The peer has ended its side.
     pub(super) input_ended: bool,
     /// `write_eof` was called.
@@ -103,8 +100,7 @@ impl State {
             life,
             receiver: Receiver::Unknown,
             server,
-            outbox: Outbox::default(),
-            flow: Flow::default(),
+            output: Output::default(),
             input_ended: false,
             eof: false,
             sending_file: false,
@@ -113,12 +109,12 @@ impl State {
 
     /// What the kernel is to be asked for.
     pub(super) fn interest(&self) -> Interest {
-        Interest { read: self.life.reads() && !self.input_ended, write: !self.outbox.is_empty() }
+        Interest { read: self.life.reads() && !self.input_ended, write: !self.output.is_empty() }
     }
 
     /// Lets go of every object, to be dropped outside the lock.
     pub(super) fn release(&mut self) -> Released {
-        (self.life.release(), self.receiver.forget(), self.server.take(), self.outbox.clear())
+        (self.life.release(), self.receiver.forget(), self.server.take(), self.output.clear())
     }
 
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -5,6 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 
+use super::super::super::base::SendsBytes;
 use super::super::SocketTransport;
 use super::super::state::Receiver;
 use super::link::{Link, is_again, join, slice};
@@ -182,7 +183,10 @@ impl Tls {
             waits = 0;
             let transport = transport.unwrap_or_else(|| py.None());
             match transport.bind(py).cast_exact::<SocketTransport>() {
-                Ok(transport) => SocketTransport::send(transport, vec![data])?,
+                Ok(transport) => {
+                    transport.get().check_writable(py)?;
+                    SocketTransport::send(transport, &data)?;
+                }
                 Err(_) => drop(transport.call_method1(py, intern!(py, "write"), (data,))?),
             }
         }
