@@ -659,6 +659,7 @@ def test_extra_information_and_attributes(run):
         assert transport.mine == 1
         assert weakref.ref(transport)() is transport
         assert "read=polling write=<idle, bufsize=0>" in repr(transport)
+        assert isinstance(transport, asyncio.Transport)
         if run.is_plait or SINCE_313:
             assert isinstance(transport, asyncio.DatagramTransport)
         await close(transport)

@@ -3,10 +3,10 @@
 //! Macros, for a native class has its methods in itself: a native base class
 //! would be one more step for each call, and each of these is one line.
 
-/// What asyncio's `BaseTransport` has; `$abc` is the class of asyncio that
+/// What asyncio's `BaseTransport` has; `$abc`, of `$module`, is the class that
 /// `isinstance` takes `$class` for.
 macro_rules! transport_interface {
-    ($class:ident, $abc:literal) => {
+    ($class:ident, $module:literal, $abc:literal) => {
         #[pymethods]
         impl $class {
             /// Takes the descriptor over and has the protocol told of the
@@ -58,7 +58,7 @@ macro_rules! transport_interface {
             #[getter]
             fn __class__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
                 static TRANSPORT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-                TRANSPORT.import(slf.py(), "asyncio", $abc).cloned()
+                TRANSPORT.import(slf.py(), $module, $abc).cloned()
             }
 
             #[getter]

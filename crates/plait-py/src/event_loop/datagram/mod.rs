@@ -202,7 +202,7 @@ impl DatagramTransport {
     }
 }
 
-transport_interface!(DatagramTransport, "DatagramTransport");
+transport_interface!(DatagramTransport, "plait._loop.interfaces", "DatagramTransport");
 reading_interface!(DatagramTransport);
 writing_interface!(DatagramTransport);
 

@@ -224,5 +224,5 @@ impl ReadPipeTransport {
     }
 }
 
-transport_interface!(ReadPipeTransport, "ReadTransport");
+transport_interface!(ReadPipeTransport, "asyncio", "ReadTransport");
 reading_interface!(ReadPipeTransport);

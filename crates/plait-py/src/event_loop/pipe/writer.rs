@@ -194,5 +194,5 @@ impl WritePipeTransport {
     }
 }
 
-transport_interface!(WritePipeTransport, "WriteTransport");
+transport_interface!(WritePipeTransport, "asyncio", "WriteTransport");
 writing_interface!(WritePipeTransport);

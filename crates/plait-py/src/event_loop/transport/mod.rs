@@ -231,6 +231,6 @@ impl SocketTransport {
     }
 }
 
-transport_interface!(SocketTransport, "Transport");
+transport_interface!(SocketTransport, "asyncio", "Transport");
 reading_interface!(SocketTransport);
 writing_interface!(SocketTransport);
