@@ -550,6 +550,10 @@ def test_repr():
             assert repr(reader) == f"<ReadPipeTransport fd={number} polling>"
             assert isinstance(reader, asyncio.ReadTransport)
             assert isinstance(writer, asyncio.WriteTransport)
+            assert isinstance(writer, asyncio.Transport)
+            for method in (writer.pause_reading, writer.resume_reading, writer.is_reading):
+                with pytest.raises(NotImplementedError):
+                    method()
             assert not isinstance(reader, asyncio.WriteTransport)
             reader.pause_reading()
             assert repr(reader) == f"<ReadPipeTransport fd={number} idle>"

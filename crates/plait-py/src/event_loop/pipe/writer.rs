@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 
 use plait_sys::epoll::Interest;
 use plait_sys::pipe;
-use pyo3::exceptions::PyBrokenPipeError;
+use pyo3::exceptions::{PyBrokenPipeError, PyNotImplementedError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -177,6 +177,21 @@ impl WritePipeTransport {
         true
     }
 
+    #[expect(clippy::unused_self, reason = "part of asyncio's interface")]
+    fn pause_reading(&self) -> PyResult<()> {
+        Err(not_read())
+    }
+
+    #[expect(clippy::unused_self, reason = "part of asyncio's interface")]
+    fn resume_reading(&self) -> PyResult<()> {
+        Err(not_read())
+    }
+
+    #[expect(clippy::unused_self, reason = "part of asyncio's interface")]
+    fn is_reading(&self) -> PyResult<bool> {
+        Err(not_read())
+    }
+
     fn __repr__(slf: &Bound<'_, Self>) -> String {
         let waiting = Self::waiting(slf);
         let more = format!("{} bufsize={waiting}", word(waiting > 0));
@@ -194,5 +209,10 @@ impl WritePipeTransport {
     }
 }
 
-transport_interface!(WritePipeTransport, "asyncio", "WriteTransport");
+// asyncio's is a `Transport`, which has what flow control needs.
+transport_interface!(WritePipeTransport, "asyncio", "Transport");
 writing_interface!(WritePipeTransport);
+
+fn not_read() -> PyErr {
+    PyNotImplementedError::new_err("a transport that writes to a pipe does not read")
+}
