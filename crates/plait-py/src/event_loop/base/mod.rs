@@ -42,6 +42,12 @@ use crate::hot::context;
 
 /// A native transport, with what all of them do in the same way.
 pub(super) trait Transport: PyClass {
+    /// What to do with a descriptor that the kernel refuses to watch. A pipe
+    /// stays, as in asyncio, never ready, and that is reported: epoll refuses
+    /// some devices. A socket is lost, and who waits for it gets the error: it
+    /// is so only if the kernel is at a limit.
+    const MAY_BE_SILENT: bool = false;
+
     fn base<'a>(slf: &'a Bound<'_, Self>) -> &'a Base;
 
     fn life<'a>(slf: &'a Bound<'_, Self>) -> RefMut<'a, Life>;
@@ -197,18 +203,27 @@ pub(super) trait Transport: PyClass {
             life.open = true;
             life.waiter.take()
         };
-        // epoll refuses some devices. asyncio reports that, and has a pipe
-        // that is never ready.
-        let watched = match Self::watch(slf) {
-            Ok(()) => Ok(()),
-            Err(error) => Self::report(slf, error, "Exception in callback: the descriptor cannot be watched"),
+        let refused = Self::watch(slf).err();
+        let (reported, refused) = match refused {
+            Some(error) if Self::MAY_BE_SILENT => {
+                let message = "Exception in callback: the descriptor cannot be watched";
+                (Self::report(slf, error, message), None)
+            }
+            Some(error) => {
+                let value = error.value(py).clone().into_any().unbind();
+                (Self::lose(slf, Some(value)), Some(error))
+            }
+            None => (Ok(()), None),
         };
         if let Some(waiter) = waiter
             && !waiter.call_method0(py, intern!(py, "done"))?.is_truthy(py)?
         {
-            waiter.call_method1(py, intern!(py, "set_result"), (py.None(),))?;
+            match refused {
+                Some(error) => waiter.call_method1(py, intern!(py, "set_exception"), (error,))?,
+                None => waiter.call_method1(py, intern!(py, "set_result"), (py.None(),))?,
+            };
         }
-        told.and(watched)
+        told.and(reported)
     }
 
     /// Pauses or resumes reading.

@@ -44,6 +44,8 @@ impl State {
 }
 
 impl Transport for ReadPipeTransport {
+    const MAY_BE_SILENT: bool = true;
+
     fn base<'a>(slf: &'a Bound<'_, Self>) -> &'a Base {
         &slf.get().base
     }

@@ -38,6 +38,8 @@ struct State {
 }
 
 impl Transport for WritePipeTransport {
+    const MAY_BE_SILENT: bool = true;
+
     fn base<'a>(slf: &'a Bound<'_, Self>) -> &'a Base {
         &slf.get().base
     }
