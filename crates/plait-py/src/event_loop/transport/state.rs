@@ -42,7 +42,10 @@ impl Receiver {
     pub(in super::super) fn of_application(protocol: &Bound<'_, PyAny>) -> PyResult<Self> {
         static BUFFERED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let buffered = BUFFERED.import(protocol.py(), "asyncio", "BufferedProtocol")?;
-        if protocol.is_instance(buffered)? {
+        // Also one that says so by its methods alone, as uvloop takes it.
+        if protocol.is_instance(buffered)?
+            || (protocol.hasattr("get_buffer")? && !protocol.hasattr("data_received")?)
+        {
             let (get, updated) = (protocol.getattr("get_buffer")?, protocol.getattr("buffer_updated")?);
             return Ok(Self::Buffered(get.unbind(), updated.unbind()));
         }
