@@ -434,6 +434,44 @@ class TestReadersAndWriters:
             assert loop.remove_reader(fd) is True
             assert loop.remove_reader(fd) is False
 
+    def test_removed_by_an_object_that_is_closed(self, loop, pair):
+        a, b = pair
+        loop.add_reader(a, print)
+        loop.add_writer(b, print)
+        a.close()
+        b.close()
+        assert loop.remove_reader(a) is True
+        assert loop.remove_writer(b) is True
+        with pytest.raises(ValueError, match="Invalid file"):
+            loop.remove_reader(a)
+
+    def test_a_number_does_not_name_an_object(self, loop, pair):
+        a, _ = pair
+        number = a.fileno()
+        loop.add_reader(number, print)
+        a.close()
+        with pytest.raises(ValueError, match="Invalid file"):
+            loop.remove_reader(a)
+        assert loop.remove_reader(number) is True
+
+    def test_a_watched_object_is_let_go(self, loop):
+        class Pipe:
+            def fileno(self):
+                return self.number
+
+        reader, writer = os.pipe()
+        for remove in (lambda pipe: loop.remove_reader(pipe), lambda _: loop.remove_reader(reader)):
+            pipe = Pipe()
+            pipe.number = reader
+            gone = weakref.ref(pipe)
+            loop.add_reader(pipe, print)
+            remove(pipe)
+            del pipe
+            gc.collect()
+            assert gone() is None
+        os.close(reader)
+        os.close(writer)
+
     def test_writer_and_reader_of_one_descriptor(self, loop, pair):
         a, b = pair
         seen = []

@@ -185,6 +185,12 @@ impl<O> FdTable<O> {
         index(fd).and_then(|index| self.slots.get(index)).map_or(Interest::NONE, |slot| slot.interest)
     }
 
+    /// The descriptor of the first owner that `is_meant`.
+    pub fn find(&self, is_meant: impl Fn(&O) -> bool) -> Option<RawFd> {
+        let at = self.slots.iter().position(|slot| slot.owner.as_ref().is_some_and(&is_meant))?;
+        RawFd::try_from(at).ok()
+    }
+
     /// All owners.
     pub fn owners(&self) -> impl Iterator<Item = &O> {
         self.slots.iter().filter_map(|slot| slot.owner.as_ref())
@@ -224,6 +230,7 @@ mod tests {
         assert_eq!(tokens(&epoll), [] as [u64; 0]);
         table.watch(&epoll, fd, Interest::READ).unwrap();
         assert_eq!((table.watched(), table.interest(fd)), (1, Interest::READ));
+        assert_eq!((table.find(|&owner| owner == "me"), table.find(|_| false)), (Some(fd), None));
         assert_eq!(
             tokens(&epoll).iter().filter_map(|&token| table.resolve(token)).collect::<Vec<_>>(),
             [&"me"]

@@ -13,7 +13,7 @@ use plait_sys::epoll::{Event, Interest};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyInt, PyTuple};
 
 use super::core::{Core, Loop, Owner, Poller, Ready};
 use crate::error::Error;
@@ -23,7 +23,12 @@ use crate::hot::method::Call;
 /// Who hears that a descriptor is ready.
 pub(super) enum Listener {
     /// A callback, each time.
-    Handle(Handle),
+    Handle {
+        handle: Handle,
+        /// The object that has the descriptor, if it was not given by its
+        /// number: it can be named still when it is closed.
+        object: Option<Py<PyAny>>,
+    },
     /// A future, once.
     Waiter(Py<PyAny>),
 }
@@ -55,13 +60,22 @@ impl Watch {
 
     /// Whether only futures listen.
     fn once(&self) -> bool {
-        ![&self.reader, &self.writer].iter().any(|side| matches!(side, Some(Listener::Handle(_))))
+        ![&self.reader, &self.writer].iter().any(|side| matches!(side, Some(Listener::Handle { .. })))
+    }
+
+    /// Whether `object` was given for the descriptor.
+    fn names(&self, object: &Bound<'_, PyAny>) -> bool {
+        [&self.reader, &self.writer].into_iter().flatten().any(
+            |listener| matches!(listener, Listener::Handle { object: Some(named), .. } if named.is(object)),
+        )
     }
 
     /// Those whom `event` is for. Futures leave.
     fn woken(&mut self, py: Python<'_>, event: &Event) -> [Option<Listener>; 2] {
         let pick = |ready: bool, side: &mut Option<Listener>| match side {
-            Some(Listener::Handle(handle)) if ready => Some(Listener::Handle(handle.clone_ref(py))),
+            Some(Listener::Handle { handle, .. }) if ready => {
+                Some(Listener::Handle { handle: handle.clone_ref(py), object: None })
+            }
             Some(Listener::Waiter(_)) if ready => side.take(),
             _ => None,
         };
@@ -71,7 +85,10 @@ impl Watch {
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         for side in [&self.reader, &self.writer].into_iter().flatten() {
             match side {
-                Listener::Handle(handle) => handle.traverse(visit)?,
+                Listener::Handle { handle, object } => {
+                    handle.traverse(visit)?;
+                    visit.call(object)?;
+                }
                 Listener::Waiter(future) => visit.call(future)?,
             }
         }
@@ -94,7 +111,7 @@ pub(super) fn on_event(
     let before = watch.interest();
     for listener in watch.woken(py, event).into_iter().flatten() {
         match listener {
-            Listener::Handle(handle) => core.ready.push_back(Ready::Call(handle)),
+            Listener::Handle { handle, .. } => core.ready.push_back(Ready::Call(handle)),
             Listener::Waiter(future) => woken.push(future),
         }
     }
@@ -201,17 +218,28 @@ fn add(
 ) -> PyResult<Handle> {
     let py = slf.py();
     let this = slf.get();
+    let object = (!fd.is_instance_of::<PyInt>()).then(|| fd.clone().unbind());
     let fd = fileno(fd)?;
     refuse_transport(slf, fd)?;
     let handle = Handle::new(py, &Call::new(callback, args, None), this.debug())?;
-    let entry = handle.clone_ref(py);
-    let before = exchange(&mut this.core(py), fd, side, Some(Listener::Handle(entry)))?;
+    let entry = Listener::Handle { handle: handle.clone_ref(py), object };
+    let before = exchange(&mut this.core(py), fd, side, Some(entry))?;
     cancel(py, before);
     Ok(handle)
 }
 
+/// The number that is watched for `object`, which may be closed by now and
+/// have none of its own any more.
+fn watched_number(slf: &Bound<'_, Loop>, object: &Bound<'_, PyAny>) -> PyResult<RawFd> {
+    fileno(object).or_else(|error| {
+        let named = |owner: &Owner| matches!(owner, Owner::Watch(watch) if watch.names(object));
+        let found = slf.get().core(slf.py()).fds.find(named);
+        found.ok_or(error)
+    })
+}
+
 fn remove(slf: &Bound<'_, Loop>, fd: &Bound<'_, PyAny>, side: Side) -> PyResult<bool> {
-    let fd = fileno(fd)?;
+    let fd = watched_number(slf, fd)?;
     refuse_transport(slf, fd)?;
     if slf.get().core(slf.py()).poller.is_none() {
         return Ok(false);
@@ -225,7 +253,7 @@ fn remove(slf: &Bound<'_, Loop>, fd: &Bound<'_, PyAny>, side: Side) -> PyResult<
 /// An event for it may be in the queue already. A future that lost its place
 /// waits on, as in asyncio.
 pub(super) fn cancel(py: Python<'_>, listener: Option<Listener>) {
-    if let Some(Listener::Handle(handle)) = listener {
+    if let Some(Listener::Handle { handle, .. }) = listener {
         handle.cancel(py);
     }
 }
