@@ -212,6 +212,12 @@ class TestThreads:
         assert len(errors) == 3
         assert all("Non-thread-safe operation" in error for error in errors)
 
+    def test_debug_mode_by_anything_that_is_true_or_false(self, loop):
+        loop.set_debug(1)
+        assert loop.get_debug()
+        loop.set_debug(0)
+        assert not loop.get_debug()
+
     def test_plain_call_from_another_thread_still_wakes_plaits_loop(self):
         """asyncio leaves such a call lying until something else happens."""
         loop = plait.new_event_loop()

@@ -109,7 +109,7 @@ class EventLoop(  # type: ignore[misc]
     def set_debug(self, enabled: bool) -> None:
         """Turn asyncio's debug mode on or off."""
         asyncio.BaseEventLoop.set_debug(self, enabled)
-        self._set_native_debug(enabled)
+        self._set_native_debug(bool(enabled))
 
     def _report_slow_callback(self, handle: native.Handle, seconds: float) -> None:
         if seconds >= self.slow_callback_duration:

