@@ -278,6 +278,57 @@ def test_start_tls_with_data_right_behind(contexts, pair):
         run(pair[1], client)
 
 
+def test_data_with_the_end_of_the_handshake_finds_the_new_transport(contexts):
+    """On asyncio the protocol gets it while it knows the plain transport only."""
+
+    class Upgrade(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+            self.upgraded = asyncio.ensure_future(self.upgrade())
+
+        async def upgrade(self):
+            loop = asyncio.get_running_loop()
+            self.transport = await loop.start_tls(
+                self.transport, self, contexts.server("1.3"), server_side=True
+            )
+
+        def data_received(self, data):
+            self.transport.write(data)
+
+    def talk(address):
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = contexts.client("1.3").wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with socket.create_connection(address, timeout=LIMIT) as raw:
+
+            def until(step, *args):
+                while True:
+                    try:
+                        return step(*args)
+                    except ssl.SSLWantReadError:
+                        raw.sendall(outgoing.read())
+                        incoming.write(raw.recv(65536))
+
+            until(tls.do_handshake)
+            tls.write(b"hello")
+            # One segment: the last of the handshake, and the data.
+            raw.sendall(outgoing.read())
+            return until(tls.read, 100)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        made = []
+        server = await loop.create_server(
+            lambda: made.append(Upgrade()) or made[0], "127.0.0.1", 0
+        )
+        address = server.sockets[0].getsockname()
+        assert await loop.run_in_executor(None, talk, address) == b"hello"
+        made[0].transport.close()
+        server.close()
+        await server.wait_closed()
+
+    run("plait", main)
+
+
 @pytest.mark.parametrize("pair", PAIRS, ids="-".join)
 def test_tls_inside_tls(contexts, pair):
     async def upgrade(reader, writer):
@@ -533,6 +584,44 @@ def test_each_end_is_as_on_asyncio(contexts, kind, behaviour, version):
     expected = outcome("asyncio")
     assert expected[0]
     assert outcome("plait") == expected
+
+
+@pytest.mark.parametrize("paused", [False, True])
+@pytest.mark.parametrize("version", VERSIONS)
+def test_data_on_its_way_when_we_close_is_no_error(contexts, version, paused):
+    """asyncio's connection is lost with APPLICATION_DATA_AFTER_CLOSE_NOTIFY then."""
+    closed = threading.Event()
+
+    def serve(listener):
+        connection, _ = listener.accept()
+        with contexts.server(version).wrap_socket(connection, server_side=True) as tls:
+            tls.sendall(b"hello")
+            assert closed.wait(LIMIT)
+            for _ in range(10):
+                tls.sendall(bytes(20_000))
+            tls.unwrap().close()
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            served = loop.run_in_executor(None, serve, listener)
+            transport, protocol = await loop.create_connection(
+                lambda: Log(loop),
+                *listener.getsockname(),
+                ssl=contexts.client(version),
+                server_hostname="localhost",
+            )
+            while not protocol.data:
+                await asyncio.sleep(0.001)
+            if paused:
+                transport.pause_reading()
+            transport.close()
+            closed.set()
+            await protocol.lost
+            await served
+        assert protocol.calls[-1] == ("connection_lost", type(None), b"hello")
+
+    run("plait", main)
 
 
 def test_a_reset_ends_the_connection(contexts):

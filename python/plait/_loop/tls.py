@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import asyncio.sslproto
 import collections
+import contextlib
 import ssl
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ class TlsProtocol(native.Tls, asyncio.sslproto.SSLProtocol):
         """Take what `SSLProtocol` takes."""
         asyncio.sslproto.SSLProtocol.__init__(self, *args, **kwargs)
         self._bind(self._sslobj, self._incoming, self._outgoing, self._write_backlog)
+        self._is_upgrade = not kwargs.get("call_connection_made", True)
 
     def _get_app_transport(self) -> SSLTransport:
         if self._app_transport is None:
@@ -72,6 +74,27 @@ class TlsProtocol(native.Tls, asyncio.sslproto.SSLProtocol):
             self._ssl_buffer = bytearray(_RECORD)
             self._ssl_buffer_view = memoryview(self._ssl_buffer)
         return self._ssl_buffer_view
+
+
+    def _do_read(self) -> None:
+        # Once the handshake is done. Data can come with its last message: not
+        # before who awaits `start_tls` has had its turn, for an application that
+        # answers by the old transport would answer in the clear.
+        if self._is_upgrade:
+            self._is_upgrade = False
+            self._process_outgoing()
+            self._loop.call_soon(self._do_read)
+        else:
+            native.Tls._do_read(self)
+
+    def _do_shutdown(self) -> None:
+        # What the peer sent before it heard of our end is nobody's any more, but
+        # OpenSSL ends nothing while it lies there, and asyncio's connection is
+        # lost with an error then.
+        with contextlib.suppress(ssl.SSLError):
+            while self._sslobj.read(_RECORD):
+                pass
+        super()._do_shutdown()
 
 
 class StartTlsMixin:
