@@ -134,6 +134,7 @@ pub(crate) struct Loop {
     core: GilCell<Core>,
     /// How many cancelled timers the heap holds.
     dead_timers: AtomicUsize,
+    runs: AtomicBool,
     pub(super) debug: AtomicBool,
     pub(super) stopping: AtomicBool,
     /// Whether a phase of the turn may have callbacks.
@@ -166,6 +167,39 @@ impl Loop {
         self.dead_timers.store(self.dead_timers().saturating_add_signed(change), Relaxed);
     }
 
+    /// A timer that this loop has is cancelled: gives the loop's reference up,
+    /// or counts it as dead.
+    pub(crate) fn timer_cancelled(&self, py: Python<'_>, timer: &Handle) -> Option<Handle> {
+        let is_it = |other: &Handle| other.bind(py).is(timer.bind(py));
+        let ours = self.core(py).timers.take_back(timer.place(py), is_it);
+        if ours.is_none() {
+            self.count_dead(1);
+        }
+        ours
+    }
+
+    /// Whether it is being run, so that it is no garbage.
+    fn runs(&self) -> bool {
+        // Relaxed: the interpreter lock orders it.
+        self.runs.load(Relaxed)
+    }
+
+    /// Says whether it is being run from now on, and tells whether it was. At
+    /// rest it may be garbage, so the collector must know all that it holds.
+    pub(super) fn set_runs(&self, py: Python<'_>, runs: bool) -> bool {
+        let before = self.runs.swap(runs, Relaxed);
+        if !runs {
+            let mut core = self.core(py);
+            core.timers.settle(|timer| timer.track(py));
+            for item in &core.ready {
+                if let Ready::Call(handle) = item {
+                    handle.track(py);
+                }
+            }
+        }
+        before
+    }
+
     /// The checks of debug mode, which asyncio makes in the same places.
     pub(super) fn check_debug(
         slf: &Bound<'_, Self>,
@@ -185,7 +219,10 @@ impl Loop {
     fn schedule(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> PyResult<Handle> {
         let py = slf.py();
         let this = slf.get();
-        let handle = Handle::new(py, call, this.debug())?;
+        let handle = Handle::untracked(py, call, this.debug())?;
+        if !this.runs() {
+            handle.track(py);
+        }
         let item = Ready::Call(handle.clone_ref(py));
         let refused = this.core(py).push(item);
         refused.map(|()| handle)
@@ -225,6 +262,9 @@ impl Loop {
         let py = slf.py();
         let this = slf.get();
         let timer = Handle::timer(slf, when, call, this.debug())?;
+        if !this.runs() {
+            timer.track(py);
+        }
         let entry = timer.clone_ref(py);
         let mut core = this.core(py);
         let Some(poller) = core.poller.clone() else {
@@ -233,8 +273,9 @@ impl Loop {
             timer.left_heap(py);
             return Err(gone);
         };
-        core.timers.push(Instant::from_secs_f64(when), entry);
+        let place = core.timers.push(Instant::from_secs_f64(when), entry);
         drop(core);
+        timer.set_place(py, place);
         // Only a loop that sleeps already can have missed it.
         poller.bell.ring().map_err(Error::from)?;
         Ok(timer)
@@ -283,6 +324,7 @@ impl Loop {
                 inherited: None,
             }),
             dead_timers: AtomicUsize::new(0),
+            runs: AtomicBool::new(false),
             debug: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             phased: AtomicBool::new(false),

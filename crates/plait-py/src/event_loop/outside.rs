@@ -2,7 +2,6 @@
 //! something to wait for, and what another loop needs to wait in its place.
 
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use plait_sys::clock::Instant;
@@ -55,12 +54,7 @@ impl Loop {
         let py = slf.py();
         let this = slf.get();
         this.core(py).alive_or_gone()?;
-        while this.is_alive(py) {
-            Self::turn_once(slf, Wait { limit: None, if_alive: true })?;
-            if this.stopping.load(SeqCst) {
-                break;
-            }
-        }
+        Self::turn_while(slf, Wait { limit: None, if_alive: true }, || this.is_alive(py))?;
         Ok(this.is_alive(py))
     }
 

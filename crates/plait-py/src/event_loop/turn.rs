@@ -52,6 +52,7 @@ impl Loop {
         wait: Wait,
         removed: &mut Vec<Handle>,
     ) -> Option<Duration> {
+        core.timers.settle(|timer| timer.track(py));
         core.timers.compact(self.dead_timers(), |timer| timer.is_cancelled(py), removed);
         if !core.ready.is_empty() || self.stopping.load(SeqCst) || core.phases.has_work(py) {
             return Some(Duration::ZERO);
@@ -139,6 +140,7 @@ impl Loop {
             }
         }
         if !core.timers.is_empty() {
+            core.timers.settle(|timer| timer.track(py));
             let now = Instant::now();
             while let Some(timer) = core.timers.pop_due(now) {
                 timer.left_heap(py);
@@ -274,6 +276,24 @@ impl Loop {
     }
 }
 
+impl Loop {
+    /// Turns the loop until it is told to stop, or `goes_on` denies it.
+    pub(super) fn turn_while(slf: &Bound<'_, Self>, wait: Wait, goes_on: impl Fn() -> bool) -> PyResult<()> {
+        let this = slf.get();
+        let ran = this.set_runs(slf.py(), true);
+        let mut outcome = Ok(());
+        while outcome.is_ok() && goes_on() {
+            outcome = Self::turn_once(slf, wait);
+            if this.stopping.load(SeqCst) {
+                break;
+            }
+        }
+        this.set_runs(slf.py(), ran);
+        snapshot::forget(slf.py());
+        outcome
+    }
+}
+
 /// What a poll brought.
 struct Polled {
     /// The futures of those who waited for a socket: to wake them is a call.
@@ -294,13 +314,6 @@ impl Loop {
 
     /// Turns the loop until it is told to stop.
     fn _run(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let outcome = loop {
-            let turned = Self::turn_once(slf, Wait::FOREVER);
-            if turned.is_err() || slf.get().stopping.load(SeqCst) {
-                break turned;
-            }
-        };
-        snapshot::forget(slf.py());
-        outcome
+        Self::turn_while(slf, Wait::FOREVER, || true)
     }
 }

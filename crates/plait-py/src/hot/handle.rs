@@ -28,7 +28,7 @@ const INLINE: usize = 3;
 const IN_A_TUPLE: usize = usize::MAX;
 
 /// As many freed objects are kept for the next ones.
-const FREE_LIST: usize = 1024;
+const FREE_LIST: usize = 16 * 1024;
 
 /// Deallocations nested deeper than this wait for the outermost to end: a
 /// chain of handles, each an argument of the next, must not exhaust the stack.
@@ -48,8 +48,12 @@ pub(super) struct Object {
     source_traceback: *mut ffi::PyObject,
     pub(super) weakrefs: *mut ffi::PyObject,
     cancelled: bool,
-    /// A timer in the loop's heap: cancelling it leaves a dead entry there.
+    /// The collector knows it.
+    tracked: bool,
+    /// A timer that the loop has: cancelling it may leave a dead entry there.
     scheduled: bool,
+    /// Where among the loop's timers it was put.
+    place: usize,
     /// For timers: the loop, and when it is due; else null.
     event_loop: *mut ffi::PyObject,
     when: f64,
@@ -87,10 +91,20 @@ impl Handle {
     /// Makes a handle of a callback that is run in `call`'s context, or in a
     /// copy of the current one.
     pub(crate) fn new(py: Python<'_>, call: &Call<'_, '_>, debug: bool) -> PyResult<Self> {
+        let handle = Self::make(py, handle_type::handle(py)?, call, debug, None)?;
+        handle.track(py);
+        Ok(handle)
+    }
+
+    /// As `new`, for the queue of a loop, and still unknown to the collector:
+    /// whoever has it calls `track` when the loop comes to rest. A loop that
+    /// runs is no garbage, nor is what its queue holds; and most handles have
+    /// run before a collection comes, which would look at each for nothing.
+    pub(crate) fn untracked(py: Python<'_>, call: &Call<'_, '_>, debug: bool) -> PyResult<Self> {
         Self::make(py, handle_type::handle(py)?, call, debug, None)
     }
 
-    /// As `new`, for a timer that the caller puts into the heap at once.
+    /// As `untracked`, for a timer that the caller gives to the loop at once.
     pub(crate) fn timer(
         event_loop: &Bound<'_, Loop>,
         when: f64,
@@ -165,13 +179,13 @@ impl Handle {
                 source_traceback: source_traceback.map_or(ptr::null_mut(), Py::into_ptr),
                 weakrefs: ptr::null_mut(),
                 cancelled: false,
+                tracked: false,
                 scheduled: !event_loop.is_null(),
+                place: 0,
                 event_loop,
                 when,
             });
         }
-        // SAFETY: complete, and not tracked yet.
-        unsafe { ffi::PyObject_GC_Track(object.as_ptr().cast()) };
         // SAFETY: the one reference that exists.
         Ok(Self(unsafe { Bound::from_owned_ptr(py, object.as_ptr().cast()) }.unbind()))
     }
@@ -197,11 +211,28 @@ impl Handle {
         self.0.bind(py)
     }
 
-    /// Lets go of the reference, as dropping it does, without first asking
-    /// whether this thread is attached.
-    pub(crate) fn release(self, _py: Python<'_>) {
+    /// Has the collector know of it.
+    pub(crate) fn track(&self, _py: Python<'_>) {
+        let object = self.object();
+        // SAFETY: a live, complete object, which is tracked once.
+        unsafe {
+            if !std::mem::replace(&mut (*object).tracked, true) {
+                ffi::PyObject_GC_Track(object.cast());
+            }
+        }
+    }
+
+    /// Lets go of the loop's reference, as dropping it does, without first
+    /// asking whether this thread is attached. Who else has one may be part
+    /// of a cycle.
+    pub(crate) fn release(self, py: Python<'_>) {
         // SAFETY: attached, and the reference is ours.
-        unsafe { ffi::Py_DECREF(self.0.into_ptr()) };
+        unsafe {
+            if ffi::Py_REFCNT(self.0.as_ptr()) > 1 {
+                self.track(py);
+            }
+            ffi::Py_DECREF(self.0.into_ptr());
+        }
     }
 
     pub(crate) fn into_any(self) -> Py<PyAny> {
@@ -224,16 +255,32 @@ impl Handle {
         // SAFETY: a live object, under the interpreter lock; no reference
         // into it is held across code that could run Python.
         unsafe {
+            let mut ours = None;
             if (*object).scheduled && !(*object).cancelled {
                 let event_loop = Bound::from_borrowed_ptr(py, (*object).event_loop);
-                event_loop.cast_unchecked::<Loop>().get().count_dead(1);
+                ours = event_loop.cast_unchecked::<Loop>().get().timer_cancelled(py, self);
+                (*object).scheduled = ours.is_none();
             }
             (*object).cancelled = true;
             clear_call(object);
+            if let Some(ours) = ours {
+                ours.release(py);
+            }
         }
     }
 
-    /// It has left the loop's heap.
+    /// Where among the loop's timers it was put.
+    pub(crate) fn place(&self, _py: Python<'_>) -> usize {
+        // SAFETY: as in `is_cancelled`.
+        unsafe { (*self.object()).place }
+    }
+
+    pub(crate) fn set_place(&self, _py: Python<'_>, place: usize) {
+        // SAFETY: as in `is_cancelled`.
+        unsafe { (*self.object()).place = place }
+    }
+
+    /// It has left the loop's timers.
     pub(crate) fn left_heap(&self, py: Python<'_>) {
         let object = self.object();
         // SAFETY: as in `cancel`.
