@@ -243,9 +243,23 @@ impl Loop {
         })
     }
 
-    /// Turns the loop once: waits until something is ready or due, then runs
-    /// what is in the queue.
-    pub(super) fn turn_once(slf: &Bound<'_, Self>, wait: Wait) -> PyResult<()> {
+    /// Whether the queue is all that this turn has to look at: something is
+    /// in it, no timer is set, and the kernel was asked in this tick. Signals
+    /// wait for the next poll too, or for a callback's first instruction.
+    fn has_only_queue(&self, py: Python<'_>) -> bool {
+        let core = self.core(py);
+        !core.ready.is_empty()
+            && core.timers.is_empty()
+            && core.poller.is_some()
+            && core.fds.watched() <= core.inner
+            && !self.phased()
+            && !self.stopping.load(SeqCst)
+            && core.polled == Instant::last_tick()
+    }
+
+    /// Looks at all that may have happened outside, waits for it if there is
+    /// nothing else to do, and puts what came of it into the queue.
+    fn gather(slf: &Bound<'_, Self>, wait: Wait) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
         if this.phased() {
@@ -261,6 +275,17 @@ impl Loop {
         signals?;
         if this.phased() {
             Self::check(slf)?;
+        }
+        Ok(())
+    }
+
+    /// Turns the loop once: waits until something is ready or due, then runs
+    /// what is in the queue.
+    pub(super) fn turn_once(slf: &Bound<'_, Self>, wait: Wait) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        if !this.has_only_queue(py) {
+            Self::gather(slf, wait)?;
         }
         let count = this.core(py).ready.len();
         for _ in 0..count {
