@@ -222,10 +222,23 @@ impl Handle {
         }
     }
 
+    /// Whether nobody but the caller knows it: no other reference, no weak
+    /// one, and no collector to be asked for it.
+    fn is_private(&self) -> bool {
+        let object = self.object();
+        // SAFETY: a live object, read under the interpreter lock.
+        unsafe { ffi::Py_REFCNT(object.cast()) == 1 && !(*object).tracked && (*object).weakrefs.is_null() }
+    }
+
     /// Lets go of the loop's reference, as dropping it does, without first
     /// asking whether this thread is attached. Who else has one may be part
     /// of a cycle.
     pub(crate) fn release(self, py: Python<'_>) {
+        if self.is_private() {
+            // SAFETY: a handle is never null.
+            free(py, unsafe { NonNull::new_unchecked(self.0.into_ptr().cast()) });
+            return;
+        }
         // SAFETY: attached, and the reference is ours.
         unsafe {
             if ffi::Py_REFCNT(self.0.as_ptr()) > 1 {
@@ -393,16 +406,22 @@ impl Handle {
         let object = self.object();
         // SAFETY: the object lives while `self` does. The callback and its
         // arguments get references of our own, for the callback may cancel
-        // its own handle. The first slot of `stack` is vectorcall's to use.
+        // its own handle; but not if nobody else can know the handle. The
+        // first slot of `stack` is vectorcall's to use.
         unsafe {
-            let callback = new_ref((*object).callback);
+            let callback = (*object).callback;
             if callback.is_null() {
                 return Ok(());
             }
             let nargs = (*object).nargs;
             let mut stack = [ptr::null_mut(); INLINE + 1];
-            for (slot, &arg) in stack[1..].iter_mut().zip(&(*object).args) {
-                *slot = new_ref(arg);
+            stack[1..].copy_from_slice(&(*object).args);
+            let known = !self.is_private();
+            if known {
+                ffi::Py_INCREF(callback);
+                for arg in &stack[1..] {
+                    ffi::Py_XINCREF(*arg);
+                }
             }
             let outcome = self.in_context(py, || {
                 let result = if nargs == IN_A_TUPLE {
@@ -417,10 +436,12 @@ impl Handle {
                 ffi::Py_DECREF(result);
                 Ok(())
             });
-            for arg in &stack[1..] {
-                ffi::Py_XDECREF(*arg);
+            if known {
+                for arg in &stack[1..] {
+                    ffi::Py_XDECREF(*arg);
+                }
+                ffi::Py_DECREF(callback);
             }
-            ffi::Py_DECREF(callback);
             outcome
         }
     }
@@ -576,6 +597,8 @@ fn finish_one(py: Python<'_>) -> Option<NonNull<Object>> {
     next
 }
 
+/// Ends a handle to which there is no reference (or only ours, and no weak
+/// one), and that the collector does not track.
 fn free(py: Python<'_>, handle: NonNull<Object>) {
     let object: *mut ffi::PyObject = handle.as_ptr().cast();
     // SAFETY: nobody has a reference any more, and the collector does not

@@ -8,6 +8,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyString, PyTuple};
 use pyo3::{Borrowed, intern};
 
@@ -35,6 +36,21 @@ pub(super) fn entry(f: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>>) -> *mut f
             }
         }
     }
+}
+
+/// Whether a keyword is `context`. The tasks of asyncio pass one and the same
+/// string that is not interned, in each step: it is known by its address from
+/// the second time on.
+fn is_context(py: Python<'_>, key: Borrowed<'_, '_, PyString>) -> PyResult<bool> {
+    static SPELLED: PyOnceLock<Py<PyString>> = PyOnceLock::new();
+    if key.is(intern!(py, "context")) || SPELLED.get(py).is_some_and(|spelled| key.is(spelled)) {
+        return Ok(true);
+    }
+    let same = key.to_cow()? == "context";
+    if same {
+        SPELLED.get_or_init(py, || key.to_owned().unbind());
+    }
+    Ok(same)
 }
 
 /// The arguments of `method(leading..., callback, *args, context=None)`.
@@ -99,7 +115,7 @@ impl<'a, 'py> Call<'a, 'py> {
         if let Some((names, values)) = keywords {
             for (key, &value) in names.iter_borrowed().zip(values) {
                 let key = key.cast::<PyString>()?;
-                if key.is(intern!(py, "context")) || key.to_cow()? == "context" {
+                if is_context(py, key)? {
                     context = Some(borrowed(value)).filter(|value| !value.is_none());
                 } else if leading.is_some_and(|leading| key.to_cow().is_ok_and(|key| key == leading))
                     && lead.is_none()
