@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 
 use plait_loop::bell::Bell;
 use plait_loop::fds::FdTable;
@@ -14,7 +14,6 @@ use plait_sys::clock::Instant;
 use plait_sys::epoll::{Epoll, Event, Interest};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -135,6 +134,8 @@ pub(crate) struct Loop {
     /// How many cancelled timers the heap holds.
     dead_timers: AtomicUsize,
     runs: AtomicBool,
+    /// The version of a class whose `time` is ours, or 0.
+    pub(super) clock_version: AtomicU32,
     pub(super) debug: AtomicBool,
     pub(super) stopping: AtomicBool,
     /// Whether a phase of the turn may have callbacks.
@@ -245,8 +246,7 @@ impl Loop {
         let delay = call.leading().filter(|delay| !delay.is_none());
         let Some(delay) = delay else { return Err(PyTypeError::new_err("delay must not be None")) };
         Self::check_debug(slf, call, "call_later", true)?;
-        // Through Python: whoever gives the loop another clock overrides it.
-        let now: f64 = slf.call_method0(intern!(slf.py(), "time"))?.extract()?;
+        let now = Self::now(slf)?;
         Self::schedule_at(slf, now + delay.extract::<f64>()?, call)
     }
 
@@ -325,6 +325,7 @@ impl Loop {
             }),
             dead_timers: AtomicUsize::new(0),
             runs: AtomicBool::new(false),
+            clock_version: AtomicU32::new(0),
             debug: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             phased: AtomicBool::new(false),

@@ -21,6 +21,7 @@ mod outside;
 mod phases;
 mod pipe;
 mod sockets;
+mod time;
 mod transport;
 mod turn;
 mod watch;
