@@ -317,9 +317,7 @@ def test_data_with_the_end_of_the_handshake_finds_the_new_transport(contexts):
     async def main():
         loop = asyncio.get_running_loop()
         made = []
-        server = await loop.create_server(
-            lambda: made.append(Upgrade()) or made[0], "127.0.0.1", 0
-        )
+        server = await loop.create_server(lambda: made.append(Upgrade()) or made[0], "127.0.0.1", 0)
         address = server.sockets[0].getsockname()
         assert await loop.run_in_executor(None, talk, address) == b"hello"
         made[0].transport.close()

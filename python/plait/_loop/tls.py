@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from plait._binding import native
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["SSLTransport", "StartTlsMixin", "TlsProtocol"]
 
 # What one record gives; the read buffer for a transport that is not native.
@@ -51,6 +54,7 @@ class TlsProtocol(native.Tls, asyncio.sslproto.SSLProtocol):
         _write_backlog: collections.deque[Any]
         _app_transport: SSLTransport
         _app_transport_created: bool
+        _process_outgoing: Callable[[], None]
         _ssl_buffer: bytearray
         _ssl_buffer_view: memoryview
 
@@ -75,7 +79,6 @@ class TlsProtocol(native.Tls, asyncio.sslproto.SSLProtocol):
             self._ssl_buffer_view = memoryview(self._ssl_buffer)
         return self._ssl_buffer_view
 
-
     def _do_read(self) -> None:
         # Once the handshake is done. Data can come with its last message: not
         # before who awaits `start_tls` has had its turn, for an application that
@@ -94,7 +97,7 @@ class TlsProtocol(native.Tls, asyncio.sslproto.SSLProtocol):
         with contextlib.suppress(ssl.SSLError):
             while self._sslobj.read(_RECORD):
                 pass
-        super()._do_shutdown()
+        super()._do_shutdown()  # type: ignore[misc]
 
 
 class StartTlsMixin:
