@@ -84,13 +84,14 @@ def test_hooks_of_pipes_and_subprocesses_take_what_asyncio_passes(name):
 def test_subprocess_transport():
     theirs = asyncio.base_subprocess.BaseSubprocessTransport
     assert parameters(theirs._process_exited) == ["self", "returncode"]
+    assert parameters(theirs._pipe_data_received) == ["self", "fd", "data"]
     assert parameters(theirs._wait) == ["self"]
     assert parameters(theirs._check_proc) == ["self"]
     assert {"args", "shell", "stdin", "stdout", "stderr", "bufsize"} <= set(
         parameters(theirs._start)
     )
     source = inspect.getsource(theirs)
-    for name in ("_closed", "_loop", "_proc", "_returncode"):
+    for name in ("_closed", "_exit_waiters", "_loop", "_pipes", "_proc", "_returncode"):
         assert f"self.{name} = " in source
 
 

@@ -235,6 +235,28 @@ def test_cancelled_communicate(run):
     run(main())
 
 
+@pytest.mark.parametrize("ends", ["before", "after"])
+def test_wait_for_a_child_whose_output_nobody_reads(ends):
+    """asyncio's wait never ends: the output fills the reader, which then pauses its pipe."""
+
+    async def main():
+        # What is more than twice the limit of the reader, and less than a pipe holds.
+        script = f"head -c {50_000} /dev/zero; {'' if ends == 'before' else 'exec sleep 1000'}"
+        child = await asyncio.create_subprocess_exec("sh", "-c", script, stdout=PIPE, limit=10_000)
+        waiting = asyncio.ensure_future(child.wait())
+        if ends == "after":
+            pipe = child._transport.get_pipe_transport(1)
+            while pipe.is_reading():
+                await asyncio.sleep(0.001)
+            child.kill()
+        assert await waiting == (0 if ends == "before" else -signal.SIGKILL)
+        # It is still there, for whoever wants it.
+        assert len(await child.stdout.read()) == 50_000
+        assert await child.wait() == waiting.result()
+
+    plait.run(asyncio.wait_for(main(), 30))
+
+
 def test_cancelled_wait_can_wait_again(run):
     async def main():
         process = await asyncio.create_subprocess_exec("sleep", "1000")

@@ -42,6 +42,8 @@ class SubprocessTransport(asyncio.base_subprocess.BaseSubprocessTransport):
         _returncode: int | None
         _closed: bool
         _check_proc: Callable[[], None]
+        _pipes: dict[int, Any]
+        _exit_waiters: list[asyncio.Future[Any]]
 
     def _start(
         self,
@@ -128,6 +130,32 @@ class SubprocessTransport(asyncio.base_subprocess.BaseSubprocessTransport):
         # Not before what the pipes gave in this turn.
         assert self._loop is not None
         self._loop.call_soon(self._process_exited, returncode)
+
+    def _process_exited(self, returncode: int) -> None:
+        super()._process_exited(returncode)
+        self._wake_if_unread()
+
+    def _pipe_data_received(self, fd: int, data: bytes) -> None:
+        super()._pipe_data_received(fd, data)
+        if self._returncode is not None:
+            self._wake_if_unread()
+
+    def _wake_if_unread(self) -> None:
+        """Wake who waits for a process that has ended, but nobody reads what it left.
+
+        asyncio wakes them once every pipe has ended as well. That one which is
+        full does when it is read to its end, so perhaps never.
+        """
+        unread = any(
+            self._pipes[fd].pipe is not None and not self._pipes[fd].pipe.is_reading()
+            for fd in (1, 2)
+            if self._pipes.get(fd) is not None
+        )
+        if unread and self._exit_waiters:
+            waiters, self._exit_waiters = self._exit_waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(self._returncode)
 
     def _forget_pidfd(self) -> None:
         if self._pidfd is not None:
