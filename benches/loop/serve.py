@@ -16,7 +16,6 @@ from loop.apps import APPS
 from loop.child import reason
 from loop.peers import factory
 
-
 # prctl's number for it, on Linux.
 PR_SET_PDEATHSIG = 1
 
