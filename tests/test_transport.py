@@ -696,9 +696,10 @@ def test_server_that_runs_out_of_descriptors_recovers(run, monkeypatch):
         await server.wait_closed()
 
     run(main())
-    assert [context["message"] for context in run.reported] == [
-        "socket.accept() out of system resource"
-    ]
+    messages = [context["message"] for context in run.reported]
+    assert messages[0] == "socket.accept() out of system resource"
+    # asyncio's tries again even if the server was closed meanwhile, and reports that.
+    assert len(messages) == 1 or not run.is_plait
 
 
 def test_protocol_factory_that_raises():

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,11 +87,13 @@ def run(
         work = Path(folder) / "work"
         work.mkdir()
         # The options of CPython's own runs. The stacks are shown a little
-        # before the end, so that one can see where it hung.
+        # before the end, however long the child took to start, so that one
+        # can see where it hung.
         options = ("-E", "-bb", "-W", "default", "-X", "faulthandler")
         command = [environment.python, *options, str(SUITE), "--loop", loop]
         command += [f"--leave-out={pattern}" for pattern in leave_out]
-        command += ["--report", str(report), "--limit", str(limit * 0.95), suite, *names]
+        stacks_at = time.monotonic() + limit * 0.95
+        command += ["--report", str(report), "--stacks-at", str(stacks_at), suite, *names]
         with (Path(folder) / "output").open("w+", errors="replace") as output:
             child = subprocess.Popen(
                 command,

@@ -17,6 +17,7 @@ import fnmatch
 import json
 import os
 import sys
+import time
 import unittest
 from collections.abc import Iterator
 from typing import Any
@@ -205,13 +206,14 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--loop", choices=("plait", "asyncio", "uvloop"), required=True)
     parser.add_argument("--report", required=True)
-    parser.add_argument("--limit", type=float, default=0, help="seconds until the stacks are shown")
+    parser.add_argument("--stacks-at", type=float, help="show the stacks at this monotonic time")
     parser.add_argument("--leave-out", action="append", default=[], metavar="PATTERN")
     parser.add_argument("suite", choices=("asyncio", "tornado"))
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
-    if options.limit:
-        faulthandler.dump_traceback_later(options.limit)
+    if options.stacks_at is not None:
+        # A time that has passed is as good as now.
+        faulthandler.dump_traceback_later(max(options.stacks_at - time.monotonic(), 0.001))
     Result.report = report = Report(options.report)
     replace_standard_loop(counted(loop_class(options.loop), report))
     run = run_asyncio if options.suite == "asyncio" else run_tornado
