@@ -36,6 +36,70 @@ def test_numbers_take_no_thread(arguments, monkeypatch):
     plait.run(main())
 
 
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "0.0.0.0",
+        "127.1",
+        "127.0.0.01",
+        "0x7f.0.0.1",
+        "::",
+        "::1",
+        "0:0:0:0:0:0:0:1",
+        "::ffff:1.2.3.4",
+        "::1.2.3.4",
+        "2001:DB8::00ff",
+        "fe80::1%lo",
+        "",
+        None,
+        b"127.0.0.1",
+        "1.2.3.4.5",
+    ],
+)
+@pytest.mark.parametrize(
+    "port", [0, 80, 65535, 65536, -1, "80", "080", "", " 80", b"80", None, 1.5]
+)
+def test_the_answers_are_those_of_the_socket_module(host, port):
+    stream, datagram = socket.SOCK_STREAM, socket.SOCK_DGRAM
+    tcp, udp = socket.IPPROTO_TCP, socket.IPPROTO_UDP
+    options = [
+        {"family": family, "type": kind, "proto": proto, "flags": flags | socket.AI_NUMERICHOST}
+        for family in (0, socket.AF_INET, socket.AF_INET6)
+        for kind, proto in [(stream, 0), (stream, tcp), (stream, udp), (datagram, udp), (0, 0)]
+        for flags in (0, socket.AI_PASSIVE, socket.AI_V4MAPPED | socket.AI_ALL)
+    ]
+
+    def outcome(answer):
+        try:
+            return [[(type(each), each) for each in entry] for entry in answer()]
+        except (OSError, TypeError, OverflowError) as error:
+            return type(error), error.args
+
+    def ours(**each):
+        # What comes before: the flag that keeps the model from asking a server is not among
+        # those that can be answered so.
+        flags = each.pop("flags") & ~socket.AI_NUMERICHOST
+        answer = loop._numeric_address(
+            host, port, each["family"], each["type"], each["proto"], flags
+        )
+        answers.append(answer)
+        if answer is None:
+            return socket.getaddrinfo(host, port, **each, flags=flags | socket.AI_NUMERICHOST)
+        return answer
+
+    answers = []
+    loop = plait.new_event_loop()
+    try:
+        for each in options:
+            theirs = outcome(lambda each=each: socket.getaddrinfo(host, port, **each))
+            assert outcome(lambda each=each: ours(**each)) == theirs
+    finally:
+        loop.close()
+    if host in ("127.0.0.1", "::1") and port in (80, "80"):
+        assert sum(answer is not None for answer in answers) == 2 * 2 * 3
+
+
 @pytest.mark.parametrize("debug", [False, True])
 def test_names_and_what_is_wrong(factory, debug):
     async def main():

@@ -21,6 +21,7 @@ class ResolvingMixin:
 
     if TYPE_CHECKING:
         get_debug: Callable[[], bool]
+        _numeric_address: Callable[..., list[Any] | None]
 
     async def getaddrinfo(
         self,
@@ -41,6 +42,9 @@ class ResolvingMixin:
             socket.gaierror: There is no such host or service.
 
         """
+        found = self._numeric_address(host, port, family, type, proto, flags)
+        if found is not None:
+            return found
         if not self.get_debug():
             try:
                 return socket.getaddrinfo(host, port, family, type, proto, flags | _NUMERIC)

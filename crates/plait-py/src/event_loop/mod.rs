@@ -20,6 +20,7 @@ mod inherited;
 mod outside;
 mod phases;
 mod pipe;
+mod resolving;
 mod sockets;
 mod time;
 mod transport;
