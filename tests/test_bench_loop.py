@@ -87,7 +87,11 @@ def test_a_child_tells_its_times_or_why_it_cannot(bench: Any) -> None:
 def test_a_server_starts_and_ends_with_who_started_it(bench: Any) -> None:
     child = bench("loop.child")
     command = child.python("loop.serve", "plait", "protocol", "0", "", "")
-    with child.Child(command) as server:
-        assert server.answer(30)["port"] > 0
-        server.hang_up()
-        assert server.last_words() == "exit status 0"
+    starter = "import subprocess, sys; subprocess.Popen(sys.argv[1:]); sys.stdin.read()"
+    with child.Child([sys.executable, "-c", starter, *command]) as between:
+        assert between.answer(30)["port"] > 0
+        between.hang_up()
+        assert between.last_words() == "exit status 0"
+        # Its output is the server's too, and ends with the last of the two.
+        with pytest.raises(child.Unable, match="exit status 0"):
+            between.answer(30)

@@ -1,6 +1,7 @@
 """Connections: transports, protocols and streams, on plait's loop and, as the
 model, on asyncio's."""
 
+import array
 import asyncio
 import contextvars
 import gc
@@ -410,14 +411,61 @@ def test_write_to_a_closed_peer(run):
     run(main())
 
 
+def test_views_of_other_shapes():
+    """Strides and items of more than a byte go out as `bytes()` has them; asyncio refuses some."""
+    views = [memoryview(b"abcdef")[::2], memoryview(array.array("I", [1, 2**31])), memoryview(b"")]
+
+    async def main():
+        transport, protocol, peer = await connect()
+        for view in views:
+            transport.write(view)
+        transport.writelines(views)
+        transport.write_eof()
+        assert await read_all(peer) == b"".join(bytes(view) for view in views) * 2
+        transport.close()
+        await protocol.ended
+        peer.close()
+
+    plait.run(main())
+
+
+def test_a_buffer_is_free_again_after_the_write():
+    """What is sent or copied is not held: the writer may resize it. asyncio keeps a view."""
+
+    async def main():
+        transport, protocol, peer = await connect()
+        data = bytearray(b"x" * 10)
+        transport.write(data)
+        data.extend(b"y")
+        big = bytearray(b"z" * 5_000_000)
+        transport.write(memoryview(big))
+        assert transport.get_write_buffer_size() > 0
+        big.clear()
+        transport.write_eof()
+        assert await read_all(peer) == b"x" * 10 + b"z" * 5_000_000
+        transport.close()
+        await protocol.ended
+        peer.close()
+
+    plait.run(main())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        bytearray,
+        lambda size: memoryview(bytearray(size)),
+        lambda size: array.array("B", bytes(size)),
+    ],
+)
 @pytest.mark.parametrize("base", [asyncio.BufferedProtocol, asyncio.BaseProtocol])
-def test_buffered_protocol(run, base):
+def test_buffered_protocol(run, base, make):
     if base is asyncio.BaseProtocol and not run.is_plait:
         pytest.skip("asyncio goes by the class alone, uvloop by the methods too")
 
     class Buffered(base):
         def __init__(self):
-            self.buffer = bytearray(1000)
+            self.buffer = make(1000)
             self.data = b""
             self.ended = asyncio.get_running_loop().create_future()
 
@@ -425,7 +473,7 @@ def test_buffered_protocol(run, base):
             return self.buffer
 
         def buffer_updated(self, count):
-            self.data += self.buffer[:count]
+            self.data += bytes(self.buffer[:count])
 
         def eof_received(self):
             pass

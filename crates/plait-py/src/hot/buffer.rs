@@ -1,9 +1,10 @@
-//! Receiving straight into a buffer that a protocol gave.
+//! Receiving straight into a buffer that a protocol gave, sending straight
+//! from one.
 
 use std::os::fd::RawFd;
 
 use plait_sys::stream;
-use pyo3::buffer::PyBuffer;
+use pyo3::buffer::{PyBuffer, PyUntypedBuffer};
 use pyo3::exceptions::PyBufferError;
 use pyo3::prelude::*;
 
@@ -40,4 +41,23 @@ pub(crate) fn read_into(
     // itself in any program, and the slice's contents are never read here.
     let target = unsafe { std::slice::from_raw_parts_mut(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes()) };
     Ok(receive(fd, target).map_err(Error::from))
+}
+
+/// Has `send`, a system call of plait-sys, take the bytes of `buffer`, which is
+/// C-contiguous. `None` if there was no room.
+pub(crate) fn write_from(
+    _py: Python<'_>,
+    send: fn(RawFd, &[u8]) -> plait_sys::Result<Option<usize>>,
+    fd: RawFd,
+    buffer: &PyUntypedBuffer,
+) -> plait_sys::Result<Option<usize>> {
+    if buffer.len_bytes() == 0 {
+        return Ok(Some(0));
+    }
+    // SAFETY: the export keeps the memory in place and of this length until
+    // `buffer` is released; a buffer that is not empty has memory. While this
+    // slice lives, one system call reads it with the interpreter lock held, so
+    // no Python code writes to it.
+    let data = unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes()) };
+    send(fd, data)
 }

@@ -1,4 +1,6 @@
-//! Adding to a `bytearray` without an object in between.
+//! The memory of a `bytearray`, without an object in between.
+
+use std::os::fd::RawFd;
 
 use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
@@ -14,4 +16,28 @@ pub(crate) fn extend(buffer: &Bound<'_, PyByteArray>, data: &[u8]) -> PyResult<(
     let target = unsafe { buffer.as_bytes_mut() };
     target[before..].copy_from_slice(data);
     Ok(())
+}
+
+/// Has `send`, a system call of plait-sys, take the bytes of `buffer`.
+pub(crate) fn write_from(
+    send: fn(RawFd, &[u8]) -> plait_sys::Result<Option<usize>>,
+    fd: RawFd,
+    buffer: &Bound<'_, PyByteArray>,
+) -> plait_sys::Result<Option<usize>> {
+    // SAFETY: the interpreter lock is held and one system call, no Python
+    // code, runs while the slice lives: nobody writes to the memory or resizes
+    // it.
+    send(fd, unsafe { buffer.as_bytes() })
+}
+
+/// Has `receive`, a system call of plait-sys, put what there is into `buffer`.
+/// `None` if there is nothing, `Some(0)` at the end of the input.
+pub(crate) fn read_into(
+    receive: fn(RawFd, &mut [u8]) -> plait_sys::Result<Option<usize>>,
+    fd: RawFd,
+    buffer: &Bound<'_, PyByteArray>,
+) -> plait_sys::Result<Option<usize>> {
+    // SAFETY: as above; who has a memoryview of the memory does not look at
+    // it meanwhile.
+    receive(fd, unsafe { buffer.as_bytes_mut() })
 }

@@ -35,8 +35,9 @@ impl Output {
         self.outbox.clear()
     }
 
-    fn keep(&mut self, data: &Bound<'_, PyBytes>, sent: usize) {
-        self.outbox.push(data.clone().unbind(), data.as_bytes().len(), sent);
+    fn keep(&mut self, data: Bound<'_, PyBytes>, sent: usize) {
+        let size = data.as_bytes().len();
+        self.outbox.push(data.unbind(), size, sent);
     }
 }
 
@@ -68,22 +69,35 @@ pub(in super::super) trait SendsBytes: Transport {
     /// go out now.
     fn send(slf: &Bound<'_, Self>, data: &Bound<'_, PyBytes>) -> PyResult<()> {
         let bytes = data.as_bytes();
-        if bytes.is_empty() {
+        Self::send_by(slf, bytes.len(), |fd| Self::put(fd, bytes), || Ok(data.clone()))
+    }
+
+    /// Sends so many bytes, at once by `attempt` if nothing else waits, and
+    /// keeps what `keep` makes of them should some not go out now.
+    fn send_by<'py>(
+        slf: &Bound<'py, Self>,
+        size: usize,
+        attempt: impl FnOnce(RawFd) -> plait_sys::Result<Option<usize>>,
+        keep: impl FnOnce() -> PyResult<Bound<'py, PyBytes>>,
+    ) -> PyResult<()> {
+        if size == 0 {
             return Ok(());
         }
         if Self::is_late(slf) {
             return note_lateness(slf);
         }
         if !Self::output(slf).is_empty() {
+            let data = keep()?;
             Self::output(slf).keep(data, 0);
             return Self::pause_if_full(slf);
         }
         let fd = Self::life(slf).fd;
-        let sent = match Self::put(fd, bytes) {
-            Ok(Some(count)) if count == bytes.len() => return Ok(()),
+        let sent = match attempt(fd) {
+            Ok(Some(count)) if count == size => return Ok(()),
             Ok(count) => count.unwrap_or(0),
             Err(error) => return Self::on_write_error(slf, Error::from(error).into()),
         };
+        let data = keep()?;
         Self::output(slf).keep(data, sent);
         Self::watch(slf)?;
         Self::pause_if_full(slf)
@@ -105,7 +119,7 @@ pub(in super::super) trait SendsBytes: Transport {
         let waited = {
             let mut output = Self::output(slf);
             let waited = !output.is_empty();
-            data.into_iter().for_each(|data| output.keep(data, 0));
+            data.into_iter().for_each(|data| output.keep(data.clone(), 0));
             waited
         };
         if !waited {

@@ -1,23 +1,55 @@
 //! What happens to a connection: its begin, input, output, its end.
 
+use std::os::fd::RawFd;
+
 use plait_sys::stream;
-use pyo3::buffer::PyBuffer;
+use pyo3::buffer::{PyBuffer, PyUntypedBuffer};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 
-use super::super::base::Transport;
+use super::super::base::{SendsBytes, Transport};
 use super::super::core::is_fatal;
 use super::SocketTransport;
-use super::state::Receiver;
+use super::state::{self, Receiver};
 use crate::error::Error;
-use crate::hot::buffer::recv_into;
-use crate::hot::context;
+use crate::hot::buffer::{recv_into, write_from};
+use crate::hot::{bytearray, context};
 
 /// The most that one read takes, as in asyncio. The buffer is the loop's and
 /// is reused: one of this size is above the allocator's map threshold, and
 /// mapping it for each read would cost more than the read (DESIGN.md).
 pub(in super::super) const READ_SIZE: usize = 256 * 1024;
+
+/// What became of a read into the protocol's own buffer.
+enum Filled {
+    Done,
+    End,
+    /// `get_buffer` gave none that can be used.
+    Refused(PyErr),
+    /// The connection is.
+    Broken(Error),
+    /// `buffer_updated` raised.
+    Untold(PyErr),
+}
+
+/// Receives what there is into the buffer that a protocol gave.
+fn fill(fd: RawFd, buffer: &Bound<'_, PyAny>) -> PyResult<Result<Option<usize>, Error>> {
+    const EMPTY: &str = "get_buffer() returned an empty buffer";
+    // Its memory stays in place for as long as nobody else runs: an export,
+    // as any other object needs, would cost more than the copy of a message.
+    if let Ok(array) = buffer.cast_exact::<PyByteArray>() {
+        if array.is_empty() {
+            return Err(PyRuntimeError::new_err(EMPTY));
+        }
+        return Ok(bytearray::read_into(stream::recv, fd, array).map_err(Error::from));
+    }
+    let export = PyBuffer::<u8>::get(buffer)?;
+    if export.len_bytes() == 0 {
+        return Err(PyRuntimeError::new_err(EMPTY));
+    }
+    recv_into(buffer.py(), fd, &export)
+}
 
 impl SocketTransport {
     fn receiver(slf: &Bound<'_, Self>) -> PyResult<Receiver> {
@@ -85,31 +117,33 @@ impl SocketTransport {
 
     fn read_into(slf: &Bound<'_, Self>, get: &Py<PyAny>, updated: &Py<PyAny>) -> PyResult<()> {
         let py = slf.py();
-        let this = slf.get();
-        let buffer = context::enter(py, &this.base.context, || {
-            let buffer = PyBuffer::<u8>::get(get.call1(py, (-1,))?.bind(py))?;
-            if buffer.len_bytes() == 0 {
-                return Err(PyRuntimeError::new_err("get_buffer() returned an empty buffer"));
-            }
-            Ok(buffer)
+        let fd = slf.get().state(py).life.fd;
+        // One callback as far as its context goes, as in asyncio.
+        let outcome = context::enter(py, &slf.get().base.context, || {
+            let received = match get.bind(py).call1((-1,)).and_then(|buffer| fill(fd, &buffer)) {
+                Ok(received) => received,
+                Err(error) => return Ok(Filled::Refused(error)),
+            };
+            Ok(match received {
+                Ok(None) => Filled::Done,
+                Ok(Some(0)) => Filled::End,
+                Ok(Some(count)) => match updated.bind(py).call1((count,)) {
+                    Ok(_) => Filled::Done,
+                    Err(error) => Filled::Untold(error),
+                },
+                Err(error) => Filled::Broken(error),
+            })
         });
-        let buffer = match buffer {
-            Ok(buffer) => buffer,
-            Err(error) => return Self::fail(slf, error, "Fatal error: protocol.get_buffer() call failed."),
-        };
-        let fd = this.state(py).life.fd;
-        let received = recv_into(py, fd, &buffer);
-        drop(buffer);
-        let count = match received {
-            Ok(Ok(None)) => return Ok(()),
-            Ok(Ok(Some(0))) => return Self::on_input_end(slf),
-            Ok(Ok(Some(count))) => count,
-            Ok(Err(error)) => return Self::fail(slf, error.into(), "Fatal read error on socket transport"),
-            Err(error) => return Self::fail(slf, error, "Fatal error: protocol.get_buffer() call failed."),
-        };
-        match context::enter(py, &this.base.context, || updated.call1(py, (count,))) {
-            Ok(_) => Ok(()),
-            Err(error) => Self::fail(slf, error, "Fatal error: protocol.buffer_updated() call failed."),
+        match outcome.unwrap_or_else(Filled::Refused) {
+            Filled::Done => Ok(()),
+            Filled::End => Self::on_input_end(slf),
+            Filled::Refused(error) => {
+                Self::fail(slf, error, "Fatal error: protocol.get_buffer() call failed.")
+            }
+            Filled::Broken(error) => Self::fail(slf, error.into(), "Fatal read error on socket transport"),
+            Filled::Untold(error) => {
+                Self::fail(slf, error, "Fatal error: protocol.buffer_updated() call failed.")
+            }
         }
     }
 
@@ -137,6 +171,27 @@ impl SocketTransport {
             }
             Err(error) => Self::fail(slf, error, "Fatal error: protocol.eof_received() call failed."),
         }
+    }
+
+    /// Sends what `write` was given and is not bytes: copied if it is kept.
+    pub(super) fn send_object(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        if let Ok(array) = data.cast_exact::<PyByteArray>() {
+            slf.get().check_writable(py)?;
+            let attempt = |fd| bytearray::write_from(stream::send, fd, array);
+            return Self::send_by(slf, array.len(), attempt, || state::to_bytes(data));
+        }
+        if let Ok(view) = data.cast::<PyMemoryView>() {
+            let buffer = PyUntypedBuffer::get(view)?;
+            if buffer.is_c_contiguous() {
+                slf.get().check_writable(py)?;
+                let attempt = |fd| write_from(py, stream::send, fd, &buffer);
+                return Self::send_by(slf, buffer.len_bytes(), attempt, || state::to_bytes(data));
+            }
+        }
+        let data = state::to_bytes(data)?;
+        slf.get().check_writable(py)?;
+        Self::send(slf, &data)
     }
 
     /// Why nothing can be written, if so.

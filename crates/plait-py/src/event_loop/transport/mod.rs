@@ -160,9 +160,9 @@ impl SocketTransport {
 
     /// Sends `data` as soon as there is room, in the order of the calls.
     fn write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        let data = state::to_bytes(data)?;
+        let Ok(data) = data.cast::<PyBytes>() else { return Self::send_object(slf, data) };
         slf.get().check_writable(slf.py())?;
-        Self::send(slf, &data)
+        Self::send(slf, data)
     }
 
     /// Sends all of `list_of_data`, in one system call where there is room.
