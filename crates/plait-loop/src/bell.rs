@@ -50,6 +50,17 @@ impl Bell {
         Ok(())
     }
 
+    /// Parts from who shares it since a fork. The loop is awake.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM; EBADF: the descriptor was closed under our
+    /// hands.
+    pub fn renew(&self) -> Result<()> {
+        self.eventfd.replace(&EventFd::new()?)?;
+        self.get_up();
+        Ok(())
+    }
+
     /// Makes the descriptor silent again.
     ///
     /// # Errors

@@ -4,11 +4,21 @@
 //! owner its generation grows, and the generation travels in the token of
 //! every event: an event that was on its way when the number changed hands
 //! is recognised and dropped, so a reused number never wakes an old owner.
+//!
+//! A number may also be closed, and be another descriptor's, behind our back.
+//! The kernel watches on what it referred to as long as a duplicate lives, and
+//! gives no way to that entry any more:
+//!
+//! | what happens next | what is done |
+//! |---|---|
+//! | the owner changes what it watches for | the kernel knows no such entry: ENOENT, the owner loses the number |
+//! | the number gets a new owner | a new generation: the old entry's token finds nobody |
+//! | the old entry tells of an event, each time anew | a stray token: all is moved to a fresh epoll ([`FdTable::carry_over`]) |
 
 use std::os::fd::RawFd;
 
-use plait_sys::Result;
 use plait_sys::epoll::{Epoll, Interest};
+use plait_sys::{Error, Result};
 
 #[derive(Debug)]
 struct Slot<O> {
@@ -20,7 +30,16 @@ struct Slot<O> {
     /// It has told of that one, and has an entry for the number still, unless
     /// the number was closed since.
     silent: bool,
+    /// The number turned out to be another descriptor's than the owner's.
+    lost: bool,
     owner: Option<O>,
+}
+
+impl<O> Slot<O> {
+    /// What the kernel gives back with each event.
+    fn token(&self, fd: RawFd) -> u64 {
+        u64::from(self.generation) << 32 | fd as u64
+    }
 }
 
 /// The owners of watched descriptors.
@@ -85,6 +104,7 @@ impl<O> FdTable<O> {
                 interest: Interest::NONE,
                 once: false,
                 silent: false,
+                lost: false,
                 owner: None,
             });
         }
@@ -93,14 +113,16 @@ impl<O> FdTable<O> {
         // What the kernel knows of the number is the old owner's, if the
         // number is not another descriptor by now: it must be told anew.
         self.watched -= usize::from(!slot.interest.is_none());
-        slot.interest = Interest::NONE;
+        (slot.interest, slot.lost) = (Interest::NONE, false);
         Ok(slot.owner.replace(owner))
     }
 
     /// Has `fd` watched for `interest`; for nothing means not at all.
     ///
     /// # Errors
-    /// What [`Epoll::set`] reports; the old interest stays then.
+    /// ENOENT: the number is another descriptor's than the one that is
+    /// watched. Nothing is any more, and no event of either reaches the
+    /// owner. Otherwise what [`Epoll::set`] reports; the old interest stays.
     pub fn watch(&mut self, epoll: &Epoll, fd: RawFd, interest: Interest) -> Result<()> {
         self.set(epoll, fd, interest, false)
     }
@@ -110,7 +132,7 @@ impl<O> FdTable<O> {
     /// again takes one call of it and not two.
     ///
     /// # Errors
-    /// What [`Epoll::set_once`] reports; the old interest stays then.
+    /// As of [`FdTable::watch`].
     pub fn watch_once(&mut self, epoll: &Epoll, fd: RawFd, interest: Interest) -> Result<()> {
         self.set(epoll, fd, interest, true)
     }
@@ -139,17 +161,27 @@ impl<O> FdTable<O> {
             }
             return Ok(());
         }
+        if slot.lost {
+            return Err(Error::absent("epoll_ctl"));
+        }
         if once {
             // The number may be another descriptor's by now, and an event of
             // the old one be on its way.
             slot.generation = slot.generation.wrapping_add(1);
         }
-        let token = u64::from(slot.generation) << 32 | fd as u64;
-        let known = registered || slot.silent;
-        if once {
-            epoll.set_once(fd, token, interest, known)?;
+        if registered {
+            if let Err(error) = epoll.modify(fd, slot.token(fd), interest, once) {
+                if error.is_absent() {
+                    slot.generation = slot.generation.wrapping_add(1);
+                    (slot.interest, slot.lost) = (Interest::NONE, true);
+                    self.watched -= 1;
+                }
+                return Err(error);
+            }
+        } else if once {
+            epoll.set_once(fd, slot.token(fd), interest, slot.silent)?;
         } else {
-            epoll.set(fd, token, interest, known)?;
+            epoll.set(fd, slot.token(fd), interest, slot.silent)?;
         }
         self.watched += usize::from(!registered);
         (slot.interest, slot.once, slot.silent) = (interest, once, false);
@@ -191,6 +223,55 @@ impl<O> FdTable<O> {
         RawFd::try_from(at).ok()
     }
 
+    /// Registers with `fresh` what `old` watches, for a caller that goes on
+    /// with `fresh` alone. Returns the descriptors that `old` has lost: they
+    /// were closed behind our back, and nothing is watched for their owners
+    /// any more.
+    ///
+    /// # Errors
+    /// ENOMEM, ENOSPC; all is as before then.
+    pub fn carry_over(&mut self, old: &Epoll, fresh: &Epoll) -> Result<Vec<RawFd>> {
+        let mut lost = Vec::new();
+        for (index, slot) in self.slots.iter().enumerate().filter(|(_, slot)| !slot.interest.is_none()) {
+            let fd = index as RawFd;
+            // To set it to what it is asks the kernel whether it has it.
+            match old.modify(fd, slot.token(fd), slot.interest, slot.once) {
+                Ok(()) if slot.once => fresh.set_once(fd, slot.token(fd), slot.interest, false)?,
+                Ok(()) => fresh.set(fd, slot.token(fd), slot.interest, false)?,
+                Err(error) if error.is_absent() || error.is_closed() => lost.push(fd),
+                Err(error) => return Err(error),
+            }
+        }
+        for slot in &mut self.slots {
+            slot.silent = false;
+        }
+        for &fd in &lost {
+            if let Some(slot) = index(fd).and_then(|index| self.slots.get_mut(index)) {
+                (slot.interest, slot.lost) = (Interest::NONE, true);
+                self.watched -= 1;
+            }
+        }
+        Ok(lost)
+    }
+
+    /// Forgets what the kernel was asked, for a caller with an epoll that
+    /// knows nothing; what the old one told finds nobody. Returns the
+    /// descriptors that have an owner.
+    pub fn start_over(&mut self) -> Vec<RawFd> {
+        self.watched = 0;
+        for slot in &mut self.slots {
+            (slot.interest, slot.silent) = (Interest::NONE, false);
+            slot.generation = slot.generation.wrapping_add(1);
+        }
+        let owned = self.slots.iter().enumerate().filter(|(_, slot)| slot.owner.is_some());
+        owned.map(|(index, _)| index as RawFd).collect()
+    }
+
+    /// The owners of descriptors that the kernel watches.
+    pub fn watched_owners(&self) -> impl Iterator<Item = &O> {
+        self.slots.iter().filter(|slot| !slot.interest.is_none()).filter_map(|slot| slot.owner.as_ref())
+    }
+
     /// All owners.
     pub fn owners(&self) -> impl Iterator<Item = &O> {
         self.slots.iter().filter_map(|slot| slot.owner.as_ref())
@@ -204,100 +285,4 @@ impl<O> FdTable<O> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use plait_sys::eventfd::EventFd;
-    use std::os::fd::AsRawFd;
-    use std::time::Duration;
-
-    fn tokens(epoll: &Epoll) -> Vec<u64> {
-        let mut events = Vec::new();
-        epoll.wait(&mut events, Some(Duration::ZERO)).unwrap();
-        events.iter().map(|event| event.token).collect()
-    }
-
-    fn rung() -> EventFd {
-        let bell = EventFd::new().unwrap();
-        bell.ring().unwrap();
-        bell
-    }
-
-    #[test]
-    fn an_event_finds_its_owner() {
-        let (epoll, mut table, bell) = (Epoll::new().unwrap(), FdTable::default(), rung());
-        let fd = bell.as_raw_fd();
-        table.insert(fd, "me").unwrap();
-        assert_eq!(tokens(&epoll), [] as [u64; 0]);
-        table.watch(&epoll, fd, Interest::READ).unwrap();
-        assert_eq!((table.watched(), table.interest(fd)), (1, Interest::READ));
-        assert_eq!((table.find(|&owner| owner == "me"), table.find(|_| false)), (Some(fd), None));
-        assert_eq!(
-            tokens(&epoll).iter().filter_map(|&token| table.resolve(token)).collect::<Vec<_>>(),
-            [&"me"]
-        );
-        table.watch(&epoll, fd, Interest::NONE).unwrap();
-        assert_eq!(tokens(&epoll), [] as [u64; 0]);
-        assert_eq!((table.get(fd), table.watched()), (Some(&"me"), 0));
-    }
-
-    #[test]
-    fn an_event_for_an_old_owner_finds_nobody() {
-        let (epoll, mut table, bell) = (Epoll::new().unwrap(), FdTable::default(), rung());
-        let fd = bell.as_raw_fd();
-        table.insert(fd, "old").unwrap();
-        table.watch(&epoll, fd, Interest::READ).unwrap();
-        let on_its_way = tokens(&epoll);
-        assert_eq!(table.remove(&epoll, fd).unwrap(), Some("old"));
-        table.insert(fd, "new").unwrap();
-        assert_eq!(table.resolve(on_its_way[0]), None);
-        assert_eq!(tokens(&epoll), [] as [u64; 0], "nobody watches it yet");
-    }
-
-    #[test]
-    fn one_event_and_no_more() {
-        let (epoll, mut table, bell) = (Epoll::new().unwrap(), FdTable::default(), rung());
-        let fd = bell.as_raw_fd();
-        table.insert(fd, "me").unwrap();
-        for _ in 0..2 {
-            table.watch_once(&epoll, fd, Interest::READ).unwrap();
-            assert_eq!(table.watched(), 1);
-            let token = tokens(&epoll)[0];
-            assert_eq!(table.resolve(token), Some(&"me"));
-            assert!(table.fired(token));
-            assert!(!table.fired(token), "there is one only");
-            assert_eq!((table.watched(), table.interest(fd)), (0, Interest::NONE));
-            assert_eq!(tokens(&epoll), [] as [u64; 0]);
-        }
-        table.watch(&epoll, fd, Interest::READ).unwrap();
-        assert!(!table.fired(tokens(&epoll)[0]));
-        assert_eq!((tokens(&epoll).len(), table.watched()), (1, 1));
-        assert_eq!(table.remove(&epoll, fd).unwrap(), Some("me"));
-        assert_eq!((tokens(&epoll).len(), table.watched()), (0, 0));
-    }
-
-    #[test]
-    fn a_silent_entry_of_a_number_that_was_reused_is_no_harm() {
-        let (epoll, mut table, bell) = (Epoll::new().unwrap(), FdTable::default(), rung());
-        let fd = bell.as_raw_fd();
-        table.insert(fd, "me").unwrap();
-        table.watch_once(&epoll, fd, Interest::READ).unwrap();
-        let old = tokens(&epoll)[0];
-        table.fired(old);
-        drop(bell);
-        let mut bells: Vec<_> = (0..16).map(|_| rung()).collect();
-        if let Some(at) = bells.iter().position(|bell| bell.as_raw_fd() == fd) {
-            let _bell = bells.swap_remove(at);
-            table.watch_once(&epoll, fd, Interest::READ).unwrap();
-            let new = tokens(&epoll)[0];
-            assert_eq!((table.resolve(old), table.resolve(new)), (None, Some(&"me")));
-        }
-    }
-
-    #[test]
-    fn refuses_what_is_not_open() {
-        let mut table = FdTable::default();
-        for fd in [-1, i32::MAX] {
-            assert!(table.insert(fd, ()).is_err());
-        }
-    }
-}
+mod tests;

@@ -26,7 +26,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::raw::borrow;
+use crate::raw::{borrow, replace};
 
 /// What somebody wants to hear of a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -108,6 +108,29 @@ impl Epoll {
     /// As of [`Epoll::set`].
     pub fn set_once(&self, fd: RawFd, token: u64, interest: Interest, registered: bool) -> Result<()> {
         self.control(fd, token, interest.flags() | EventFlags::ONESHOT, registered)
+    }
+
+    /// Changes what `fd` is watched for, for one event if `once`.
+    ///
+    /// # Errors
+    /// ENOENT: it is not watched, so the number is another descriptor's than
+    /// when it was; EBADF, ENOMEM.
+    pub fn modify(&self, fd: RawFd, token: u64, interest: Interest, once: bool) -> Result<()> {
+        let mut flags = interest.flags();
+        flags.set(EventFlags::ONESHOT, once);
+        borrow(fd)
+            .and_then(|source| epoll::modify(&self.fd, source, EventData::new_u64(token), flags))
+            .map_err(|errno| Error::new("epoll_ctl", errno))
+    }
+
+    /// Watches from now on what `other` does, and that alone, under the same
+    /// descriptor. What was watched is forgotten here; whoever shares it, as
+    /// the parent of a fork does, keeps it.
+    ///
+    /// # Errors
+    /// EBADF: the descriptor was closed under our hands.
+    pub fn replace(&self, other: &Self) -> Result<()> {
+        replace(&self.fd, &other.fd)
     }
 
     fn control(&self, fd: RawFd, token: u64, flags: EventFlags, registered: bool) -> Result<()> {
@@ -241,6 +264,35 @@ mod tests {
         epoll.set(bell.as_raw_fd(), 3, Interest::READ, true).unwrap();
         assert_eq!(ready(&epoll, NOW).len(), 1);
         assert_eq!(ready(&epoll, NOW).len(), 1);
+    }
+
+    #[test]
+    fn modifies_only_what_it_knows() {
+        let (epoll, bell) = (Epoll::new().unwrap(), EventFd::new().unwrap());
+        let fd = bell.as_raw_fd();
+        assert!(epoll.modify(fd, 1, Interest::READ, false).unwrap_err().is_absent());
+        assert!(epoll.modify(-1, 1, Interest::READ, false).unwrap_err().is_closed());
+        bell.ring().unwrap();
+        epoll.set(fd, 1, Interest::WRITE, false).unwrap();
+        epoll.modify(fd, 2, Interest::READ, true).unwrap();
+        assert_eq!(ready(&epoll, NOW), [Event { token: 2, readable: true, writable: false }]);
+        assert_eq!(ready(&epoll, NOW), []);
+    }
+
+    #[test]
+    fn a_replaced_one_watches_what_the_other_does() {
+        let (epoll, fresh) = (Epoll::new().unwrap(), Epoll::new().unwrap());
+        let (old, new) = (EventFd::new().unwrap(), EventFd::new().unwrap());
+        let number = epoll.as_raw_fd();
+        for bell in [&old, &new] {
+            bell.ring().unwrap();
+        }
+        epoll.set(old.as_raw_fd(), 1, Interest::READ, false).unwrap();
+        fresh.set(new.as_raw_fd(), 2, Interest::READ, false).unwrap();
+        epoll.replace(&fresh).unwrap();
+        drop(fresh);
+        assert_eq!(epoll.as_raw_fd(), number);
+        assert_eq!(ready(&epoll, NOW), [Event { token: 2, readable: true, writable: false }]);
     }
 
     #[test]

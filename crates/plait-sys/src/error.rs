@@ -19,6 +19,12 @@ impl Error {
         Self { call, errno }
     }
 
+    /// The kernel would answer `call` that it does not have what it is about.
+    #[must_use]
+    pub fn absent(call: &'static str) -> Self {
+        Self::new(call, Errno::NOENT)
+    }
+
     /// Wraps the number that another library got of the system call `call`.
     #[must_use]
     pub fn from_raw_os_error(call: &'static str, number: i32) -> Self {
@@ -35,6 +41,18 @@ impl Error {
     #[must_use]
     pub fn errno(&self) -> Errno {
         self.errno
+    }
+
+    /// Whether the kernel does not have what the call was about (ENOENT).
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        self.errno == Errno::NOENT
+    }
+
+    /// Whether the number was no open descriptor's (EBADF).
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.errno == Errno::BADF
     }
 
     /// The name of the system call.

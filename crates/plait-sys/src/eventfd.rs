@@ -6,6 +6,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::{Errno, read, write};
 
 use crate::error::{Error, Result};
+use crate::raw::replace;
 
 /// An eventfd: readable from the first ring on until it is drained.
 #[derive(Debug)]
@@ -32,6 +33,15 @@ impl EventFd {
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
             Err(errno) => Err(Error::new("write(eventfd)", errno)),
         }
+    }
+
+    /// Rings and hears from now on what `other` does, under the same
+    /// descriptor; whoever shared the old one does so no more.
+    ///
+    /// # Errors
+    /// EBADF: it was closed under our hands.
+    pub fn replace(&self, other: &Self) -> Result<()> {
+        replace(&self.0, &other.0)
     }
 
     /// Makes it silent and says whether it had been rung.
@@ -78,5 +88,16 @@ mod tests {
         bell.ring().unwrap();
         assert!(bell.drain().unwrap());
         assert!(!bell.drain().unwrap());
+    }
+
+    #[test]
+    fn a_replaced_one_is_shared_no_more() {
+        let bell = EventFd::new().unwrap();
+        let shared = EventFd::from(bell.0.try_clone().unwrap());
+        bell.replace(&EventFd::new().unwrap()).unwrap();
+        shared.ring().unwrap();
+        assert!(!bell.drain().unwrap());
+        bell.ring().unwrap();
+        assert!(bell.drain().unwrap());
     }
 }

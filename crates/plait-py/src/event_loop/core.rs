@@ -19,6 +19,7 @@ use pyo3::types::{PyDict, PyTuple};
 
 use super::endpoint::Endpoint;
 use super::inherited::Inherited;
+use super::io_watcher::IoWatcher;
 use super::phases::Phases;
 use super::transport::Scratch;
 use super::watch::Watch;
@@ -37,6 +38,8 @@ pub(super) enum Ready {
     Call(Handle),
     /// A transport whose protocol is to be told of it.
     Begin(Endpoint),
+    /// A watcher that has something to tell.
+    Watcher(Py<IoWatcher>),
     /// A transport that can read or write.
     Io { endpoint: Endpoint, readable: bool, writable: bool },
     /// A transport whose protocol is to be told of its end.
@@ -47,6 +50,7 @@ impl Ready {
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Self::Call(handle) => handle.traverse(visit),
+            Self::Watcher(watcher) => visit.call(watcher),
             Self::Begin(endpoint) | Self::End(endpoint) | Self::Io { endpoint, .. } => {
                 endpoint.traverse(visit)
             }
@@ -67,6 +71,22 @@ impl Owner {
         match self {
             Self::Watch(watch) => watch.traverse(visit),
             Self::Transport(endpoint) => endpoint.traverse(visit),
+        }
+    }
+
+    /// Whether anybody but watchers listens.
+    pub(super) fn has_listener(&self) -> bool {
+        match self {
+            Self::Watch(watch) => watch.has_listener(),
+            Self::Transport(_) => true,
+        }
+    }
+
+    /// It has left the table, whose lock is free: those who listen do so no
+    /// more.
+    pub(super) fn dismiss(self, py: Python<'_>) {
+        if let Self::Watch(watch) = self {
+            watch.dismiss(py);
         }
     }
 }
@@ -95,6 +115,10 @@ pub(super) struct Core {
     /// The kernel's tick at the last poll.
     pub(super) polled: Instant,
     pub(super) phases: Phases,
+    /// How many watchers are started, and how many of these keep the loop
+    /// alive.
+    pub(super) watchers: usize,
+    pub(super) keeping: usize,
     /// What keeps the loop alive beyond all that is in here; below zero, so
     /// much of what is in here does not.
     pub(super) refs: isize,
@@ -112,6 +136,14 @@ impl Core {
         self.ready.push_back(item);
         poller.bell.ring().map_err(Error::from)?;
         Ok(())
+    }
+
+    /// A watcher has started (1) or stopped (-1).
+    pub(super) fn count_watcher(&mut self, change: isize, keeps: bool) {
+        self.watchers = self.watchers.saturating_add_signed(change);
+        if keeps {
+            self.keeping = self.keeping.saturating_add_signed(change);
+        }
     }
 
     /// Refuses a loop without its poller.
@@ -319,6 +351,8 @@ impl Loop {
                 inner: 0,
                 polled: Instant::default(),
                 phases: Phases::default(),
+                watchers: 0,
+                keeping: 0,
                 refs: 0,
                 poller: Some(Arc::new(Poller::new()?)),
                 inherited: None,
@@ -371,7 +405,10 @@ impl Loop {
         for timer in timers.iter().chain(inherited.iter().flat_map(|inherited| inherited.timers())) {
             timer.left_heap(py);
         }
-        drop((ready, timers, owners, phases, poller, inherited));
+        for owner in owners {
+            owner.dismiss(py);
+        }
+        drop((ready, timers, phases, poller, inherited));
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -3,7 +3,8 @@
 //! `core` holds the state and what schedules (`hot` has the handles and the
 //! Python methods), `turn` turns it once, `phases` are the callbacks between
 //! its steps, `outside` is for who turns it,
-//! `watch` is `add_reader` and its family, `sockets` the `sock_*` calls,
+//! `watch` is `add_reader` and its family, `io_watcher` what any number may
+//! have of one descriptor, `rebuild` a new epoll in place of the old, `sockets` the `sock_*` calls,
 //! `base` is what all transports share, `transport` a connection, `datagram`
 //! a datagram socket, `pipe` one direction of a connection. The Python half (`plait._loop`) is what happens once in a while: addresses,
 //! servers, signals, the start and the end.
@@ -17,9 +18,11 @@ mod core;
 mod datagram;
 mod endpoint;
 mod inherited;
+mod io_watcher;
 mod outside;
 mod phases;
 mod pipe;
+mod rebuild;
 mod resolving;
 mod sockets;
 mod time;
@@ -38,6 +41,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let event_loop = PyType::new::<Loop>(py);
     schedule::install(&event_loop)?;
     module.add("Loop", event_loop)?;
+    module.add("IoWatcher", PyType::new::<io_watcher::IoWatcher>(py))?;
     module.add("DatagramTransport", PyType::new::<datagram::DatagramTransport>(py))?;
     module.add("SocketTransport", PyType::new::<transport::SocketTransport>(py))?;
     module.add("ReadPipeTransport", PyType::new::<pipe::ReadPipeTransport>(py))?;

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 
 use super::core::{Core, Loop};
 use super::turn::Wait;
+use crate::hot::snapshot;
 
 impl Loop {
     /// Whether anything is left that a turn could run or wait for.
@@ -21,8 +22,16 @@ impl Loop {
         }
         // A cancelled timer stays in the heap for a while.
         let timers = core.timers.len().saturating_sub(self.dead_timers());
-        let watched = core.fds.watched().saturating_sub(core.inner);
-        core.refs.saturating_add_unsigned(timers + watched) > 0
+        let known = core.refs.saturating_add_unsigned(timers + core.keeping);
+        if known > 0 {
+            return true;
+        }
+        let watched = if core.watchers == 0 {
+            core.fds.watched()
+        } else {
+            core.fds.watched_owners().filter(|owner| owner.has_listener()).count()
+        };
+        known.saturating_add_unsigned(watched.saturating_sub(core.inner)) > 0
     }
 }
 
@@ -44,8 +53,9 @@ impl Loop {
         }
         let limit =
             timeout.map(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX));
-        Self::turn_once(slf, Wait { limit, if_alive })?;
-        Ok(this.is_alive(py))
+        let turned = Self::turn_once(slf, Wait { limit, if_alive });
+        snapshot::forget(py);
+        turned.map(|()| this.is_alive(py))
     }
 
     /// Turns the loop until it is told to stop or nothing keeps it alive; says

@@ -15,7 +15,7 @@ use pyo3::types::{PyBytes, PyInt, PyType};
 
 use super::core::Loop;
 use super::transport::READ_SIZE;
-use super::watch::{self, Listener, Side};
+use super::watch::{self, Displaced, Listener, Side};
 use crate::error::Error;
 
 /// The number of a `socket.socket` that can be used here.
@@ -35,23 +35,25 @@ fn wait<'py>(slf: &Bound<'py, Loop>, fd: RawFd, side: Side) -> PyResult<Bound<'p
     watch::refuse_transport(slf, fd)?;
     let future = slf.call_method0(intern!(py, "create_future"))?;
     let listener = Some(Listener::Waiter(future.clone().unbind()));
-    let before = watch::exchange(&mut slf.get().core(py), fd, side, listener)?;
-    watch::cancel(py, before);
-    Ok(future)
+    let mut displaced = Displaced::default();
+    let waits = watch::exchange(&mut slf.get().core(py), fd, side, listener, &mut displaced);
+    displaced.dismiss(py);
+    waits.map(|()| future)
 }
 
 fn end_wait(slf: &Bound<'_, Loop>, fd: RawFd, side: Side, future: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = slf.py();
-    let before = {
+    let mut displaced = Displaced::default();
+    let ended = {
         let mut core = slf.get().core(py);
         // Another may wait in its place, or the loop be closed.
         if core.poller.is_none() || !watch::awaits(&mut core, fd, side, future) {
             return Ok(());
         }
-        watch::exchange(&mut core, fd, side, None)?
+        watch::exchange(&mut core, fd, side, None, &mut displaced)
     };
-    drop(before);
-    Ok(())
+    displaced.dismiss(py);
+    ended
 }
 
 #[pymethods]

@@ -23,6 +23,7 @@ use pyo3::prelude::*;
 
 use super::core::{BELL, Core, Loop, Owner, Poller, Ready};
 use super::endpoint::Endpoint;
+use super::io_watcher::IoWatcher;
 use super::watch;
 use crate::error::Error;
 use crate::hot::handle::Handle;
@@ -36,6 +37,22 @@ pub(super) struct Wait {
     /// Not at all when nothing keeps the loop alive. Another thread may come
     /// all the same, which is what other waits are for.
     pub(super) if_alive: bool,
+}
+
+/// What a poll brought that is for calls outside of the lock.
+pub(super) struct Polled {
+    /// The futures of those who waited for a socket.
+    pub(super) woken: Vec<Py<PyAny>>,
+    /// Those who listened to a number that is another descriptor's by now.
+    pub(super) gone: Vec<Owner>,
+    /// What a signal handler raised meanwhile.
+    signals: PyResult<()>,
+}
+
+impl Default for Polled {
+    fn default() -> Self {
+        Self { woken: Vec::new(), gone: Vec::new(), signals: Ok(()) }
+    }
 }
 
 impl Wait {
@@ -106,16 +123,17 @@ impl Loop {
         // the kernel told is told once, so a handler that raises does not
         // make it unheard.
         let signals = py.check_signals();
-        match self.enqueue(py, &poller, events) {
-            Ok(woken) => Ok(Polled { woken, signals }),
-            Err(error) => signals.and(Err(error)),
+        let mut told = Polled { signals, ..Polled::default() };
+        match self.enqueue(py, &poller, events, &mut told) {
+            Ok(()) => Ok(told),
+            Err(error) => told.signals.and(Err(error)),
         }
     }
 
-    /// Puts what became ready and what became due into the queue. Returns the
-    /// futures of those who waited for a socket: to wake them is a call.
-    fn enqueue(&self, py: Python<'_>, poller: &Poller, events: &[Event]) -> PyResult<Vec<Py<PyAny>>> {
-        let mut woken = Vec::new();
+    /// Puts what became ready and what became due into the queue, and what to
+    /// call for it into `told`.
+    fn enqueue(&self, py: Python<'_>, poller: &Poller, events: &[Event], told: &mut Polled) -> PyResult<()> {
+        let mut stray = false;
         let mut core = self.core(py);
         let core = &mut *core;
         // A handler of a signal may have closed the loop, or be the child of
@@ -129,15 +147,19 @@ impl Loop {
                 continue;
             }
             match core.fds.resolve(event.token) {
-                Some(Owner::Watch(_)) => watch::on_event(py, core, poller, event, &mut woken)?,
+                Some(Owner::Watch(_)) => watch::on_event(py, core, poller, event, told)?,
                 Some(Owner::Transport(endpoint)) => core.ready.push_back(Ready::Io {
                     endpoint: endpoint.clone_ref(py),
                     readable: event.readable,
                     writable: event.writable,
                 }),
-                // Its owner has changed since the kernel saw it ready.
-                None => {}
+                // Nothing ran since the kernel told of it: it tells of a
+                // number that was closed, and will each time.
+                None => stray = true,
             }
+        }
+        if stray {
+            core.expel_strays(poller, &mut told.gone);
         }
         if !core.timers.is_empty() {
             core.timers.settle(|timer| timer.track(py));
@@ -147,7 +169,7 @@ impl Loop {
                 core.ready.push_back(Ready::Call(timer));
             }
         }
-        Ok(woken)
+        Ok(())
     }
 
     /// Wakes who waited for a socket. Their tasks join the queue of this turn:
@@ -218,6 +240,7 @@ impl Loop {
                 handle.release(slf.py());
                 outcome
             }
+            Ready::Watcher(watcher) => IoWatcher::run(watcher.bind(slf.py())),
             Ready::Begin(endpoint) => {
                 let outcome = endpoint.begin(slf.py());
                 Self::reported(slf, &endpoint, outcome)
@@ -270,7 +293,10 @@ impl Loop {
         let polled = this.poll(py, wait, &mut events);
         events.clear();
         *this.events.borrow(py) = events;
-        let Polled { woken, signals } = polled?;
+        let Polled { woken, gone, signals } = polled?;
+        for owner in gone {
+            owner.dismiss(py);
+        }
         Self::wake(slf, woken)?;
         signals?;
         if this.phased() {
@@ -317,14 +343,6 @@ impl Loop {
         snapshot::forget(slf.py());
         outcome
     }
-}
-
-/// What a poll brought.
-struct Polled {
-    /// The futures of those who waited for a socket: to wake them is a call.
-    woken: Vec<Py<PyAny>>,
-    /// What a signal handler raised meanwhile.
-    signals: PyResult<()>,
 }
 
 #[pymethods]

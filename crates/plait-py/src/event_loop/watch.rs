@@ -1,6 +1,6 @@
-//! `add_reader`, `add_writer` and their opposites: one callback per
-//! direction of a descriptor that somebody else owns, or one future of a
-//! `sock_*` call that waits for it.
+//! Who listens to a descriptor that somebody else owns: for each direction one
+//! callback (`add_reader`, `add_writer`) or one future of a `sock_*` call that
+//! waits for it, and any number of watchers (`io_watcher`) beside them.
 //!
 //! A future is woken once, so the kernel is asked for one event. Its entry and
 //! an empty `Watch` stay behind: the next wait on the same socket is one system
@@ -16,6 +16,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyInt, PyTuple};
 
 use super::core::{Core, Loop, Owner, Poller, Ready};
+use super::io_watcher::IoWatcher;
+use super::turn::Polled;
 use crate::error::Error;
 use crate::hot::handle::Handle;
 use crate::hot::method::Call;
@@ -38,6 +40,8 @@ pub(super) enum Listener {
 pub(super) struct Watch {
     reader: Option<Listener>,
     writer: Option<Listener>,
+    /// The started ones, and what each wants to hear of.
+    watchers: Vec<(Py<IoWatcher>, Interest)>,
 }
 
 #[derive(Clone, Copy)]
@@ -55,12 +59,18 @@ impl Watch {
     }
 
     fn interest(&self) -> Interest {
-        Interest { read: self.reader.is_some(), write: self.writer.is_some() }
+        let mut interest = Interest { read: self.reader.is_some(), write: self.writer.is_some() };
+        for (_, wanted) in &self.watchers {
+            interest.read |= wanted.read;
+            interest.write |= wanted.write;
+        }
+        interest
     }
 
     /// Whether only futures listen.
     fn once(&self) -> bool {
-        ![&self.reader, &self.writer].iter().any(|side| matches!(side, Some(Listener::Handle { .. })))
+        self.watchers.is_empty()
+            && ![&self.reader, &self.writer].iter().any(|side| matches!(side, Some(Listener::Handle { .. })))
     }
 
     /// Whether `object` was given for the descriptor.
@@ -68,6 +78,21 @@ impl Watch {
         [&self.reader, &self.writer].into_iter().flatten().any(
             |listener| matches!(listener, Listener::Handle { object: Some(named), .. } if named.is(object)),
         )
+    }
+
+    /// Whether anybody but watchers listens.
+    pub(super) fn has_listener(&self) -> bool {
+        self.reader.is_some() || self.writer.is_some()
+    }
+
+    /// Tells those who listened that they do so no more. They have left the
+    /// table, and its lock is free.
+    pub(super) fn dismiss(self, py: Python<'_>) {
+        for (watcher, _) in self.watchers {
+            watcher.get().retire(py);
+        }
+        cancel(py, self.reader);
+        cancel(py, self.writer);
     }
 
     /// Those whom `event` is for. Futures leave.
@@ -92,34 +117,45 @@ impl Watch {
                 Listener::Waiter(future) => visit.call(future)?,
             }
         }
-        Ok(())
+        self.watchers.iter().try_for_each(|(watcher, _)| visit.call(watcher))
     }
 }
 
 /// Queues the callbacks that `event` of a watched descriptor is for; adds the
-/// futures to `woken`.
+/// futures to those that `told` has to wake.
 pub(super) fn on_event(
     py: Python<'_>,
     core: &mut Core,
     poller: &Poller,
     event: &Event,
-    woken: &mut Vec<Py<PyAny>>,
+    told: &mut Polled,
 ) -> Result<(), Error> {
     let fd = FdTable::<Owner>::fd(event.token);
     let spent = core.fds.fired(event.token);
     let Some(Owner::Watch(watch)) = core.fds.get_mut(fd) else { return Ok(()) };
     let before = watch.interest();
+    for (watcher, wanted) in &watch.watchers {
+        let news = Interest { read: event.readable && wanted.read, write: event.writable && wanted.write };
+        if !news.is_none() && watcher.get().tell(py, news) {
+            core.ready.push_back(Ready::Watcher(watcher.clone_ref(py)));
+        }
+    }
     for listener in watch.woken(py, event).into_iter().flatten() {
         match listener {
             Listener::Handle { handle, .. } => core.ready.push_back(Ready::Call(handle)),
-            Listener::Waiter(future) => woken.push(future),
+            Listener::Waiter(future) => told.woken.push(future),
         }
     }
     let interest = watch.interest();
     // What one event leaves of two directions is watched on; what a callback
     // shared with a future is the callback's alone now.
     if (spent && !interest.is_none()) || (!spent && interest != before) {
-        tell(core, poller, fd)?;
+        match tell(core, poller, fd) {
+            Err(error) if is_lost(&error) => {
+                told.gone.extend(core.fds.remove(&poller.epoll, fd)?);
+            }
+            outcome => outcome?,
+        }
     }
     Ok(())
 }
@@ -137,7 +173,7 @@ fn tell(core: &mut Core, poller: &Poller, fd: RawFd) -> Result<(), Error> {
 }
 
 /// The number of a descriptor, or of an object that has one.
-fn fileno(fd: &Bound<'_, PyAny>) -> PyResult<RawFd> {
+pub(super) fn fileno(fd: &Bound<'_, PyAny>) -> PyResult<RawFd> {
     if let Ok(fd) = fd.extract::<RawFd>() {
         return if fd < 0 {
             Err(PyValueError::new_err(format!("Invalid file descriptor: {fd}")))
@@ -164,39 +200,154 @@ pub(super) fn refuse_transport(slf: &Bound<'_, Loop>, fd: RawFd) -> PyResult<()>
     Err(PyRuntimeError::new_err(format!("File descriptor {fd} is used by transport {transport}")))
 }
 
+/// Those who lost their place, for the caller to dismiss once the lock is free.
+#[derive(Default)]
+pub(super) struct Displaced {
+    /// In the place that was asked for.
+    pub(super) before: Option<Listener>,
+    /// All of a number that was closed, and is another descriptor's by now.
+    others: Vec<Owner>,
+}
+
+impl Displaced {
+    pub(super) fn dismiss(self, py: Python<'_>) {
+        cancel(py, self.before);
+        for owner in self.others {
+            owner.dismiss(py);
+        }
+    }
+}
+
+/// The number is another descriptor than the one that was listened to.
+fn is_reused(error: &Error) -> bool {
+    matches!(error, Error::Sys(error) if error.is_absent())
+}
+
+/// The same, or no descriptor at all.
+fn is_lost(error: &Error) -> bool {
+    is_reused(error) || matches!(error, Error::Sys(error) if error.is_closed())
+}
+
+/// Gives `fd`, another descriptor than the one that was listened to, to `fresh`.
+fn evict(
+    core: &mut Core,
+    poller: &Poller,
+    fd: RawFd,
+    fresh: Watch,
+    others: &mut Vec<Owner>,
+) -> Result<(), Error> {
+    others.extend(core.fds.remove(&poller.epoll, fd)?);
+    if fresh.interest().is_none() {
+        return Ok(());
+    }
+    core.fds.insert(fd, Owner::Watch(fresh))?;
+    let told = tell(core, poller, fd);
+    if told.is_err() {
+        others.extend(core.fds.remove(&poller.epoll, fd)?);
+    }
+    told
+}
+
+/// Makes room for listeners to `fd`.
+fn admit(core: &mut Core, fd: RawFd) -> PyResult<()> {
+    if core.fds.get(fd).is_none() {
+        core.fds.insert(fd, Owner::Watch(Watch::default())).map_err(Error::from)?;
+    }
+    Ok(())
+}
+
+/// Forgets `fd` if nobody listens to it.
+fn forget_unused(core: &mut Core, poller: &Poller, fd: RawFd, others: &mut Vec<Owner>) -> Result<(), Error> {
+    if matches!(core.fds.get(fd), Some(Owner::Watch(watch)) if watch.interest().is_none()) {
+        others.extend(core.fds.remove(&poller.epoll, fd)?);
+    }
+    Ok(())
+}
+
 /// Puts `listener` in, or takes what is there out, and tells the kernel.
-/// Returns what was there.
+/// Whoever has to go is in `displaced`, also after an error.
 pub(super) fn exchange(
     core: &mut Core,
     fd: RawFd,
     side: Side,
     listener: Option<Listener>,
-) -> PyResult<Option<Listener>> {
+    displaced: &mut Displaced,
+) -> PyResult<()> {
     let poller = core.poller.clone().ok_or_else(|| core.gone())?;
-    if core.fds.get(fd).is_none() {
-        if listener.is_none() {
-            return Ok(None);
-        }
-        core.fds.insert(fd, Owner::Watch(Watch::default())).map_err(Error::from)?;
+    if listener.is_some() {
+        admit(core, fd)?;
     }
-    let Some(Owner::Watch(watch)) = core.fds.get_mut(fd) else { return Ok(None) };
+    let Some(Owner::Watch(watch)) = core.fds.get_mut(fd) else { return Ok(()) };
+    let leaves = listener.is_none();
     let before = std::mem::replace(watch.side(side), listener);
-    let none = watch.interest().is_none();
-    if let Err(error) = tell(core, &poller, fd) {
-        // As if nothing had been asked. The new listener is the caller's too,
-        // and an owner that is forgotten is empty: no object dies in here.
-        if let Some(Owner::Watch(watch)) = core.fds.get_mut(fd) {
-            *watch.side(side) = before;
-            if watch.interest().is_none() {
-                core.fds.remove(&poller.epoll, fd).map_err(Error::from)?;
+    match tell(core, &poller, fd) {
+        Ok(()) => displaced.before = before,
+        Err(error) => {
+            let Some(Owner::Watch(watch)) = core.fds.get_mut(fd) else { return Err(error.into()) };
+            if !(is_reused(&error) || leaves && is_lost(&error)) {
+                // As if nothing had been asked; the new listener is the caller's too.
+                *watch.side(side) = before;
+                forget_unused(core, &poller, fd, &mut displaced.others)?;
+                return Err(error.into());
             }
+            displaced.before = before;
+            let mut fresh = Watch::default();
+            *fresh.side(side) = watch.side(side).take();
+            evict(core, &poller, fd, fresh, &mut displaced.others)?;
         }
-        return Err(error.into());
     }
-    if none {
-        core.fds.remove(&poller.epoll, fd).map_err(Error::from)?;
+    Ok(forget_unused(core, &poller, fd, &mut displaced.others)?)
+}
+
+/// Has `watcher` hear of `fd`.
+pub(super) fn enlist(
+    core: &mut Core,
+    fd: RawFd,
+    watcher: &Bound<'_, IoWatcher>,
+    interest: Interest,
+    displaced: &mut Displaced,
+) -> PyResult<()> {
+    let poller = core.poller.clone().ok_or_else(|| core.gone())?;
+    admit(core, fd)?;
+    let Some(Owner::Watch(watch)) = core.fds.get_mut(fd) else { return Ok(()) };
+    // Started anew, it is asked for anew: the number may be another's.
+    let at = watch.watchers.iter().position(|(other, _)| other.is(watcher));
+    let entry = at.map(|at| watch.watchers.remove(at));
+    watch.watchers.push(entry.unwrap_or_else(|| (watcher.clone().unbind(), interest)));
+    let Err(error) = tell(core, &poller, fd) else { return Ok(()) };
+    let Some(Owner::Watch(watch)) = core.fds.get_mut(fd) else { return Err(error.into()) };
+    let mut fresh = Watch::default();
+    fresh.watchers.extend(watch.watchers.pop());
+    if is_reused(&error) {
+        return Ok(evict(core, &poller, fd, fresh, &mut displaced.others)?);
     }
-    Ok(before)
+    displaced.others.push(Owner::Watch(fresh));
+    forget_unused(core, &poller, fd, &mut displaced.others)?;
+    Err(error.into())
+}
+
+/// Has `watcher` hear of `fd` no more.
+pub(super) fn delist(
+    core: &mut Core,
+    fd: RawFd,
+    watcher: &Bound<'_, IoWatcher>,
+    displaced: &mut Displaced,
+) -> PyResult<()> {
+    let Some(poller) = core.poller.clone() else { return Ok(()) };
+    let Some(Owner::Watch(watch)) = core.fds.get_mut(fd) else { return Ok(()) };
+    let Some(at) = watch.watchers.iter().position(|(other, _)| other.is(watcher)) else { return Ok(()) };
+    let before = watch.interest();
+    let entry = watch.watchers.remove(at);
+    displaced.others.push(Owner::Watch(Watch { watchers: vec![entry], ..Watch::default() }));
+    if watch.interest() != before || watch.once() {
+        match tell(core, &poller, fd) {
+            Err(error) if is_lost(&error) => {
+                evict(core, &poller, fd, Watch::default(), &mut displaced.others)?;
+            }
+            told => told?,
+        }
+    }
+    Ok(forget_unused(core, &poller, fd, &mut displaced.others)?)
 }
 
 /// Whether it is `future` that listens.
@@ -223,9 +374,10 @@ fn add(
     refuse_transport(slf, fd)?;
     let handle = Handle::new(py, &Call::new(callback, args, None), this.debug())?;
     let entry = Listener::Handle { handle: handle.clone_ref(py), object };
-    let before = exchange(&mut this.core(py), fd, side, Some(entry))?;
-    cancel(py, before);
-    Ok(handle)
+    let mut displaced = Displaced::default();
+    let added = exchange(&mut this.core(py), fd, side, Some(entry), &mut displaced);
+    displaced.dismiss(py);
+    added.map(|()| handle)
 }
 
 /// The number that is watched for `object`, which may be closed by now and
@@ -244,15 +396,16 @@ fn remove(slf: &Bound<'_, Loop>, fd: &Bound<'_, PyAny>, side: Side) -> PyResult<
     if slf.get().core(slf.py()).poller.is_none() {
         return Ok(false);
     }
-    let before = exchange(&mut slf.get().core(slf.py()), fd, side, None)?;
-    let found = before.is_some();
-    cancel(slf.py(), before);
-    Ok(found)
+    let mut displaced = Displaced::default();
+    let removed = exchange(&mut slf.get().core(slf.py()), fd, side, None, &mut displaced);
+    let found = displaced.before.is_some();
+    displaced.dismiss(slf.py());
+    removed.map(|()| found)
 }
 
 /// An event for it may be in the queue already. A future that lost its place
 /// waits on, as in asyncio.
-pub(super) fn cancel(py: Python<'_>, listener: Option<Listener>) {
+fn cancel(py: Python<'_>, listener: Option<Listener>) {
     if let Some(Listener::Handle { handle, .. }) = listener {
         handle.cancel(py);
     }

@@ -316,7 +316,7 @@ impl Handle {
     }
 
     /// The context as Python may see it: the handle's own from here on.
-    pub(super) fn context(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+    pub(crate) fn context(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let object = self.object();
         // SAFETY: null or a live object that the handle holds; the copy is a
         // new reference, which takes the place of the one that goes.

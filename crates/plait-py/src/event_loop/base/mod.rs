@@ -113,7 +113,9 @@ pub(super) trait Transport: PyClass {
         let owner = Owner::Transport(Self::endpoint(slf.clone().unbind()));
         let before =
             Self::base(slf).event_loop.get().core(slf.py()).fds.insert(fd, owner).map_err(Error::from)?;
-        drop(before);
+        if let Some(owner) = before {
+            owner.dismiss(slf.py());
+        }
         Self::on_started(slf)?;
         Self::queue(slf, Ready::Begin)
     }
