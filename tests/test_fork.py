@@ -3,56 +3,8 @@
 Each program runs in a process of its own, and ends itself if it hangs.
 """
 
-import subprocess
-import sys
-import textwrap
-
 import pytest
-
-PRELUDE = """
-import asyncio, os, signal, socket, sys, threading, warnings
-import plait
-
-signal.alarm(30)
-if sys.version_info >= (3, 12):
-    warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
-parent = os.getpid()
-
-
-def in_child(work):
-    pid = os.fork()
-    if pid == 0:
-        signal.alarm(30)
-        try:
-            work()
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def refused(call, *args):
-    try:
-        call(*args)
-    except RuntimeError as error:
-        assert f"made in process {parent}" in str(error), error
-        assert f"in process {os.getpid()}" in str(error), error
-        assert "make a new loop here" in str(error), error
-    else:
-        raise AssertionError(f"{call} did not raise")
-"""
-
-
-def run(program: str) -> str:
-    answer = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PRELUDE + textwrap.dedent(program)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert answer.returncode == 0, answer.stderr
-    return answer.stdout
+from forked import run
 
 
 @pytest.mark.parametrize("running", [False, True])

@@ -51,6 +51,7 @@ class SignalsMixin:
         _set_inner_watches: Callable[[int], None]
         call_soon: Callable[..., native.Handle]
         _check_closed: Callable[[], None]
+        _thread_id: int | None
 
     def _init_signals(self) -> None:
         self._signal_handlers: dict[int, _Handler] = {}
@@ -148,6 +149,22 @@ class SignalsMixin:
     # As `EventLoop._close_base`: for a loop that ends with the interpreter.
     _is_finalizing = staticmethod(sys.is_finalizing)
     _detach = staticmethod(socket.SocketType.detach)
+
+    def _renew_signals(self) -> None:
+        """Part from the process that this one was forked from, which has the sockets too."""
+        if self._signal_sockets is None:
+            return
+        ours, theirs = self._signal_sockets
+        self._signal_sockets = None
+        self.remove_reader(ours)
+        self._set_inner_watches(0)
+        ours.close()
+        theirs.close()
+        runs = self._thread_id == threading.get_ident()
+        if threading.current_thread() is threading.main_thread() and (
+            runs or self._signal_handlers
+        ):
+            signal.set_wakeup_fd(self._signal_fd(), warn_on_full_buffer=False)
 
     def _close_signals(self) -> None:
         if self._is_finalizing():

@@ -68,8 +68,14 @@ impl Endpoint {
     }
 
     /// Makes it the parent's business alone, in a process forked from there.
-    pub(super) fn abandon(&self, py: Python<'_>) {
-        each!(self, transport => Transport::abandon(transport.bind(py)));
+    /// Says whether its protocol knows of no end yet.
+    pub(super) fn abandon(&self, py: Python<'_>) -> bool {
+        each!(self, transport => Transport::abandon(transport.bind(py)))
+    }
+
+    /// Has the protocol told that the parent has it.
+    pub(super) fn end_as_inherited(&self, py: Python<'_>) -> PyResult<()> {
+        each!(self, transport => Transport::end_as_inherited(transport.bind(py)))
     }
 
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

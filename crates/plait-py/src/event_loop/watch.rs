@@ -172,6 +172,19 @@ fn tell(core: &mut Core, poller: &Poller, fd: RawFd) -> Result<(), Error> {
     Ok(())
 }
 
+/// Has a fresh epoll watch what the owner of `fd` listens to; says whether
+/// there is anything.
+pub(super) fn watch_anew(core: &mut Core, poller: &Poller, fd: RawFd) -> Result<bool, Error> {
+    let Some(Owner::Watch(watch)) = core.fds.get(fd) else { return Ok(false) };
+    if watch.interest().is_none() {
+        return Ok(false);
+    }
+    match tell(core, poller, fd) {
+        Err(error) if is_lost(&error) => Ok(false),
+        outcome => outcome.map(|()| true),
+    }
+}
+
 /// The number of a descriptor, or of an object that has one.
 pub(super) fn fileno(fd: &Bound<'_, PyAny>) -> PyResult<RawFd> {
     if let Ok(fd) = fd.extract::<RawFd>() {
@@ -333,7 +346,16 @@ pub(super) fn delist(
     watcher: &Bound<'_, IoWatcher>,
     displaced: &mut Displaced,
 ) -> PyResult<()> {
-    let Some(poller) = core.poller.clone() else { return Ok(()) };
+    let Some(poller) = core.poller.clone() else {
+        // Of a process forked from ours: without a word to the kernel.
+        let entry = core.inherited_watch(fd).and_then(|watch| {
+            let at = watch.watchers.iter().position(|(other, _)| other.is(watcher))?;
+            Some(watch.watchers.remove(at))
+        });
+        let watchers = Vec::from_iter(entry);
+        displaced.others.push(Owner::Watch(Watch { watchers, ..Watch::default() }));
+        return Ok(());
+    };
     let Some(Owner::Watch(watch)) = core.fds.get_mut(fd) else { return Ok(()) };
     let Some(at) = watch.watchers.iter().position(|(other, _)| other.is(watcher)) else { return Ok(()) };
     let before = watch.interest();

@@ -37,6 +37,7 @@ pub(super) use self::output::{Output, SendsBytes};
 pub(super) use self::writes::Writes;
 use super::core::{Core, Loop, Owner, Ready, is_fatal};
 use super::endpoint::Endpoint;
+use super::inherited::stayed_with_parent;
 use crate::error::Error;
 use crate::hot::context;
 
@@ -274,15 +275,24 @@ pub(super) trait Transport: PyClass {
     }
 
     /// Neither reads nor writes any more: the file is the parent's, and this
-    /// is a process forked from it.
-    fn abandon(slf: &Bound<'_, Self>) {
-        {
+    /// is a process forked from it. Says whether nobody has queued its end.
+    fn abandon(slf: &Bound<'_, Self>) -> bool {
+        let was_open = {
             let mut life = Self::life(slf);
             life.closing = true;
-            life.lost = true;
             life.inherited = true;
-        }
+            !std::mem::replace(&mut life.lost, true)
+        };
         Self::discard(slf);
+        was_open
+    }
+
+    /// Has the protocol told of that, where the loop goes on.
+    fn end_as_inherited(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let error = stayed_with_parent().into_value(slf.py()).into_any();
+        let before = Self::life(slf).error.replace(error);
+        drop(before);
+        Self::queue(slf, Ready::End)
     }
 
     /// An error that ends the transport. Those of the system are the

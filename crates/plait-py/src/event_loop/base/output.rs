@@ -10,6 +10,7 @@ use plait_loop::outbox::Outbox;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::super::inherited::stayed_with_parent;
 use super::{Transport, Writes, logger};
 use crate::error::Error;
 
@@ -166,7 +167,7 @@ impl<T: SendsBytes> Writes for T {
 fn note_lateness<T: SendsBytes>(slf: &Bound<'_, T>) -> PyResult<()> {
     if T::life(slf).inherited {
         // Nobody in a forked process is to believe that it was written.
-        return T::base(slf).event_loop.get()._check_inherited(slf.py());
+        return T::base(slf).event_loop.get()._check_inherited(slf.py()).and(Err(stayed_with_parent()));
     }
     if T::life(slf).counts_late() {
         logger(slf.py())?.call_method1("warning", (T::TOO_LATE,))?;

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
 use super::super::base::{Transport, Writes, logger};
+use super::super::inherited::stayed_with_parent;
 use super::DatagramTransport;
 use super::address;
 use super::state::{Destination, Queued};
@@ -123,7 +124,7 @@ impl DatagramTransport {
             let mut state = this.state(py);
             if state.life.inherited {
                 drop(state);
-                return this.base.event_loop.get()._check_inherited(py);
+                return this.base.event_loop.get()._check_inherited(py).and(Err(stayed_with_parent()));
             }
             if state.life.file.is_none() || (state.life.lost && this.address.is_some()) {
                 let say_so = state.life.counts_late();
