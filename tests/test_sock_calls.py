@@ -6,6 +6,8 @@ import gc
 import os
 import socket
 import ssl
+import subprocess
+import sys
 import time
 import weakref
 
@@ -464,3 +466,52 @@ def test_a_cancelled_wait_is_forgotten(run, pair):
         assert gone() is None
 
     run(main())
+
+
+def test_a_connection_that_takes_its_time(run):
+    """Nobody accepts, and the queue is full: the call waits, and can be cancelled."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as stack:
+            listener = stack.enter_context(socket.socket())
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            listener.setblocking(False)
+
+            async def connect():
+                client = stack.enter_context(socket.socket())
+                client.setblocking(False)
+                await loop.sock_connect(client, listener.getsockname())
+                return client
+
+            first = await connect()
+            waiting = [asyncio.create_task(connect()) for _ in range(2)]
+            done, pending = await asyncio.wait(waiting, timeout=0.05)
+            assert pending
+            for _ in range(1 + len(done)):
+                stack.enter_context((await loop.sock_accept(listener))[0])
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+            assert first.getpeername() == listener.getsockname()
+
+    run(main())
+
+
+def test_connections_are_audited():
+    program = """
+import asyncio, socket, sys
+import plait
+seen = []
+sys.addaudithook(lambda event, args: seen.append(args) if event == "socket.connect" else None)
+async def main():
+    loop = asyncio.get_running_loop()
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket() as client:
+        client.setblocking(False)
+        await loop.sock_connect(client, listener.getsockname())
+        assert seen == [(client, listener.getsockname())], seen
+plait.run(main())
+"""
+    environment = {**os.environ, "PLAIT_ALLOW_DEBUG": "1"}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment, timeout=60)

@@ -720,6 +720,37 @@ def test_refused_connection(run):
     run(main())
 
 
+@pytest.mark.parametrize("kind", [socket.socket, type("Socket", (socket.socket,), {})])
+def test_accepted_sockets_do_not_block(run, kind):
+    async def main():
+        seen = asyncio.get_running_loop().create_future()
+
+        def serve(reader, writer):
+            sock = writer.get_extra_info("socket")
+            seen.set_result(
+                (
+                    sock.gettimeout(),
+                    os.get_blocking(sock.fileno()),
+                    os.get_inheritable(sock.fileno()),
+                )
+            )
+            assert writer.get_extra_info("peername") == sock.getpeername()
+            assert (sock.family, sock.type) == (socket.AF_INET, socket.SOCK_STREAM)
+            writer.close()
+
+        listener = kind()
+        listener.bind(("127.0.0.1", 0))
+        server = await asyncio.start_server(serve, sock=listener)
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        assert await reader.read() == b""
+        assert await seen == (0, False, False)
+        writer.close()
+        server.close()
+        await server.wait_closed()
+
+    run(main())
+
+
 def test_server_that_runs_out_of_descriptors_recovers(run, monkeypatch):
     """accept() fails once, as if the table were full; the client is served."""
     monkeypatch.setattr(asyncio.constants, "ACCEPT_RETRY_DELAY", 0.01)

@@ -26,7 +26,7 @@ pub enum Address {
 impl Address {
     /// What the kernel wrote. Unix names are read here: rustix takes it that
     /// a path ends with a zero, and one of full length (108 bytes) does not.
-    fn read(address: SocketAddrAny) -> rustix::io::Result<Self> {
+    pub(crate) fn read(address: SocketAddrAny) -> rustix::io::Result<Self> {
         /// Where the name begins: behind the family.
         const NAME: usize = size_of::<u16>();
         if address.address_family() != AddressFamily::UNIX {

@@ -9,6 +9,7 @@ compile_error!("plait runs on Linux only, for now: its engines are built on epol
 
 pub mod allocator;
 pub mod clock;
+pub mod connection;
 pub mod datagram;
 pub mod descriptor;
 pub mod epoll;

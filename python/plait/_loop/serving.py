@@ -27,6 +27,9 @@ __all__ = ["ServingMixin"]
 # reached. The connection stays in the queue of the socket: wait, try again.
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
+# Those whose addresses the native half can tell.
+_NATIVE_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+
 
 def _describe(sock: socket.socket, extra: dict[str, Any] | None) -> dict[str, Any]:
     """Return what `get_extra_info` answers: asked now, while the peer is there."""
@@ -45,6 +48,52 @@ def _describe(sock: socket.socket, extra: dict[str, Any] | None) -> dict[str, An
     return info
 
 
+# The attributes of `socket.socket` make members of enumerations of these, each
+# time they are read, at ten times the cost.
+_family: Callable[[socket.socket], int] = vars(socket.SocketType)["family"].__get__
+_type: Callable[[socket.socket], int] = vars(socket.SocketType)["type"].__get__
+
+
+def _family_and_type(sock: socket.socket) -> tuple[int, int]:
+    if isinstance(sock, socket.SocketType):
+        return _family(sock), _type(sock)
+    return sock.family, sock.type
+
+
+def _accepts(sock: socket.socket) -> Callable[[], tuple[socket.socket, Any] | None]:
+    """Return what accepts one connection and tells its peer; None if there is none."""
+
+    def by_method() -> tuple[socket.socket, Any] | None:
+        try:
+            connection, address = sock.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return None
+        connection.setblocking(False)
+        return connection, address
+
+    family, kind = _family_and_type(sock)
+    if type(sock) is not socket.socket or family not in _NATIVE_FAMILIES:
+        return by_method
+
+    proto = sock.proto
+    # A socket made with this flag knows that its number does not block.
+    kind |= socket.SOCK_NONBLOCK
+    accept = native.Loop._accept
+
+    def natively() -> tuple[socket.socket, Any] | None:
+        accepted = accept(sock.fileno())
+        if accepted is None:
+            return None
+        number, address = accepted
+        try:
+            return socket.socket(family, kind, proto, number), address
+        except BaseException:
+            os.close(number)
+            raise
+
+    return natively
+
+
 def _send_at_once(sock: socket.socket) -> None:
     """Turn Nagle's delay off: a write in pieces would wait for the peer's acknowledgement.
 
@@ -52,9 +101,10 @@ def _send_at_once(sock: socket.socket) -> None:
     `socket.create_server` and their connections have 0 there, the default, and
     an answer in two writes then takes 40 ms.
     """
+    family, kind = _family_and_type(sock)
     if (
-        sock.family in (socket.AF_INET, socket.AF_INET6)
-        and sock.type == socket.SOCK_STREAM
+        family in (socket.AF_INET, socket.AF_INET6)
+        and kind == socket.SOCK_STREAM
         and sock.proto in (0, socket.IPPROTO_TCP)
     ):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -173,19 +223,21 @@ class ServingMixin:
             # The failure of a handshake is the protocol's and the debug log's.
             waiter.add_done_callback(_retrieve)
 
+        accepts = _accepts(sock)
+
         def accept() -> None:
             # As many as may wait in the socket's queue, then the others' turn.
             for _ in range(max(backlog, 1)):
                 try:
-                    connection, address = sock.accept()
-                except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                    return
+                    accepted = accepts()
                 except OSError as error:
                     if error.errno not in _OUT_OF_RESOURCES:
                         raise
                     self._pause_serving(sock, error, start)
                     return
-                connection.setblocking(False)
+                if accepted is None:
+                    return
+                connection, address = accepted
                 try:
                     make(connection, address)
                 except (SystemExit, KeyboardInterrupt):

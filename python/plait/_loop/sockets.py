@@ -48,6 +48,7 @@ class SocketsMixin:
     if TYPE_CHECKING:
         _try_recv: Callable[[socket.socket, int], Any]
         _try_send: Callable[[socket.socket, Any, int], Any]
+        _try_connect: Callable[[socket.socket, Any], Any]
         _wait_readable: Callable[[int], asyncio.Future[None]]
         _wait_writable: Callable[[int], asyncio.Future[None]]
         _end_wait: Callable[[int, asyncio.Future[None]], None]
@@ -156,6 +157,11 @@ class SocketsMixin:
     async def sock_connect(self, sock: socket.socket, address: Any) -> None:
         """Connect to `address`, whose host name is looked up first."""
         self._check_socket(sock)
+        connected = self._try_connect(sock, address)
+        if connected is not NotImplemented:
+            if not connected:
+                await self._connected(sock, address)
+            return
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             resolved = await self._ensure_resolved(
                 address, family=sock.family, type=sock.type, proto=sock.proto, loop=self
@@ -167,8 +173,12 @@ class SocketsMixin:
         try:
             sock.connect(address)
         except (BlockingIOError, InterruptedError):
-            await self._writable(sock)
-            error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if error:
-                # OSError picks its subclass by the number, as connect() does.
-                raise OSError(error, f"Connect call failed {address}") from None
+            await self._connected(sock, address)
+
+    async def _connected(self, sock: socket.socket, address: Any) -> None:
+        """Wait for the outcome of a connection that is under way."""
+        await self._writable(sock)
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            # OSError picks its subclass by the number, as connect() does.
+            raise OSError(error, f"Connect call failed {address}") from None

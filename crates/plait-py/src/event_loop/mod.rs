@@ -1,12 +1,15 @@
 //! The event loop's native half.
 //!
-//! `core` holds the state and what schedules (`hot` has the handles and the
-//! Python methods), `turn` turns it once, `phases` are the callbacks between
-//! its steps, `outside` is for who turns it,
-//! `watch` is `add_reader` and its family, `io_watcher` what any number may
-//! have of one descriptor, `rebuild` a new epoll in place of the old, `sockets` the `sock_*` calls,
-//! `base` is what all transports share, `transport` a connection, `datagram`
-//! a datagram socket, `pipe` one direction of a connection. The Python half (`plait._loop`) is what happens once in a while: addresses,
+//! | part | what it is |
+//! |---|---|
+//! | `core`, `turn` | the state and what schedules; one turn (`hot` has the handles and the Python methods) |
+//! | `phases`, `outside`, `rebuild` | callbacks between the steps of a turn; for who turns it; a new epoll in place of the old |
+//! | `watch`, `io_watcher` | `add_reader` and its family; what any number may have of one descriptor |
+//! | `sockets`, `connecting`, `resolving` | the `sock_*` calls; what makes connections; numeric addresses |
+//! | `base` | what all transports share |
+//! | `transport`, `datagram`, `pipe` | a connection; a datagram socket; one direction of a connection |
+//!
+//! The Python half (`plait._loop`) is what happens once in a while: addresses,
 //! servers, signals, the start and the end.
 //!
 //! One lock guards the loop's structures. It is never held while Python code
@@ -14,6 +17,7 @@
 //! up is carried out of the lock first.
 
 mod base;
+mod connecting;
 mod core;
 mod datagram;
 mod endpoint;

@@ -19,7 +19,7 @@ use super::watch::{self, Displaced, Listener, Side};
 use crate::error::Error;
 
 /// The number of a `socket.socket` that can be used here.
-fn plain_socket(slf: &Bound<'_, Loop>, sock: &Bound<'_, PyAny>) -> PyResult<Option<RawFd>> {
+pub(super) fn plain_socket(slf: &Bound<'_, Loop>, sock: &Bound<'_, PyAny>) -> PyResult<Option<RawFd>> {
     static SOCKET: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let py = sock.py();
     if slf.get().debug() || !sock.get_type().is(SOCKET.import(py, "socket", "socket")?) {

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyString, PyTuple};
 
 /// `address` as the socket module writes it.
-pub(super) fn to_python(py: Python<'_>, address: &Address) -> PyResult<Py<PyAny>> {
+pub(in super::super) fn to_python(py: Python<'_>, address: &Address) -> PyResult<Py<PyAny>> {
     match address {
         Address::Inet(SocketAddr::V4(v4)) => (ip_text((*v4.ip()).into()), v4.port()).into_py_any(py),
         Address::Inet(SocketAddr::V6(v6)) => {
@@ -26,7 +26,7 @@ pub(super) fn to_python(py: Python<'_>, address: &Address) -> PyResult<Py<PyAny>
 
 /// The address that `address` is for a socket of that family, if no look-up
 /// is needed.
-pub(super) fn from_python(family: Family, address: &Bound<'_, PyAny>) -> Option<Address> {
+pub(in super::super) fn from_python(family: Family, address: &Bound<'_, PyAny>) -> Option<Address> {
     match family {
         Family::Inet => inet(address.cast_exact::<PyTuple>().ok()?),
         Family::Inet6 => inet6(address.cast_exact::<PyTuple>().ok()?),

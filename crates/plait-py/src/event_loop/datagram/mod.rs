@@ -4,7 +4,7 @@
 //! errors of the network end nothing, they are the protocol's to hear of
 //! (`error_received`), and nor does what its `datagram_received` raises.
 
-mod address;
+pub(super) mod address;
 mod io;
 mod state;
 
