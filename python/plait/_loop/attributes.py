@@ -23,7 +23,6 @@ class Attributes(native.Loop):
         "_coroutine_origin_tracking_enabled",
         "_coroutine_origin_tracking_saved_depth",
         "_current_handle",
-        "_debug",
         "_default_executor",
         "_exception_handler",
         "_executor_shutdown_called",

@@ -60,7 +60,6 @@ class EventLoop(  # type: ignore[misc]
 
     if TYPE_CHECKING:
         # What asyncio's own loops build on, and the type library leaves out.
-        _debug: bool
         _check_callback: Callable[[object, str], None]
         _check_default_executor: Callable[[], None]
 
@@ -105,11 +104,6 @@ class EventLoop(  # type: ignore[misc]
         self._close_base()
         self._close_signals()
         self._close_native()
-
-    def set_debug(self, enabled: bool) -> None:
-        """Turn asyncio's debug mode on or off."""
-        asyncio.BaseEventLoop.set_debug(self, enabled)
-        self._set_native_debug(bool(enabled))
 
     def _report_slow_callback(self, handle: native.Handle, seconds: float) -> None:
         if seconds >= self.slow_callback_duration:

@@ -14,6 +14,7 @@ use plait_sys::clock::Instant;
 use plait_sys::epoll::{Epoll, Event, Interest};
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
@@ -185,7 +186,7 @@ impl Loop {
         self.core.borrow(py)
     }
 
-    pub(super) fn debug(&self) -> bool {
+    pub(crate) fn debug(&self) -> bool {
         self.debug.load(Relaxed)
     }
 
@@ -209,6 +210,15 @@ impl Loop {
             self.count_dead(1);
         }
         ours
+    }
+
+    /// Whether a new task is made without more ado: no factory, not in debug
+    /// mode, and open.
+    pub(crate) fn makes_plain_tasks(&self, slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let py = slf.py();
+        Ok(!self.debug()
+            && self.core(py).poller.is_some()
+            && slf.getattr(intern!(py, "_task_factory"))?.is_none())
     }
 
     /// Whether it is being run, so that it is no garbage.
@@ -298,18 +308,21 @@ impl Loop {
             timer.track(py);
         }
         let entry = timer.clone_ref(py);
-        let mut core = this.core(py);
-        let Some(poller) = core.poller.clone() else {
-            let gone = core.gone();
-            drop(core);
-            timer.left_heap(py);
-            return Err(gone);
+        let when = Instant::from_secs_f64(when);
+        let rung = {
+            let mut core = this.core(py);
+            if core.poller.is_some() {
+                timer.set_place(py, core.timers.push(when, entry));
+                // Only a loop that sleeps already can have missed it.
+                core.poller.as_ref().map_or(Ok(()), |poller| poller.bell.ring())
+            } else {
+                let gone = core.gone();
+                drop(core);
+                timer.left_heap(py);
+                return Err(gone);
+            }
         };
-        let place = core.timers.push(Instant::from_secs_f64(when), entry);
-        drop(core);
-        timer.set_place(py, place);
-        // Only a loop that sleeps already can have missed it.
-        poller.bell.ring().map_err(Error::from)?;
+        rung.map_err(Error::from)?;
         Ok(timer)
     }
 
@@ -375,8 +388,16 @@ impl Loop {
         Instant::now().as_secs_f64()
     }
 
-    fn _set_native_debug(&self, enabled: bool) {
-        self.debug.store(enabled, Relaxed);
+    /// What `set_debug` sets; asyncio's own code reads it too.
+    #[getter(_debug)]
+    fn debug_mode(&self) -> bool {
+        self.debug()
+    }
+
+    #[setter(_debug)]
+    fn set_debug_mode(&self, enabled: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.debug.store(enabled.is_truthy()?, Relaxed);
+        Ok(())
     }
 
     /// Says how many of the watched descriptors are the loop's own.

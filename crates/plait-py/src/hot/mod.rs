@@ -19,3 +19,4 @@ mod layout;
 pub(crate) mod method;
 pub(crate) mod schedule;
 pub(crate) mod snapshot;
+mod tasks;

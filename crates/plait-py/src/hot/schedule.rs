@@ -1,5 +1,4 @@
-//! `call_soon` and its family, by vectorcall: what every callback, future and
-//! task goes through.
+//! The methods that every callback, future and task goes through, by vectorcall.
 
 use std::ffi::CStr;
 use std::ptr;
@@ -10,6 +9,7 @@ use pyo3::types::PyType;
 
 use super::handle::Handle;
 use super::method::{Call, entry};
+use super::tasks;
 use crate::event_loop::Loop;
 
 /// Puts the methods into the class.
@@ -28,7 +28,7 @@ pub(crate) fn install(class: &Bound<'_, PyType>) -> PyResult<()> {
     Ok(())
 }
 
-struct Methods([ffi::PyMethodDef; 4]);
+struct Methods([ffi::PyMethodDef; 7]);
 
 // SAFETY: never written to; the pointers inside are to functions and strings
 // of this module.
@@ -43,6 +43,15 @@ const fn method(
         ml_name: name.as_ptr(),
         ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: function },
         ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+        ml_doc: doc.as_ptr(),
+    }
+}
+
+const fn plain(name: &'static CStr, function: ffi::PyCFunction, doc: &'static CStr) -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunction: function },
+        ml_flags: ffi::METH_NOARGS,
         ml_doc: doc.as_ptr(),
     }
 }
@@ -67,6 +76,21 @@ static METHODS: Methods = Methods([
         c"call_at",
         call_at,
         c"call_at($self, /, when, callback, *args, context=None)\n--\n\nHave `callback(*args)` called at `when`, on the scale of `time()`.",
+    ),
+    method(
+        c"create_task",
+        tasks::create_task,
+        c"create_task($self, /, coro, **kwargs)\n--\n\nHave the loop run a coroutine, and return its task.",
+    ),
+    plain(
+        c"create_future",
+        tasks::create_future,
+        c"create_future($self, /)\n--\n\nReturn a new future of this loop.",
+    ),
+    plain(
+        c"get_debug",
+        tasks::get_debug,
+        c"get_debug($self, /)\n--\n\nTell whether the loop is in debug mode.",
     ),
 ]);
 
