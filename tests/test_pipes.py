@@ -547,7 +547,7 @@ def test_repr():
     async def main():
         async with reading() as (reader, _, _), writing() as (writer, _, _):
             number = reader.get_extra_info("pipe").fileno()
-            assert repr(reader) == f"<ReadPipeTransport fd={number} polling>"
+            assert repr(reader) == f"<ReadPipeTransport open fd={number} polling>"
             assert isinstance(reader, asyncio.ReadTransport)
             assert isinstance(writer, asyncio.WriteTransport)
             assert isinstance(writer, asyncio.Transport)
@@ -556,9 +556,9 @@ def test_repr():
                     method()
             assert not isinstance(reader, asyncio.WriteTransport)
             reader.pause_reading()
-            assert repr(reader) == f"<ReadPipeTransport fd={number} idle>"
+            assert repr(reader) == f"<ReadPipeTransport open fd={number} idle>"
             number = writer.get_extra_info("pipe").fileno()
-            assert repr(writer) == f"<WritePipeTransport fd={number} idle bufsize=0>"
+            assert repr(writer) == f"<WritePipeTransport open fd={number} idle bufsize=0>"
             writer.write(bytes(1_000_000))
             writer.close()
             assert repr(writer).startswith(f"<WritePipeTransport closing fd={number} polling")

@@ -127,20 +127,22 @@ impl Life {
         Ok(())
     }
 
-    /// For `repr`: how far it is, its descriptor, and unless it has ended what
-    /// else there is to say.
+    /// For the `repr` of a pipe: how far it is, its descriptor, and unless it
+    /// has ended what else there is to say.
     pub(in super::super) fn describe(&self, more: &str) -> String {
         match (&self.file, self.closing) {
             (None, _) => format!("closed fd={}", self.fd),
             (Some(_), true) => format!("closing fd={} {more}", self.fd),
-            (Some(_), false) => format!("fd={} {more}", self.fd),
+            (Some(_), false) => format!("open fd={} {more}", self.fd),
         }
     }
 
-    /// As `describe`, for what reads and writes.
+    /// As `describe`, for what reads and writes, which asyncio does not call
+    /// open.
     pub(in super::super) fn describe_both(&self, interest: Interest, waiting: usize) -> String {
         let (read, write) = (word(interest.read), word(interest.write));
-        self.describe(&format!("read={read} write=<{write}, bufsize={waiting}>"))
+        let text = self.describe(&format!("read={read} write=<{write}, bufsize={waiting}>"));
+        text.trim_start_matches("open ").into()
     }
 }
 
