@@ -6,10 +6,12 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 import plait
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Callable
 
 
 def when(loop: asyncio.AbstractEventLoop) -> float:
@@ -80,10 +82,40 @@ def test_lets_a_program_jump_ahead() -> None:
     async def main() -> float:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, Jumping)
-        loop.ahead = -3600.0
         begun = time.monotonic()
-        await asyncio.sleep(3600)
+        waiting = asyncio.ensure_future(asyncio.sleep(3600))
+        await asyncio.sleep(0)
+        loop.ahead = 3599.99
+        await waiting
         return time.monotonic() - begun
 
     with asyncio.Runner(loop_factory=Jumping) as runner:
-        assert runner.run(main()) < 60
+        assert 0.01 <= runner.run(main()) < 60
+
+
+@pytest.mark.parametrize("factory", [plait.new_event_loop, asyncio.SelectorEventLoop])
+def test_timers_go_by_a_clock_that_is_put_in_place_while_the_loop_runs(
+    factory: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        fired: list[str] = []
+        handle = loop.call_at(now + 1000, fired.append, "now")
+        later = loop.call_at(now + 2000, fired.append, "later")
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "time", lambda: now)
+            await asyncio.sleep(0)
+            assert not fired
+            patch.setattr(loop, "time", lambda: now + 1000)
+            for _ in range(2):
+                await asyncio.sleep(0)
+            assert fired == ["now"]
+        # Its own again, for which it is not yet time.
+        await asyncio.sleep(0.001)
+        assert fired == ["now"]
+        handle.cancel()
+        later.cancel()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
 
 use plait_loop::bell::Bell;
 use plait_loop::fds::FdTable;
@@ -169,6 +169,9 @@ pub(crate) struct Loop {
     runs: AtomicBool,
     /// The version of a class whose `time` is ours, or 0.
     pub(super) clock_version: AtomicU32,
+    /// How far `loop.time()` is ahead of the system's clock, as the bits of
+    /// seconds: 0 unless somebody has replaced it.
+    pub(super) clock_ahead: AtomicU64,
     pub(super) debug: AtomicBool,
     pub(super) stopping: AtomicBool,
     /// Whether a phase of the turn may have callbacks.
@@ -373,6 +376,7 @@ impl Loop {
             dead_timers: AtomicUsize::new(0),
             runs: AtomicBool::new(false),
             clock_version: AtomicU32::new(0),
+            clock_ahead: AtomicU64::new(0),
             debug: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             phased: AtomicBool::new(false),

@@ -23,6 +23,34 @@ impl Loop {
         slf.call_method0(intern!(slf.py(), "time"))?.extract()
     }
 
+    /// Notes how far the program's clock is ahead if timers wait for it.
+    ///
+    /// Between two looks both clocks go at the same speed, so a clock that
+    /// stands still lets the timers fire that are due soon.
+    pub(super) fn compare_clocks(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        if this.core(slf.py()).timers.is_empty() {
+            return Ok(());
+        }
+        let ahead = if Self::has_own_clock(slf)? {
+            0.0
+        } else {
+            let time: f64 = slf.call_method0(intern!(slf.py(), "time"))?.extract()?;
+            time - Instant::now().as_secs_f64()
+        };
+        // Relaxed: the interpreter lock orders it.
+        this.clock_ahead.store(f64::to_bits(ahead), Relaxed);
+        Ok(())
+    }
+
+    /// What timers are compared with.
+    pub(super) fn timer_now(&self) -> Instant {
+        match f64::from_bits(self.clock_ahead.load(Relaxed)) {
+            0.0 => Instant::now(),
+            ahead => Instant::from_secs_f64(Instant::now().as_secs_f64() + ahead),
+        }
+    }
+
     fn has_own_clock(slf: &Bound<'_, Self>) -> PyResult<bool> {
         let py = slf.py();
         let this = slf.get();

@@ -78,7 +78,7 @@ impl Loop {
         if wait.if_alive && !self.is_alive_in(py, core) {
             return Some(Duration::ZERO);
         }
-        let due = deadline.map(|deadline| deadline.saturating_since(Instant::now()));
+        let due = deadline.map(|deadline| deadline.saturating_since(self.timer_now()));
         due.into_iter().chain(wait.limit).min()
     }
 
@@ -163,7 +163,7 @@ impl Loop {
         }
         if !core.timers.is_empty() {
             core.timers.settle(|timer| timer.track(py));
-            let now = Instant::now();
+            let now = self.timer_now();
             while let Some(timer) = core.timers.pop_due(now) {
                 timer.left_heap(py);
                 core.ready.push_back(Ready::Call(timer));
@@ -288,6 +288,7 @@ impl Loop {
         if this.phased() {
             Self::prepare(slf)?;
         }
+        Self::compare_clocks(slf)?;
         // Taken, not borrowed: a callback may turn the loop itself.
         let mut events = std::mem::take(&mut *this.events.borrow(py));
         let polled = this.poll(py, wait, &mut events);
