@@ -31,6 +31,7 @@ class Attributes(native.Loop):
         "_made_in",
         "_old_agen_hooks",
         "_ready",
+        "_runs_on",
         "_scheduled",
         "_signal_handlers",
         "_signal_sockets",
