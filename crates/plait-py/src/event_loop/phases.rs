@@ -120,6 +120,10 @@ impl Loop {
         let this = slf.get();
         if idle {
             Self::run_phase(slf, Phase::Idle, "idle callback")?;
+        } else {
+            // A loop that is never idle would keep the cancelled ones.
+            let removed = this.core(py).phases.idle.purge(py);
+            drop(removed);
         }
         let count = this.core(py).phases.close.len();
         for _ in 0..count {
