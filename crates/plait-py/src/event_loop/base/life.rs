@@ -19,6 +19,10 @@ pub(in super::super) struct Base {
     pub(in super::super) extra: Py<PyDict>,
     /// What the protocol's methods run in.
     pub(in super::super) context: Py<PyAny>,
+    /// True. In Python 3.11 the collector may see an object before its fields
+    /// are written: they are zero while its dictionary is made, and that is an
+    /// allocation.
+    whole: bool,
 }
 
 impl Base {
@@ -32,7 +36,13 @@ impl Base {
             Some(context) => context,
             None => context::copy_current(py)?,
         };
-        Ok(Self { event_loop, extra: extra.unwrap_or_else(|| PyDict::new(py).unbind()), context })
+        let extra = extra.unwrap_or_else(|| PyDict::new(py).unbind());
+        Ok(Self { event_loop, extra, context, whole: true })
+    }
+
+    /// Whether there are fields to look at: what the collector asks first.
+    pub(in super::super) fn is_whole(&self) -> bool {
+        self.whole
     }
 
     pub(in super::super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -191,6 +191,9 @@ impl DatagramTransport {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.base.is_whole() {
+            return Ok(());
+        }
         self.base.traverse(&visit)?;
         visit.call(&self.address)?;
         self.state.visit(&visit).map_or(Ok(()), |state| state.traverse(&visit))

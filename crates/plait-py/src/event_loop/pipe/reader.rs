@@ -214,6 +214,9 @@ impl ReadPipeTransport {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.base.is_whole() {
+            return Ok(());
+        }
         self.base.traverse(&visit)?;
         let Some(state) = self.state.visit(&visit) else { return Ok(()) };
         state.life.traverse(&visit)?;

@@ -201,6 +201,9 @@ impl WritePipeTransport {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.base.is_whole() {
+            return Ok(());
+        }
         self.base.traverse(&visit)?;
         self.state.visit(&visit).map_or(Ok(()), |state| state.life.traverse(&visit))
     }

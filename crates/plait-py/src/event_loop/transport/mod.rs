@@ -221,6 +221,9 @@ impl SocketTransport {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.base.is_whole() {
+            return Ok(());
+        }
         self.base.traverse(&visit)?;
         self.state.visit(&visit).map_or(Ok(()), |state| state.traverse(&visit))
     }
