@@ -558,6 +558,46 @@ def test_extra_info(run):
     run(main())
 
 
+@pytest.mark.parametrize("kind", [socket.socket, type("Socket", (socket.socket,), {})])
+def test_extra_info_first_asked_for_after_the_end(run, kind):
+    async def main():
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            client = kind()
+            client.connect(listener.getsockname())
+            names = client.getsockname(), client.getpeername()
+            accepted, _ = listener.accept()
+        transport, protocol = await loop.create_connection(Recorder, sock=client)
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted.close()
+        await protocol.ended
+        ask = transport.get_extra_info
+        assert (ask("sockname"), ask("peername", "default")) == names
+        assert ask("socket").fileno() == -1
+
+    run(main())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_a_client_protocol_that_cannot_be_made(host):
+    """Its socket is closed; asyncio leaves that to the collector, which warns."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(Recorder, host, 0)
+        with pytest.raises(ZeroDivisionError):
+            await loop.create_connection(lambda: 1 / 0, *server.sockets[0].getsockname()[:2])
+        transport, _ = await loop.create_connection(
+            Recorder, host, server.sockets[0].getsockname()[1]
+        )
+        assert transport.get_extra_info("peername") == server.sockets[0].getsockname()
+        transport.close()
+        server.close()
+
+    plait.run(main())
+    gc.collect()
+
+
 def test_a_socket_closed_behind_our_back_does_not_hurt_the_next_with_its_number():
     async def main():
         loop = asyncio.get_running_loop()

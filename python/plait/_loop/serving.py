@@ -12,7 +12,7 @@ import socket
 
 # By name: tools that watch a loop for blocking calls replace them in `os`, and
 # let asyncio's own file alone call them (blockbuster, in aiohttp's tests).
-from os import stat, unlink
+from os import close, stat, unlink
 from typing import TYPE_CHECKING, Any
 
 from plait._binding import native
@@ -20,7 +20,7 @@ from plait._loop.tls import TlsProtocol
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
 __all__ = ["ServingMixin"]
 
@@ -30,6 +30,21 @@ _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 # Those whose addresses the native half can tell.
 _NATIVE_FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+
+# A socket made as this knows that it does not block.
+_STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
+
+
+def _numeric(host: Any, port: Any) -> socket.AddressFamily | None:
+    """Return the family of the address that `host` is, if nothing is to be looked up."""
+    if type(host) is not str or type(port) is not int or not 0 < port < 1 << 16:
+        return None
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.inet_pton(family, host)
+    except (OSError, ValueError):
+        return None
+    return family
 
 
 def _describe(sock: socket.socket, extra: dict[str, Any] | None) -> dict[str, Any]:
@@ -61,10 +76,13 @@ def _family_and_type(sock: socket.socket) -> tuple[int, int]:
     return sock.family, sock.type
 
 
-def _accepts(sock: socket.socket) -> Callable[[], tuple[socket.socket, Any] | None]:
-    """Return what accepts one connection and tells its peer; None if there is none."""
+def _accepts(sock: socket.socket) -> Callable[[bool], tuple[socket.socket, Any] | None]:
+    """Return what accepts one connection and tells its peer; None if there is none.
 
-    def by_method() -> tuple[socket.socket, Any] | None:
+    Its argument says whether an event has told of one.
+    """
+
+    def by_method(told: bool) -> tuple[socket.socket, Any] | None:
         try:
             connection, address = sock.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -81,15 +99,15 @@ def _accepts(sock: socket.socket) -> Callable[[], tuple[socket.socket, Any] | No
     kind |= socket.SOCK_NONBLOCK
     accept = native.Loop._accept
 
-    def natively() -> tuple[socket.socket, Any] | None:
-        accepted = accept(sock.fileno())
+    def natively(told: bool) -> tuple[socket.socket, Any] | None:
+        accepted = accept(sock.fileno(), told)
         if accepted is None:
             return None
         number, address = accepted
         try:
             return socket.socket(family, kind, proto, number), address
         except BaseException:
-            os.close(number)
+            close(number)
             raise
 
     return natively
@@ -134,7 +152,53 @@ class ServingMixin:
         is_closed: Callable[[], bool]
         create_future: Callable[[], asyncio.Future[Any]]
         create_task: Callable[..., asyncio.Task[Any]]
+        sock_connect: Callable[[socket.socket, Any], Awaitable[None]]
         get_debug: Callable[[], bool]
+
+    async def create_connection(
+        self,
+        protocol_factory: Callable[[], asyncio.BaseProtocol],
+        host: Any = None,
+        port: Any = None,
+        **options: Any,
+    ) -> tuple[asyncio.BaseTransport, asyncio.BaseProtocol]:
+        """Connect to `port` of `host`, or over a socket, as asyncio does.
+
+        Args:
+            protocol_factory: Makes the protocol.
+            host: Whom to connect to.
+            port: Where.
+            **options: What `asyncio.loop.create_connection` takes.
+
+        Returns:
+            The transport and the protocol.
+
+        Raises:
+            OSError: There is no connection to be had.
+
+        """
+        family = None if options or self.get_debug() else _numeric(host, port)
+        if family is None:
+            connect: Callable[..., Awaitable[Any]] = asyncio.BaseEventLoop.create_connection
+            made: tuple[asyncio.BaseTransport, asyncio.BaseProtocol]
+            made = await connect(self, protocol_factory, host, port, **options)
+            return made
+        # One address and nothing to look up: what is left of asyncio's way.
+        sock = socket.socket(family, _STREAM, socket.IPPROTO_TCP)
+        try:
+            await self.sock_connect(sock, (host, port))
+            protocol = protocol_factory()
+            waiter = self.create_future()
+            transport = self._make_socket_transport(sock, protocol, waiter)
+        except BaseException:
+            sock.close()
+            raise
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            raise
+        return transport, protocol  # type: ignore[return-value]
 
     def _make_socket_transport(
         self,
@@ -146,9 +210,7 @@ class ServingMixin:
         server: asyncio.Server | None = None,
     ) -> native.SocketTransport:
         _send_at_once(sock)
-        transport = native.SocketTransport(
-            self, sock, protocol, waiter, _describe(sock, extra), server
-        )
+        transport = native.SocketTransport(self, sock, protocol, waiter, extra, server)
         transport._start()
         return transport
 
@@ -228,9 +290,9 @@ class ServingMixin:
 
         def accept() -> None:
             # As many as may wait in the socket's queue, then the others' turn.
-            for _ in range(max(backlog, 1)):
+            for count in range(max(backlog, 1)):
                 try:
-                    accepted = accepts()
+                    accepted = accepts(count == 0)
                 except OSError as error:
                     if error.errno not in _OUT_OF_RESOURCES:
                         raise

@@ -30,9 +30,13 @@ fn family(sock: &Bound<'_, PyAny>) -> PyResult<Family> {
 #[pymethods]
 impl Loop {
     /// Accepts one connection: the number of its socket, which does not
-    /// block, and its peer's address. None if there is none.
+    /// block, and its peer's address. None if there is none. `told`: an event
+    /// says that there is one.
     #[staticmethod]
-    fn _accept(py: Python<'_>, fd: RawFd) -> PyResult<Option<(RawFd, Option<Py<PyAny>>)>> {
+    fn _accept(py: Python<'_>, fd: RawFd, told: bool) -> PyResult<Option<(RawFd, Option<Py<PyAny>>)>> {
+        if !told && !connection::is_waiting(fd) {
+            return Ok(None);
+        }
         let Some((socket, peer)) = connection::accept(fd).map_err(Error::from)? else { return Ok(None) };
         let peer = peer.map(|peer| address::to_python(py, &peer)).transpose()?;
         Ok(Some((socket.into_raw_fd(), peer)))

@@ -49,7 +49,12 @@ macro_rules! transport_interface {
                 default: Option<Py<PyAny>>,
             ) -> PyResult<Option<Py<PyAny>>> {
                 let extra = <Self as Transport>::base(slf).extra.bind(slf.py());
-                Ok(extra.get_item(name)?.map(Bound::unbind).or(default))
+                if let Some(known) = extra.get_item(name)? {
+                    return Ok(Some(known.unbind()));
+                }
+                let Some(made) = <Self as Transport>::info(slf, name)? else { return Ok(default) };
+                extra.set_item(name, &made)?;
+                Ok(Some(made))
             }
 
             /// What `isinstance` goes by: the class is native, and what users

@@ -58,6 +58,11 @@ pub(super) trait Transport: PyClass {
     /// What the kernel is to be asked for.
     fn interest(slf: &Bound<'_, Self>) -> Interest;
 
+    /// What `get_extra_info` answers that is not in the dictionary yet.
+    fn info(_slf: &Bound<'_, Self>, _name: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+        Ok(None)
+    }
+
     /// Reads and writes what the kernel said can be read and written, if that
     /// is still wanted: it may have been said before a pause or a close.
     fn on_ready(slf: &Bound<'_, Self>, readable: bool, writable: bool) -> PyResult<()>;

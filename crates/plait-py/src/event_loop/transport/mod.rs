@@ -1,6 +1,7 @@
 //! A connected stream socket: asyncio's transport interface.
 
 mod io;
+mod names;
 mod reader;
 pub(super) mod state;
 mod tls;
@@ -17,6 +18,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 
 pub(super) use self::io::READ_SIZE;
+use self::names::Names;
 use self::state::State;
 
 pub(super) use self::tls::{Scratch, Tls};
@@ -32,6 +34,7 @@ use crate::hot::cell::GilCell;
 #[pyclass(frozen, subclass, weakref, dict, module = "plait._native")]
 pub(crate) struct SocketTransport {
     base: Base,
+    names: Names,
     state: GilCell<State>,
 }
 
@@ -56,6 +59,10 @@ impl Transport for SocketTransport {
 
     fn interest(slf: &Bound<'_, Self>) -> Interest {
         slf.get().state(slf.py()).interest()
+    }
+
+    fn info(slf: &Bound<'_, Self>, name: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+        slf.get().names.get(name)
     }
 
     fn on_ready(slf: &Bound<'_, Self>, readable: bool, writable: bool) -> PyResult<()> {
@@ -152,8 +159,12 @@ impl SocketTransport {
         context: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let life = Life::new(sock, protocol, waiter, 1)?;
+        // Ours to add to.
+        let extra = extra.map_or_else(|| Ok(PyDict::new(py)), |extra| extra.bind(py).copy())?;
+        let names = Names::ask(sock, &extra)?;
         Ok(Self {
-            base: Base::new(py, event_loop, extra, context)?,
+            base: Base::new(py, event_loop, Some(extra.unbind()), context)?,
+            names,
             state: GilCell::new(State::new(life, server)),
         })
     }
@@ -225,6 +236,7 @@ impl SocketTransport {
             return Ok(());
         }
         self.base.traverse(&visit)?;
+        self.names.traverse(&visit)?;
         self.state.visit(&visit).map_or(Ok(()), |state| state.traverse(&visit))
     }
 

@@ -1,0 +1,74 @@
+//! Who is at the two ends of a connection, for `get_extra_info`.
+//!
+//! The kernel is asked when the transport is made, for it forgets the peer
+//! when the connection breaks. Python's form of the answer, which costs several
+//! times as much, is made for who asks.
+
+use plait_sys::connection::{self, End};
+use pyo3::exceptions::PyOSError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyString, PyType};
+
+use super::super::datagram::address;
+
+/// What was asked already is in the dictionary of the transport.
+pub(super) struct Names {
+    sock: Py<PyAny>,
+    local: End,
+    peer: End,
+}
+
+impl Names {
+    /// Asks for what `extra` does not have. Sockets that are not exactly
+    /// `socket.socket`, or whose addresses are of another kind, answer through
+    /// their methods, at once.
+    pub(super) fn ask(sock: &Bound<'_, PyAny>, extra: &Bound<'_, PyDict>) -> PyResult<Self> {
+        static SOCKET: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let py = sock.py();
+        let plain = sock.get_type().is(SOCKET.import(py, "socket", "socket")?);
+        let fd = if plain { sock.call_method0("fileno")?.extract()? } else { -1 };
+        let end = |name: &str, method: &str, ask: fn(i32) -> End| {
+            if extra.contains(name)? {
+                return Ok(End::Nowhere);
+            }
+            let end = if plain { ask(fd) } else { End::Strange };
+            if end == End::Strange {
+                match sock.call_method0(method) {
+                    Ok(address) => extra.set_item(name, address)?,
+                    Err(error) if error.is_instance_of::<PyOSError>(py) => extra.set_item(name, py.None())?,
+                    Err(error) => return Err(error),
+                }
+            }
+            PyResult::Ok(end)
+        };
+        let local = end("sockname", "getsockname", connection::local)?;
+        let peer = end("peername", "getpeername", connection::peer)?;
+        Ok(Self { sock: sock.clone().unbind(), local, peer })
+    }
+
+    /// The answer to `name`, if it is one of these.
+    pub(super) fn get(&self, name: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+        static WRAPPER: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+        let py = name.py();
+        let Ok(name) = name.cast::<PyString>() else { return Ok(None) };
+        let end = match name.to_str()? {
+            "socket" => {
+                let wrapper = WRAPPER.import(py, "asyncio.trsock", "TransportSocket")?;
+                return Ok(Some(wrapper.call1((&self.sock,))?.unbind()));
+            }
+            "sockname" => &self.local,
+            "peername" => &self.peer,
+            _ => return Ok(None),
+        };
+        match end {
+            End::Named(address) => address::to_python(py, address).map(Some),
+            End::Nowhere | End::Strange => Ok(Some(py.None())),
+        }
+    }
+
+    pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.sock)
+    }
+}
