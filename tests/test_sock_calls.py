@@ -1,5 +1,6 @@
 """The loop's `sock_*` calls, on plait's loop and, as the model, on asyncio's."""
 
+import array
 import asyncio
 import contextlib
 import gc
@@ -52,6 +53,48 @@ def test_sendall_takes_any_buffer(run, pair, kind):
     async def main():
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(pair[0], kind(b"abcd"))
+        assert await loop.sock_recv(pair[1], 10) == b"abcd"
+
+    run(main())
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: bytearray(8),
+        lambda: memoryview(bytearray(16))[4:12],
+        lambda: array.array("b", bytes(8)),
+        lambda: array.array("H", bytes(8)),
+    ],
+    ids=["bytearray", "memoryview", "array of bytes", "array of shorts"],
+)
+def test_recv_into_any_buffer(run, pair, make, waits):
+    async def main():
+        loop = asyncio.get_running_loop()
+        buffer = make()
+        if waits:
+            receiving = asyncio.create_task(loop.sock_recv_into(pair[1], buffer))
+            await asyncio.sleep(0)
+        pair[0].send(b"abcd")
+        count = await (receiving if waits else loop.sock_recv_into(pair[1], buffer))
+        assert count == 4
+        assert bytes(buffer)[:4] == b"abcd"
+        pair[0].close()
+        assert await loop.sock_recv_into(pair[1], buffer) == 0
+
+    run(main())
+
+
+def test_recv_into_what_cannot_take(run, pair):
+    async def main():
+        loop = asyncio.get_running_loop()
+        pair[0].send(b"abcd")
+        apart = memoryview(bytearray(8))[::2]
+        for buffer in (b"xxxx", memoryview(b"xxxx"), apart, "xxxx", None):
+            with pytest.raises((TypeError, BufferError)):
+                await loop.sock_recv_into(pair[1], buffer)
+        assert await loop.sock_recv_into(pair[1], bytearray()) == 0
         assert await loop.sock_recv(pair[1], 10) == b"abcd"
 
     run(main())

@@ -47,6 +47,7 @@ class SocketsMixin:
 
     if TYPE_CHECKING:
         _try_recv: Callable[[socket.socket, int], Any]
+        _try_recv_into: Callable[[socket.socket, Any], Any]
         _try_send: Callable[[socket.socket, Any, int], Any]
         _try_connect: Callable[[socket.socket, Any], Any]
         _wait_readable: Callable[[int], asyncio.Future[None]]
@@ -105,6 +106,10 @@ class SocketsMixin:
 
     async def sock_recv_into(self, sock: socket.socket, buf: Buffer) -> int:
         """Receive into `buf`; return the number of bytes."""
+        while (count := self._try_recv_into(sock, buf)) is None:
+            await self._readable(sock)
+        if count is not NotImplemented:
+            return count  # type: ignore[no-any-return]
         return await self._attempt(sock, self._readable, lambda: sock.recv_into(buf))
 
     async def sock_recvfrom(self, sock: socket.socket, bufsize: int) -> tuple[bytes, Any]:

@@ -7,16 +7,16 @@
 use std::os::fd::RawFd;
 
 use plait_sys::stream;
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyException, PyRuntimeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt, PyType};
 
-use super::core::Loop;
-use super::transport::READ_SIZE;
+use super::core::{Loop, READ_SIZE};
 use super::watch::{self, Displaced, Listener, Side};
 use crate::error::Error;
+use crate::hot::buffer::fill;
 
 /// The number of a `socket.socket` that can be used here.
 pub(super) fn plain_socket(slf: &Bound<'_, Loop>, sock: &Bound<'_, PyAny>) -> PyResult<Option<RawFd>> {
@@ -87,14 +87,27 @@ impl Loop {
             return Ok(py.NotImplemented());
         };
         let Some(fd) = plain_socket(slf, sock)? else { return Ok(py.NotImplemented()) };
-        let buffer_of = &slf.get().read_buffer;
-        // Taken, not borrowed: making an object can run any code.
-        let mut buffer = std::mem::take(&mut *buffer_of.borrow(py));
-        buffer.resize(READ_SIZE, 0);
-        let received = stream::recv(fd, &mut buffer[..size]);
-        let data = received.map(|count| count.map(|count| PyBytes::new(py, &buffer[..count])));
-        *buffer_of.borrow(py) = buffer;
+        let data = slf.get().with_read_buffer(py, |buffer| {
+            let received = stream::recv(fd, &mut buffer[..size]);
+            received.map(|count| count.map(|count| PyBytes::new(py, &buffer[..count])))
+        });
         Ok(data.map_err(Error::from)?.map_or_else(|| py.None(), |data| data.into_any().unbind()))
+    }
+
+    /// Receives into `buf`; returns as `_try_recv`, with a count for the bytes.
+    fn _try_recv_into<'py>(
+        slf: &Bound<'py, Self>,
+        sock: &Bound<'py, PyAny>,
+        buf: &Bound<'py, PyAny>,
+    ) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let Some(fd) = plain_socket(slf, sock)? else { return Ok(py.NotImplemented()) };
+        // A buffer that is refused, or empty: the socket's own method says so.
+        match fill(stream::recv, fd, buf) {
+            Ok(received) => Ok(received?.into_pyobject(py)?.unbind()),
+            Err(error) if error.is_instance_of::<PyException>(py) => Ok(py.NotImplemented()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends what there is room for of `data` from `start` on. Returns the

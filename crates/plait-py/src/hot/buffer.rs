@@ -3,20 +3,35 @@
 
 use std::os::fd::RawFd;
 
-use plait_sys::stream;
 use pyo3::buffer::{PyBuffer, PyUntypedBuffer};
-use pyo3::exceptions::PyBufferError;
+use pyo3::exceptions::{PyBufferError, PyRuntimeError};
 use pyo3::prelude::*;
+use pyo3::types::PyByteArray;
 
+use super::bytearray;
 use crate::error::Error;
 
-/// Receives what there is on a socket into `buffer`; see [`read_into`].
-pub(crate) fn recv_into(
-    py: Python<'_>,
+/// Has `receive`, a system call of plait-sys, put what there is into `buffer`,
+/// which a protocol's `get_buffer` gave. Outcomes are those of [`read_into`].
+pub(crate) fn fill(
+    receive: fn(RawFd, &mut [u8]) -> plait_sys::Result<Option<usize>>,
     fd: RawFd,
-    buffer: &PyBuffer<u8>,
+    buffer: &Bound<'_, PyAny>,
 ) -> PyResult<Result<Option<usize>, Error>> {
-    read_into(py, stream::recv, fd, buffer)
+    const EMPTY: &str = "get_buffer() returned an empty buffer";
+    // Its memory stays in place for as long as nobody else runs: an export,
+    // as any other object needs, would cost more than the copy of a message.
+    if let Ok(array) = buffer.cast_exact::<PyByteArray>() {
+        if array.is_empty() {
+            return Err(PyRuntimeError::new_err(EMPTY));
+        }
+        return Ok(bytearray::read_into(receive, fd, array).map_err(Error::from));
+    }
+    let export = PyBuffer::<u8>::get(buffer)?;
+    if export.len_bytes() == 0 {
+        return Err(PyRuntimeError::new_err(EMPTY));
+    }
+    read_into(buffer.py(), receive, fd, &export)
 }
 
 /// Has `receive`, a system call of plait-sys, put what there is into `buffer`,

@@ -7,15 +7,13 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
 use super::super::base::{Transport, Writes, logger};
+use super::super::core::READ_SIZE;
 use super::super::inherited::stayed_with_parent;
 use super::DatagramTransport;
 use super::address;
 use super::state::{Destination, Queued};
 use crate::error::Error;
 use crate::hot::context;
-
-/// The most that one datagram may have, as in asyncio: what is longer is cut.
-const READ_SIZE: usize = 256 * 1024;
 
 /// How many datagrams one event may bring, before it is the others' turn. To
 /// ask for one more costs less than to be told of it by the next turn.
@@ -72,16 +70,12 @@ impl DatagramTransport {
         if self.family == datagram::Family::Other {
             return self.receive_by_socket(py);
         }
-        let buffer_of = &self.base.event_loop.get().read_buffer;
         let fd = self.state(py).life.fd;
-        // Taken, not borrowed: making an object can run the collector, and
-        // that any code at all.
-        let mut buffer = std::mem::take(&mut *buffer_of.borrow(py));
-        buffer.resize(READ_SIZE, 0);
-        let received = datagram::receive(fd, &mut buffer).map(|received| {
-            received.map(|(count, sender)| (PyBytes::new(py, &buffer[..count]).into_any(), sender))
+        let received = self.base.event_loop.get().with_read_buffer(py, |buffer| {
+            datagram::receive(fd, buffer).map(|received| {
+                received.map(|(count, sender)| (PyBytes::new(py, &buffer[..count]).into_any(), sender))
+            })
         });
-        *buffer_of.borrow(py) = buffer;
         let Some((data, sender)) = received.map_err(Error::from)? else { return Ok(None) };
         let sender = match sender {
             Some(sender) => self.sender(py, sender)?,

@@ -4,7 +4,6 @@ use std::cell::RefMut;
 
 use plait_sys::epoll::Interest;
 use plait_sys::pipe;
-use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
@@ -17,9 +16,8 @@ use crate::error::Error;
 use crate::event_loop::base::{Base, Gone, Life, Transport, reading_interface, transport_interface, word};
 use crate::event_loop::core::Loop;
 use crate::event_loop::endpoint::Endpoint;
-use crate::event_loop::transport::READ_SIZE;
 use crate::event_loop::transport::state::Receiver;
-use crate::hot::buffer::read_into;
+use crate::hot::buffer::fill;
 use crate::hot::cell::GilCell;
 use crate::hot::context;
 
@@ -124,15 +122,10 @@ impl ReadPipeTransport {
     /// Reads what there is: through the loop's buffer into an object of the
     /// exact size.
     fn read<'py>(&self, py: Python<'py>) -> Result<Option<Bound<'py, PyBytes>>, Error> {
-        let buffer_of = &self.base.event_loop.get().read_buffer;
-        // Taken, not borrowed: making an object can run the collector, and
-        // that any code at all.
-        let mut buffer = std::mem::take(&mut *buffer_of.borrow(py));
-        buffer.resize(READ_SIZE, 0);
-        let received = pipe::read(self.state(py).life.fd, &mut buffer);
-        let data = received.map(|count| count.map(|count| PyBytes::new(py, &buffer[..count])));
-        *buffer_of.borrow(py) = buffer;
-        Ok(data?)
+        let fd = self.state(py).life.fd;
+        Ok(self.base.event_loop.get().with_read_buffer(py, |buffer| {
+            pipe::read(fd, buffer).map(|count| count.map(|count| PyBytes::new(py, &buffer[..count])))
+        })?)
     }
 
     fn read_bytes(slf: &Bound<'_, Self>, received: &Py<PyAny>) -> PyResult<()> {
@@ -154,12 +147,9 @@ impl ReadPipeTransport {
     fn read_into(slf: &Bound<'_, Self>, get: &Py<PyAny>, updated: &Py<PyAny>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
+        let fd = this.state(py).life.fd;
         let received = context::enter(py, &this.base.context, || {
-            let buffer = PyBuffer::<u8>::get(get.call1(py, (-1,))?.bind(py))?;
-            if buffer.len_bytes() == 0 {
-                return Err(PyRuntimeError::new_err("get_buffer() returned an empty buffer"));
-            }
-            read_into(py, pipe::read, this.state(py).life.fd, &buffer)
+            fill(pipe::read, fd, get.bind(py).call1((-1,))?.as_any())
         });
         let count = match received {
             Ok(Ok(None)) => return Ok(()),

@@ -1,9 +1,7 @@
 //! What happens to a connection: its begin, input, output, its end.
 
-use std::os::fd::RawFd;
-
 use plait_sys::stream;
-use pyo3::buffer::{PyBuffer, PyUntypedBuffer};
+use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
@@ -13,13 +11,8 @@ use super::super::core::is_fatal;
 use super::SocketTransport;
 use super::state::{self, Receiver};
 use crate::error::Error;
-use crate::hot::buffer::{recv_into, write_from};
+use crate::hot::buffer::{fill, write_from};
 use crate::hot::{bytearray, context};
-
-/// The most that one read takes, as in asyncio. The buffer is the loop's and
-/// is reused: one of this size is above the allocator's map threshold, and
-/// mapping it for each read would cost more than the read (DESIGN.md).
-pub(in super::super) const READ_SIZE: usize = 256 * 1024;
 
 /// What became of a read into the protocol's own buffer.
 enum Filled {
@@ -31,24 +24,6 @@ enum Filled {
     Broken(Error),
     /// `buffer_updated` raised.
     Untold(PyErr),
-}
-
-/// Receives what there is into the buffer that a protocol gave.
-fn fill(fd: RawFd, buffer: &Bound<'_, PyAny>) -> PyResult<Result<Option<usize>, Error>> {
-    const EMPTY: &str = "get_buffer() returned an empty buffer";
-    // Its memory stays in place for as long as nobody else runs: an export,
-    // as any other object needs, would cost more than the copy of a message.
-    if let Ok(array) = buffer.cast_exact::<PyByteArray>() {
-        if array.is_empty() {
-            return Err(PyRuntimeError::new_err(EMPTY));
-        }
-        return Ok(bytearray::read_into(stream::recv, fd, array).map_err(Error::from));
-    }
-    let export = PyBuffer::<u8>::get(buffer)?;
-    if export.len_bytes() == 0 {
-        return Err(PyRuntimeError::new_err(EMPTY));
-    }
-    recv_into(buffer.py(), fd, &export)
 }
 
 impl SocketTransport {
@@ -88,16 +63,10 @@ impl SocketTransport {
         py: Python<'_>,
         keep: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>, Error> {
-        let buffer_of = &self.base.event_loop.get().read_buffer;
         let fd = self.state(py).life.fd;
-        // Taken, not borrowed: making an object can run the collector, and
-        // that any code at all.
-        let mut buffer = std::mem::take(&mut *buffer_of.borrow(py));
-        buffer.resize(READ_SIZE, 0);
-        let received = stream::recv(fd, &mut buffer);
-        let kept = received.map(|count| count.map(|count| keep(&buffer[..count])));
-        *buffer_of.borrow(py) = buffer;
-        Ok(kept?)
+        Ok(self.base.event_loop.get().with_read_buffer(py, |buffer| {
+            stream::recv(fd, buffer).map(|count| count.map(|count| keep(&buffer[..count])))
+        })?)
     }
 
     fn read_bytes(slf: &Bound<'_, Self>, received: &Py<PyAny>) -> PyResult<()> {
@@ -120,7 +89,8 @@ impl SocketTransport {
         let fd = slf.get().state(py).life.fd;
         // One callback as far as its context goes, as in asyncio.
         let outcome = context::enter(py, &slf.get().base.context, || {
-            let received = match get.bind(py).call1((-1,)).and_then(|buffer| fill(fd, &buffer)) {
+            let received = match get.bind(py).call1((-1,)).and_then(|buffer| fill(stream::recv, fd, &buffer))
+            {
                 Ok(received) => received,
                 Err(error) => return Ok(Filled::Refused(error)),
             };

@@ -17,7 +17,6 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 
-pub(super) use self::io::READ_SIZE;
 use self::names::Names;
 use self::state::State;
 

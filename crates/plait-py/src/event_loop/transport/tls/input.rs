@@ -1,16 +1,17 @@
 //! From the socket into the BIO.
 
+use plait_sys::stream;
 use pyo3::buffer::PyBuffer;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyMemoryView};
 
 use super::super::super::base::Transport;
+use super::super::super::core::READ_SIZE;
 use super::super::SocketTransport;
-use super::super::io::READ_SIZE;
 use super::Tls;
 use super::link::slice;
-use crate::hot::buffer::recv_into;
+use crate::hot::buffer::read_into;
 use crate::hot::context;
 
 /// The buffer of a loop that ciphertext is received into.
@@ -39,7 +40,7 @@ impl SocketTransport {
             None => Scratch::new(py)?,
         };
         let fd = this.state(py).life.fd;
-        let received = recv_into(py, fd, &scratch.buffer)?;
+        let received = read_into(py, stream::recv, fd, &scratch.buffer)?;
         let fed = match received {
             Ok(Some(count)) if count > 0 => Self::feed(tls.bind(py), &scratch, count),
             _ => Ok(()),
