@@ -33,9 +33,6 @@ use crate::hot::method::Call;
 /// possible descriptor.
 pub(super) const BELL: u64 = u64::MAX;
 
-/// The most that one read takes, as in asyncio; a longer datagram is cut.
-pub(super) const READ_SIZE: usize = 256 * 1024;
-
 /// What waits for its turn.
 pub(super) enum Ready {
     /// A callback.
@@ -182,7 +179,7 @@ pub(crate) struct Loop {
     /// Reused from wait to wait.
     pub(super) events: GilCell<Vec<Event>>,
     /// Reused from read to read; empty until the first.
-    read_buffer: GilCell<Vec<u8>>,
+    pub(super) read_buffer: GilCell<Vec<u8>>,
     /// The same for TLS, as an object that a BIO can read from.
     pub(super) tls_buffer: GilCell<Option<Scratch>>,
 }
@@ -190,19 +187,6 @@ pub(crate) struct Loop {
 impl Loop {
     pub(super) fn core(&self, py: Python<'_>) -> RefMut<'_, Core> {
         self.core.borrow(py)
-    }
-
-    /// Gives `f` the buffer that is reused from read to read: one of this size
-    /// is above the allocator's map threshold, and mapping it for each read
-    /// would cost more than the read (DESIGN.md).
-    pub(super) fn with_read_buffer<R>(&self, py: Python<'_>, f: impl FnOnce(&mut [u8]) -> R) -> R {
-        // Taken, not borrowed: making an object can run the collector, and
-        // that any code at all.
-        let mut buffer = std::mem::take(&mut *self.read_buffer.borrow(py));
-        buffer.resize(READ_SIZE, 0);
-        let result = f(&mut buffer);
-        *self.read_buffer.borrow(py) = buffer;
-        result
     }
 
     pub(crate) fn debug(&self) -> bool {

@@ -26,6 +26,7 @@ mod io_watcher;
 mod outside;
 mod phases;
 mod pipe;
+mod reading;
 mod rebuild;
 mod resolving;
 mod sockets;

@@ -13,7 +13,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt, PyType};
 
-use super::core::{Loop, READ_SIZE};
+use super::core::Loop;
+use super::reading::READ_SIZE;
 use super::watch::{self, Displaced, Listener, Side};
 use crate::error::Error;
 use crate::hot::buffer::fill;

@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
 use super::super::base::{Transport, Writes, logger};
-use super::super::core::READ_SIZE;
 use super::super::inherited::stayed_with_parent;
+use super::super::reading::READ_SIZE;
 use super::DatagramTransport;
 use super::address;
 use super::state::{Destination, Queued};

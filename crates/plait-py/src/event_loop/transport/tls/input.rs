@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyMemoryView};
 
 use super::super::super::base::Transport;
-use super::super::super::core::READ_SIZE;
+use super::super::super::reading::READ_SIZE;
 use super::super::SocketTransport;
 use super::Tls;
 use super::link::slice;
