@@ -7,7 +7,6 @@ import asyncio.constants
 import asyncio.log
 import asyncio.trsock
 import errno
-import os
 import socket
 
 # By name: tools that watch a loop for blocking calls replace them in `os`, and
