@@ -25,7 +25,7 @@ use pyo3::prelude::*;
 
 use super::core::{Core, Loop, Owner, Poller, Ready};
 use super::endpoint::Endpoint;
-use super::watch::{self, Watch};
+use super::listeners::{self, Watch};
 use crate::error::Error;
 use crate::hot::handle::Handle;
 
@@ -156,7 +156,7 @@ impl Core {
         self.polled = Instant::default();
         let mut outcome = Ok(());
         for fd in self.fds.start_over() {
-            let lost = match watch::watch_anew(self, &poller, fd) {
+            let lost = match listeners::watch_anew(self, &poller, fd) {
                 Ok(kept) => !kept,
                 Err(error) => {
                     outcome = Err(error.into());

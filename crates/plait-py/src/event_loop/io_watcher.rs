@@ -14,7 +14,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use super::core::Loop;
-use super::watch::{self, Displaced};
+use super::listeners::{self, Displaced};
+use super::watch;
 use crate::hot::cell::GilCell;
 use crate::hot::handle::Handle;
 use crate::hot::method::Call;
@@ -144,7 +145,7 @@ impl IoWatcher {
             if before.is_none() {
                 core.count_watcher(1, keeps);
             }
-            watch::enlist(&mut core, this.fd, slf, this.interest, &mut displaced)
+            listeners::enlist(&mut core, this.fd, slf, this.interest, &mut displaced)
         };
         displaced.dismiss(py);
         if started.is_err() {
@@ -158,7 +159,7 @@ impl IoWatcher {
         let py = slf.py();
         let this = slf.get();
         let mut displaced = Displaced::default();
-        let stopped = watch::delist(&mut this.event_loop.get().core(py), this.fd, slf, &mut displaced);
+        let stopped = listeners::delist(&mut this.event_loop.get().core(py), this.fd, slf, &mut displaced);
         displaced.dismiss(py);
         this.retire(py);
         stopped

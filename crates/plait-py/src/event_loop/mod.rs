@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `core`, `turn` | the state and what schedules; one turn (`hot` has the handles and the Python methods) |
 //! | `phases`, `outside`, `rebuild` | callbacks between the steps of a turn; for who turns it; a new epoll in place of the old |
+//! | `listeners` | who listens to a descriptor that is no transport's |
 //! | `watch`, `io_watcher` | `add_reader` and its family; what any number may have of one descriptor |
 //! | `sockets`, `connecting`, `resolving` | the `sock_*` calls; what makes connections; numeric addresses |
 //! | `base` | what all transports share |
@@ -23,6 +24,7 @@ mod datagram;
 mod endpoint;
 mod inherited;
 mod io_watcher;
+mod listeners;
 mod outside;
 mod phases;
 mod pipe;

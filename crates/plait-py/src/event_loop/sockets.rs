@@ -14,8 +14,9 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt, PyType};
 
 use super::core::Loop;
+use super::listeners::{self, Displaced, Listener, Side};
 use super::reading::READ_SIZE;
-use super::watch::{self, Displaced, Listener, Side};
+use super::watch;
 use crate::error::Error;
 use crate::hot::buffer::fill;
 
@@ -37,7 +38,7 @@ fn wait<'py>(slf: &Bound<'py, Loop>, fd: RawFd, side: Side) -> PyResult<Bound<'p
     let future = slf.call_method0(intern!(py, "create_future"))?;
     let listener = Some(Listener::Waiter(future.clone().unbind()));
     let mut displaced = Displaced::default();
-    let waits = watch::exchange(&mut slf.get().core(py), fd, side, listener, &mut displaced);
+    let waits = listeners::exchange(&mut slf.get().core(py), fd, side, listener, &mut displaced);
     displaced.dismiss(py);
     waits.map(|()| future)
 }
@@ -48,10 +49,10 @@ fn end_wait(slf: &Bound<'_, Loop>, fd: RawFd, side: Side, future: &Bound<'_, PyA
     let ended = {
         let mut core = slf.get().core(py);
         // Another may wait in its place, or the loop be closed.
-        if core.poller.is_none() || !watch::awaits(&mut core, fd, side, future) {
+        if core.poller.is_none() || !listeners::awaits(&mut core, fd, side, future) {
             return Ok(());
         }
-        watch::exchange(&mut core, fd, side, None, &mut displaced)
+        listeners::exchange(&mut core, fd, side, None, &mut displaced)
     };
     displaced.dismiss(py);
     ended

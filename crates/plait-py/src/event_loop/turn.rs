@@ -24,7 +24,7 @@ use pyo3::prelude::*;
 use super::core::{BELL, Core, Loop, Owner, Poller, Ready};
 use super::endpoint::Endpoint;
 use super::io_watcher::IoWatcher;
-use super::watch;
+use super::listeners;
 use crate::error::Error;
 use crate::hot::handle::Handle;
 use crate::hot::{handle_text, snapshot};
@@ -147,7 +147,7 @@ impl Loop {
                 continue;
             }
             match core.fds.resolve(event.token) {
-                Some(Owner::Watch(_)) => watch::on_event(py, core, poller, event, told)?,
+                Some(Owner::Watch(_)) => listeners::on_event(py, core, poller, event, told)?,
                 Some(Owner::Transport(endpoint)) => core.ready.push_back(Ready::Io {
                     endpoint: endpoint.clone_ref(py),
                     readable: event.readable,
