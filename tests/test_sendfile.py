@@ -4,10 +4,8 @@ import asyncio
 import io
 import os
 import socket
-import ssl
 
 import pytest
-import trustme
 
 import plait
 
@@ -189,13 +187,10 @@ def test_a_transport_that_closes(run, file):
     run(main())
 
 
-def test_over_tls(run, file):
+def test_over_tls(run, file, contexts):
+    context, trusting = contexts
+
     async def main():
-        authority = trustme.CA()
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost").configure_cert(context)
-        trusting = ssl.create_default_context()
-        authority.configure_trust(trusting)
         loop = asyncio.get_running_loop()
         outcome = loop.create_future()
 

@@ -13,7 +13,6 @@ import struct
 import weakref
 
 import pytest
-import trustme
 
 import plait
 from plait._binding import native
@@ -842,18 +841,8 @@ def test_protocol_factory_that_raises():
     assert [type(error) for error in reported] == [ZeroDivisionError]
 
 
-@pytest.fixture(scope="module")
-def tls():
-    authority = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
-
-
-def test_tls_streams(run, tls):
-    server_context, client_context = tls
+def test_tls_streams(run, contexts):
+    server_context, client_context = contexts
 
     async def main():
         async def echo(reader, writer):
@@ -878,8 +867,8 @@ def test_tls_streams(run, tls):
     assert run.reported == []
 
 
-def test_start_tls(run, tls):
-    server_context, client_context = tls
+def test_start_tls(run, contexts):
+    server_context, client_context = contexts
 
     async def main():
         async def upgrade(reader, writer):
@@ -907,8 +896,8 @@ def test_start_tls(run, tls):
     assert run.reported == []
 
 
-def test_tls_refuses_an_unknown_certificate(run, tls):
-    server_context, _ = tls
+def test_tls_refuses_an_unknown_certificate(run, contexts):
+    server_context, _ = contexts
 
     async def main():
         server = await asyncio.start_server(lambda r, w: None, "127.0.0.1", 0, ssl=server_context)

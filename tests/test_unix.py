@@ -7,7 +7,6 @@ import ssl
 import sys
 
 import pytest
-import trustme
 
 import plait
 
@@ -116,16 +115,13 @@ def test_start_serving_later(run, tmp_path):
     run(main())
 
 
-def test_tls(run, tmp_path):
+def test_tls(run, tmp_path, contexts):
+    server_context, context = contexts
+
     async def main():
-        authority = trustme.CA()
-        server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("plait.test").configure_cert(server_context)
-        context = ssl.create_default_context()
-        authority.configure_trust(context)
         path = tmp_path / "s"
         async with await asyncio.start_unix_server(echo, path, ssl=server_context):
-            answer = await ask(path, ssl=context, server_hostname="plait.test")
+            answer = await ask(path, ssl=context, server_hostname="localhost")
             assert answer == b"hello"
             with pytest.raises(ssl.SSLCertVerificationError):
                 await ask(path, ssl=context, server_hostname="another.test")
@@ -228,6 +224,19 @@ def unix_socket(kind=socket.SOCK_STREAM, family=socket.AF_UNIX):
     return socket.socket(family, kind)
 
 
+async def refused(method, options, error, message):
+    """Call a method of the loop with what it must refuse."""
+    given = dict(options)
+    if "sock" in given:
+        given["sock"] = given["sock"]()
+    try:
+        with pytest.raises(error, match=message):
+            await getattr(asyncio.get_running_loop(), method)(asyncio.Protocol, **given)
+    finally:
+        if "sock" in given:
+            given["sock"].close()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -242,19 +251,7 @@ def unix_socket(kind=socket.SOCK_STREAM, family=socket.AF_UNIX):
     ],
 )
 def test_bad_arguments_to_connect(run, options, message):
-    async def main():
-        loop = asyncio.get_running_loop()
-        given = dict(options)
-        if "sock" in given:
-            given["sock"] = given["sock"]()
-        try:
-            with pytest.raises(ValueError, match=message):
-                await loop.create_unix_connection(asyncio.Protocol, **given)
-        finally:
-            if "sock" in given:
-                given["sock"].close()
-
-    run(main())
+    run(refused("create_unix_connection", options, ValueError, message))
 
 
 @pytest.mark.parametrize(
@@ -270,19 +267,7 @@ def test_bad_arguments_to_connect(run, options, message):
     ],
 )
 def test_bad_arguments_to_serve(run, options, error, message):
-    async def main():
-        loop = asyncio.get_running_loop()
-        given = dict(options)
-        if "sock" in given:
-            given["sock"] = given["sock"]()
-        try:
-            with pytest.raises(error, match=message):
-                await loop.create_unix_server(asyncio.Protocol, **given)
-        finally:
-            if "sock" in given:
-                given["sock"].close()
-
-    run(main())
+    run(refused("create_unix_server", options, error, message))
 
 
 def test_nobody_listens(run, tmp_path):
