@@ -105,6 +105,12 @@ class EventLoop(  # type: ignore[misc]
         self._close_signals()
         self._close_native()
 
+    def _report_slow_transport(self, transport: asyncio.BaseTransport, seconds: float) -> None:
+        if seconds >= self.slow_callback_duration:
+            asyncio.base_events.logger.warning(  # type: ignore[attr-defined]
+                "Executing callbacks of %r took %.3f seconds", transport, seconds
+            )
+
     def _report_slow_callback(self, handle: native.Handle, seconds: float) -> None:
         if seconds >= self.slow_callback_duration:
             asyncio.base_events.logger.warning(  # type: ignore[attr-defined]

@@ -241,19 +241,30 @@ impl Loop {
                 outcome
             }
             Ready::Watcher(watcher) => IoWatcher::run(watcher.bind(slf.py())),
-            Ready::Begin(endpoint) => {
-                let outcome = endpoint.begin(slf.py());
-                Self::reported(slf, &endpoint, outcome)
-            }
+            Ready::Begin(endpoint) => Self::run_endpoint(slf, &endpoint, |py| endpoint.begin(py)),
             Ready::Io { endpoint, readable, writable } => {
-                let outcome = endpoint.on_ready(slf.py(), readable, writable);
-                Self::reported(slf, &endpoint, outcome)
+                Self::run_endpoint(slf, &endpoint, |py| endpoint.on_ready(py, readable, writable))
             }
-            Ready::End(endpoint) => {
-                let outcome = endpoint.end(slf.py());
-                Self::reported(slf, &endpoint, outcome)
-            }
+            Ready::End(endpoint) => Self::run_endpoint(slf, &endpoint, |py| endpoint.end(py)),
         }
+    }
+
+    /// Has a transport do what is due, and in debug mode tells if its protocol
+    /// held the loop up for too long.
+    fn run_endpoint(
+        slf: &Bound<'_, Self>,
+        endpoint: &Endpoint,
+        act: impl FnOnce(Python<'_>) -> PyResult<()>,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        if !slf.get().debug() {
+            return Self::reported(slf, endpoint, act(py));
+        }
+        let started = Instant::now();
+        Self::reported(slf, endpoint, act(py))?;
+        let seconds = Instant::now().saturating_since(started).as_secs_f64();
+        slf.call_method1("_report_slow_transport", (endpoint.object(py), seconds))?;
+        Ok(())
     }
 
     /// What one transport could not do must not end the run of all: a socket
