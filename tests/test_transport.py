@@ -250,6 +250,7 @@ def test_pause_reading_holds_data_back(run):
         transport, protocol, peer = await connect()
         transport.pause_reading()
         transport.pause_reading()
+        assert transport._paused
         assert not transport.is_reading()
         peer.send(b"abc")
         for _ in range(5):

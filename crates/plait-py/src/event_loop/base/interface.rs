@@ -84,6 +84,12 @@ macro_rules! reading_interface {
                 !life.closing && !life.paused
             }
 
+            /// asyncio's has it, uvloop's too, and tests look at it.
+            #[getter]
+            fn _paused(slf: &Bound<'_, Self>) -> bool {
+                <Self as Transport>::life(slf).paused
+            }
+
             fn pause_reading(slf: &Bound<'_, Self>) -> PyResult<()> {
                 <Self as Transport>::set_paused(slf, true)
             }
