@@ -31,6 +31,7 @@ mod pipe;
 mod reading;
 mod rebuild;
 mod resolving;
+mod scheduling;
 mod sockets;
 mod time;
 mod transport;

@@ -4,8 +4,8 @@
 //! One is made and freed for each callback. As a raw type with a free list,
 //! the arguments in line and called by vectorcall, scheduling and running one
 //! takes less than half of what it takes through the safe interface (DESIGN.md:
-//! 173 ns to 71). This file holds the object and its life; `handle_type` makes
-//! the two Python types, `handle_text` their text.
+//! 173 ns to 71). This file holds what is done with one; `object` is its
+//! memory, `handle_type` makes the two Python types, `handle_text` their text.
 
 use std::ptr::{self, NonNull};
 
@@ -14,78 +14,15 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple, PyType};
 
-use super::cell::GilCell;
 use super::context;
 use super::handle_type;
 use super::method::Call;
+use super::object::{self, IN_A_TUPLE, INLINE, Object, clear_call, free, new_ref, release_context};
 use super::snapshot;
 use crate::event_loop::Loop;
 
-/// As many arguments are kept in the object itself.
-const INLINE: usize = 3;
-
-/// In `nargs`: a tuple of the arguments is the first one in line.
-const IN_A_TUPLE: usize = usize::MAX;
-
-/// As many freed objects are kept for the next ones.
-const FREE_LIST: usize = 16 * 1024;
-
-/// Deallocations nested deeper than this wait for the outermost to end: a
-/// chain of handles, each an argument of the next, must not exhaust the stack.
-const NESTED: usize = 50;
-
-#[repr(C)]
-pub(super) struct Object {
-    base: ffi::PyObject,
-    /// Null from `cancel` on, as are the arguments (but for `keep_text`).
-    callback: *mut ffi::PyObject,
-    args: [*mut ffi::PyObject; INLINE],
-    nargs: usize,
-    context: *mut ffi::PyObject,
-    /// The context is shared: it must be neither entered nor shown.
-    is_snapshot: bool,
-    /// Where it was scheduled, in debug mode; else null.
-    source_traceback: *mut ffi::PyObject,
-    pub(super) weakrefs: *mut ffi::PyObject,
-    cancelled: bool,
-    /// The collector knows it.
-    tracked: bool,
-    /// A timer that the loop has: cancelling it may leave a dead entry there.
-    scheduled: bool,
-    /// Where among the loop's timers it was put.
-    place: usize,
-    /// For timers: the loop, and when it is due; else null.
-    event_loop: *mut ffi::PyObject,
-    when: f64,
-}
-
-/// Freed objects, and those whose turn to be freed comes later.
-struct Recycler {
-    free: Vec<NonNull<Object>>,
-    deferred: Vec<NonNull<Object>>,
-    /// How many deallocations of handles are under way, one in another.
-    depth: usize,
-}
-
-// SAFETY: the objects on the lists belong to no thread; the lists are in a
-// `GilCell`.
-unsafe impl Send for Recycler {}
-
-static RECYCLER: GilCell<Recycler> =
-    GilCell::new(Recycler { free: Vec::new(), deferred: Vec::new(), depth: 0 });
-
 /// A reference to a handle of either type.
 pub(crate) struct Handle(Py<PyAny>);
-
-/// A new reference to what may be null.
-///
-/// # Safety
-/// `object` is null or a live object, and the interpreter lock is held.
-unsafe fn new_ref(object: *mut ffi::PyObject) -> *mut ffi::PyObject {
-    // SAFETY: the caller's.
-    unsafe { ffi::Py_XINCREF(object) };
-    object
-}
 
 impl Handle {
     /// Makes a handle of a callback that is run in `call`'s context, or in a
@@ -129,22 +66,10 @@ impl Handle {
             Some(context) => (context.to_owned().into_ptr(), false),
             None => snapshot::take(py)?,
         };
-        let recycled = RECYCLER.borrow(py).free.pop();
-        let object: *mut Object = match recycled {
-            // SAFETY: memory of an object of this size with its collector
-            // header, untracked and without references; this makes it a new
-            // object of the class, whose reference count it increments.
-            Some(free) => unsafe { ffi::PyObject_Init(free.as_ptr().cast(), class.as_type_ptr()) }.cast(),
-            // SAFETY: the class has instances of this size and takes part in
-            // garbage collection.
-            None => unsafe { ffi::PyObject_GC_New(class.as_type_ptr()) },
-        };
-        let Some(object) = NonNull::new(object) else {
-            let error = PyErr::fetch(py);
+        let object = object::allocate(py, class).inspect_err(|_| {
             // SAFETY: the reference taken above.
             unsafe { release_context(py, context, is_snapshot) };
-            return Err(error);
-        };
+        })?;
         let mut args = [ptr::null_mut(); INLINE];
         let nargs = match tuple {
             Some(tuple) => {
@@ -484,143 +409,4 @@ impl Handle {
             outcome
         }
     }
-}
-
-/// Lets go of a context that a handle had.
-///
-/// # Safety
-/// `context` is null or a reference that goes with this, a snapshot if it is
-/// said to be, and the interpreter lock is held.
-unsafe fn release_context(py: Python<'_>, context: *mut ffi::PyObject, is_snapshot: bool) {
-    // SAFETY: the caller's.
-    unsafe {
-        if is_snapshot {
-            snapshot::release(py, context);
-        } else {
-            ffi::Py_XDECREF(context);
-        }
-    }
-}
-
-/// Takes the callback and its arguments out, then lets go of them: that may
-/// run any code.
-///
-/// # Safety
-/// `object` is a handle, and the interpreter lock is held.
-unsafe fn clear_call(object: *mut Object) {
-    // SAFETY: the caller's; the fields are null before a reference is given
-    // up, so whoever looks meanwhile finds nothing.
-    unsafe {
-        let callback = ptr::replace(&raw mut (*object).callback, ptr::null_mut());
-        let args = ptr::replace(&raw mut (*object).args, [ptr::null_mut(); INLINE]);
-        (*object).nargs = 0;
-        ffi::Py_XDECREF(callback);
-        for arg in args {
-            ffi::Py_XDECREF(arg);
-        }
-    }
-}
-
-/// `tp_clear`.
-pub(super) unsafe extern "C" fn clear(object: *mut ffi::PyObject) -> std::ffi::c_int {
-    let object: *mut Object = object.cast();
-    // SAFETY: called by the collector or by `free` on a handle, under the
-    // interpreter lock; fields are null before their references go.
-    unsafe {
-        clear_call(object);
-        let context = ptr::replace(&raw mut (*object).context, ptr::null_mut());
-        let is_snapshot = std::mem::take(&mut (*object).is_snapshot);
-        release_context(Python::assume_attached(), context, is_snapshot);
-        ffi::Py_XDECREF(ptr::replace(&raw mut (*object).source_traceback, ptr::null_mut()));
-    }
-    0
-}
-
-/// `tp_traverse`.
-pub(super) unsafe extern "C" fn traverse(
-    object: *mut ffi::PyObject,
-    visit: ffi::visitproc,
-    arg: *mut std::ffi::c_void,
-) -> std::ffi::c_int {
-    // SAFETY: called by the collector on a complete handle; nothing changes
-    // while it visits.
-    unsafe {
-        let class: *mut ffi::PyObject = ffi::Py_TYPE(object).cast();
-        let object: *mut Object = object.cast();
-        let [a, b, c] = (*object).args;
-        let (callback, context) = ((*object).callback, (*object).context);
-        for held in [class, callback, a, b, c, context, (*object).source_traceback, (*object).event_loop] {
-            if !held.is_null() {
-                let answer = visit(held, arg);
-                if answer != 0 {
-                    return answer;
-                }
-            }
-        }
-    }
-    0
-}
-
-/// `tp_dealloc`.
-pub(super) unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
-    // SAFETY: the last reference to a complete handle went, under the
-    // interpreter lock.
-    let (py, handle) = unsafe {
-        ffi::PyObject_GC_UnTrack(object.cast());
-        (Python::assume_attached(), NonNull::new_unchecked(object.cast::<Object>()))
-    };
-    {
-        let mut recycler = RECYCLER.borrow(py);
-        if recycler.depth >= NESTED {
-            recycler.deferred.push(handle);
-            return;
-        }
-        recycler.depth += 1;
-    }
-    free(py, handle);
-    // The outermost ends what the others put off. Another thread may have
-    // come in between; whoever is last sees all of it.
-    while let Some(next) = finish_one(py) {
-        free(py, next);
-    }
-}
-
-/// One deallocation has ended; if it was the outermost, the next to begin.
-fn finish_one(py: Python<'_>) -> Option<NonNull<Object>> {
-    let mut recycler = RECYCLER.borrow(py);
-    recycler.depth -= 1;
-    if recycler.depth > 0 {
-        return None;
-    }
-    let next = recycler.deferred.pop();
-    recycler.depth += usize::from(next.is_some());
-    next
-}
-
-/// Ends a handle to which there is no reference (or only ours, and no weak
-/// one), and that the collector does not track.
-fn free(py: Python<'_>, handle: NonNull<Object>) {
-    let object: *mut ffi::PyObject = handle.as_ptr().cast();
-    // SAFETY: nobody has a reference any more, and the collector does not
-    // track it; weak references go first, as they may call back.
-    let class = unsafe {
-        if !(*handle.as_ptr()).weakrefs.is_null() {
-            ffi::PyObject_ClearWeakRefs(object);
-        }
-        clear(object);
-        ffi::Py_XDECREF(ptr::replace(&raw mut (*handle.as_ptr()).event_loop, ptr::null_mut()));
-        ffi::Py_TYPE(object)
-    };
-    let mut recycler = RECYCLER.borrow(py);
-    if recycler.free.len() < FREE_LIST {
-        recycler.free.push(handle);
-        drop(recycler);
-    } else {
-        drop(recycler);
-        // SAFETY: allocated by `PyObject_GC_New`, and empty.
-        unsafe { ffi::PyObject_GC_Del(object.cast()) };
-    }
-    // SAFETY: an instance of a heap type holds a reference to it; the module
-    // holds another, so this never frees the type.
-    unsafe { ffi::Py_DECREF(class.cast()) };
 }

@@ -10,9 +10,10 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyTuple, PyType};
 
-use super::handle::{self, Handle, Object};
+use super::handle::Handle;
 use super::handle_text;
 use super::method::entry;
+use super::object::{self, Object};
 
 /// The type of a callback that waits for its turn.
 pub(crate) fn handle(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
@@ -144,9 +145,9 @@ fn make<const M: usize, const A: usize>(
         slot(ffi::Py_tp_doc, doc.as_ptr().cast_mut().cast()),
         slot(ffi::Py_tp_methods, (&raw const methods.0).cast_mut().cast()),
         slot(ffi::Py_tp_getset, (&raw const attributes.0).cast_mut().cast()),
-        slot(ffi::Py_tp_dealloc, handle::deallocate as *mut c_void),
-        slot(ffi::Py_tp_traverse, handle::traverse as *mut c_void),
-        slot(ffi::Py_tp_clear, handle::clear as *mut c_void),
+        slot(ffi::Py_tp_dealloc, object::deallocate as *mut c_void),
+        slot(ffi::Py_tp_traverse, object::traverse as *mut c_void),
+        slot(ffi::Py_tp_clear, object::clear as *mut c_void),
         slot(ffi::Py_tp_repr, repr as *mut c_void),
     ];
     if base.is_some() {

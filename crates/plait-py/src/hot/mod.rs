@@ -17,6 +17,7 @@ pub(crate) mod handle_type;
 pub(crate) mod instance;
 mod layout;
 pub(crate) mod method;
+mod object;
 pub(crate) mod schedule;
 pub(crate) mod snapshot;
 mod tasks;
