@@ -9,6 +9,7 @@ import gc
 import os
 import select
 import signal
+import socket
 import ssl
 import threading
 import time
@@ -143,6 +144,16 @@ def loop(factory: Callable[[], asyncio.AbstractEventLoop]) -> Iterator[asyncio.A
     loop = factory()
     yield loop
     loop.close()
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Return the two ends of a connection; neither blocks."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.setblocking(False)
+    with ours, theirs:
+        yield ours, theirs
 
 
 @pytest.fixture(scope="session")

@@ -28,13 +28,6 @@ def socket_pair():
     return ours, theirs
 
 
-@pytest.fixture
-def pair():
-    ours, theirs = socket_pair()
-    with ours, theirs:
-        yield ours, theirs
-
-
 def now(loop):
     """Turn without waiting."""
     return loop.turn(0)

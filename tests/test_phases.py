@@ -1,7 +1,6 @@
 """Callbacks between the steps of a turn: when they run, how they come and go."""
 
 import contextvars
-import socket
 
 import pytest
 
@@ -13,15 +12,6 @@ def loop():
     loop = plait.new_event_loop()
     yield loop
     loop.close()
-
-
-@pytest.fixture
-def pair():
-    ours, theirs = socket.socketpair()
-    for sock in (ours, theirs):
-        sock.setblocking(False)
-    with ours, theirs:
-        yield ours, theirs
 
 
 def now(loop):

@@ -17,15 +17,6 @@ import pytest
 import plait
 
 
-@pytest.fixture
-def pair():
-    a, b = socket.socketpair()
-    a.setblocking(False)
-    b.setblocking(False)
-    with a, b:
-        yield a, b
-
-
 def test_stream(run, pair):
     a, b = pair
 

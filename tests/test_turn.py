@@ -5,7 +5,6 @@ import functools
 import os
 import select
 import signal
-import socket
 import sys
 import threading
 
@@ -19,15 +18,6 @@ def loop():
     loop = plait.new_event_loop()
     yield loop
     loop.close()
-
-
-@pytest.fixture
-def pair():
-    ours, theirs = socket.socketpair()
-    for sock in (ours, theirs):
-        sock.setblocking(False)
-    with ours, theirs:
-        yield ours, theirs
 
 
 def now(loop):

@@ -4,6 +4,7 @@ The child is `tests/peers/suite.py`. One that hangs is ended at its time limit, 
 is noticed: either costs the cases that it was given, and is a failure with a name.
 """
 
+import argparse
 import contextlib
 import json
 import os
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,3 +163,28 @@ def show(heading: str, text: str, lines: int) -> None:
     print(f"\n{heading}", file=sys.stderr)
     for line in text.rstrip().splitlines()[-lines:]:
         print(f"    {line}", file=sys.stderr)
+
+
+def main(
+    program: str,
+    test: Callable[[Interpreter, argparse.Namespace], bool],
+    limit: tuple[float, str],
+    arguments: Sequence[str],
+) -> int:
+    """Run `test` under each interpreter; return the exit status, 0 if it was always True.
+
+    `limit` is the default of `--limit` in seconds, and what it is for.
+    """
+    parser = argparse.ArgumentParser(
+        prog=program, epilog=f"PYTHON={os.environ.get('PYTHON') or '(all found)'}"
+    )
+    parser.add_argument("--loop", choices=LOOPS, default="plait")
+    parser.add_argument("--limit", type=float, default=limit[0], help=f"seconds for {limit[1]}")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    options = parser.parse_args(arguments)
+    try:
+        good = [test(interpreter, options) for interpreter in interpreters()]
+    except SetupError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0 if all(good) else 1

@@ -11,7 +11,6 @@ an entry of that list is no longer true.
 
 import argparse
 import fnmatch
-import os
 import subprocess
 import sys
 import time
@@ -201,22 +200,5 @@ def test(interpreter: Interpreter, options: argparse.Namespace) -> bool:
     return not verdict.bad
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run it under each interpreter."""
-    parser = argparse.ArgumentParser(
-        prog="test_asyncio.py", epilog=f"PYTHON={os.environ.get('PYTHON') or '(all found)'}"
-    )
-    parser.add_argument("--loop", choices=suites.LOOPS, default="plait")
-    parser.add_argument("--limit", type=float, default=180, help="seconds for each module")
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    options = parser.parse_args(arguments)
-    try:
-        good = [test(interpreter, options) for interpreter in suites.interpreters()]
-    except SetupError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0 if all(good) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(suites.main("test_asyncio.py", test, (180, "each module"), sys.argv[1:]))

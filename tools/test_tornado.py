@@ -9,10 +9,9 @@ them: it also fails on whatever is logged or written to the error output.
 import argparse
 import sys
 import time
-from collections.abc import Sequence
 
 import suites
-from interpreters import Interpreter, SetupError
+from interpreters import Interpreter
 
 
 def test(interpreter: Interpreter, options: argparse.Namespace) -> bool:
@@ -40,20 +39,5 @@ def test(interpreter: Interpreter, options: argparse.Namespace) -> bool:
     return not bad
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run it under each interpreter."""
-    parser = argparse.ArgumentParser(prog="test_tornado.py")
-    parser.add_argument("--loop", choices=("plait", "asyncio"), default="plait")
-    parser.add_argument("--limit", type=float, default=300, help="seconds for the whole")
-    parser.add_argument("names", nargs="*", metavar="NAME")
-    options = parser.parse_args(arguments)
-    try:
-        good = [test(interpreter, options) for interpreter in suites.interpreters()]
-    except SetupError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0 if all(good) else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(suites.main("test_tornado.py", test, (300, "the whole"), sys.argv[1:]))
