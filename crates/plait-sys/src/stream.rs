@@ -1,10 +1,13 @@
 //! Non-blocking input and output on connected stream sockets.
 
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::RawFd;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv as sys_recv, send as sys_send, sendmsg};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, recv as sys_recv, recvmsg,
+    send as sys_send, sendmsg,
+};
 
 use crate::error::{Error, Result};
 use crate::raw::borrow;
@@ -34,6 +37,20 @@ pub(crate) fn attempt<T>(
 /// ECONNRESET and its like.
 pub fn recv(fd: RawFd, buffer: &mut [u8]) -> Result<Option<usize>> {
     attempt("recv", || sys_recv(borrow(fd)?, &mut *buffer, RecvFlags::DONTWAIT).map(|(received, _)| received))
+}
+
+/// As [`recv`], into `first` and, once that is full, into `rest`.
+///
+/// # Errors
+/// ECONNRESET and its like.
+pub fn recv_split(fd: RawFd, first: &mut [u8], rest: &mut [u8]) -> Result<Option<usize>> {
+    attempt("recvmsg", || {
+        let mut slices = [IoSliceMut::new(&mut *first), IoSliceMut::new(&mut *rest)];
+        // Without room for descriptors that a Unix socket may bring: the
+        // kernel closes them, as it does for `recv`.
+        let mut no_control = RecvAncillaryBuffer::default();
+        recvmsg(borrow(fd)?, &mut slices, &mut no_control, RecvFlags::DONTWAIT).map(|received| received.bytes)
+    })
 }
 
 /// Sends as much of `data` as there is room for; `None` if there is none. A
@@ -73,7 +90,13 @@ mod tests {
         assert_eq!(send_vectored(a.as_raw_fd(), &slices).unwrap(), Some(3));
         assert_eq!(recv(b.as_raw_fd(), &mut buffer).unwrap(), Some(5));
         assert_eq!(&buffer[..5], b"abcde");
+        let (mut first, mut rest) = ([0; 2], [0; 4]);
+        assert_eq!(recv_split(b.as_raw_fd(), &mut first, &mut rest).unwrap(), None);
+        assert_eq!(send(a.as_raw_fd(), b"fghij").unwrap(), Some(5));
+        assert_eq!(recv_split(b.as_raw_fd(), &mut first, &mut rest).unwrap(), Some(5));
+        assert_eq!((&first, &rest[..3]), (b"fg", &b"hij"[..]));
         drop(a);
+        assert_eq!(recv_split(b.as_raw_fd(), &mut first, &mut rest).unwrap(), Some(0));
         assert_eq!(recv(b.as_raw_fd(), &mut buffer).unwrap(), Some(0));
     }
 

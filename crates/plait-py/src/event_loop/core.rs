@@ -26,6 +26,7 @@ use super::transport::Scratch;
 use crate::error::Error;
 use crate::hot::cell::GilCell;
 use crate::hot::handle::Handle;
+use crate::hot::spare::Spare;
 
 /// The token of the bell; no table entry has it, for it names the largest
 /// possible descriptor.
@@ -179,6 +180,8 @@ pub(crate) struct Loop {
     pub(super) events: GilCell<Vec<Event>>,
     /// Reused from read to read; empty until the first.
     pub(super) read_buffer: GilCell<Vec<u8>>,
+    /// What the last message was in, if its protocol did not keep it.
+    pub(super) spare: GilCell<Option<Spare>>,
     /// The same for TLS, as an object that a BIO can read from.
     pub(super) tls_buffer: GilCell<Option<Scratch>>,
 }
@@ -256,6 +259,7 @@ impl Loop {
             phased: AtomicBool::new(false),
             events: GilCell::default(),
             read_buffer: GilCell::default(),
+            spare: GilCell::default(),
             tls_buffer: GilCell::default(),
         })
     }

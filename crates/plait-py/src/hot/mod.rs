@@ -20,4 +20,5 @@ pub(crate) mod method;
 mod object;
 pub(crate) mod schedule;
 pub(crate) mod snapshot;
+pub(crate) mod spare;
 mod tasks;

@@ -1,10 +1,12 @@
 //! What happens to a connection: its begin, input, output, its end.
 
+use std::os::fd::RawFd;
+
 use plait_sys::stream;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
+use pyo3::types::{PyByteArray, PyMemoryView};
 
 use super::super::base::{SendsBytes, Transport};
 use super::super::core::is_fatal;
@@ -27,28 +29,34 @@ enum Filled {
 }
 
 impl SocketTransport {
-    fn receiver(slf: &Bound<'_, Self>) -> PyResult<Receiver> {
+    /// How the protocol takes input, found out anew.
+    fn find_receiver(slf: &Bound<'_, Self>) -> PyResult<Receiver> {
         let py = slf.py();
-        let protocol = {
-            let state = slf.get().state(slf.py());
-            if !matches!(state.receiver, Receiver::Unknown) {
-                return Ok(state.receiver.clone_ref(py));
-            }
-            state.life.protocol.as_ref().map(|protocol| protocol.clone_ref(py))
-        };
-        let Some(protocol) = protocol else {
+        let Some(protocol) = Self::protocol(slf) else {
             return Err(PyRuntimeError::new_err("the transport has no protocol"));
         };
         let receiver = Receiver::of(protocol.bind(py))?;
-        let before = std::mem::replace(&mut slf.get().state(slf.py()).receiver, receiver.clone_ref(py));
+        let before = std::mem::replace(&mut slf.get().state(py).receiver, receiver.clone_ref(py));
         drop(before);
         Ok(receiver)
     }
 
     pub(super) fn on_readable(slf: &Bound<'_, Self>) -> PyResult<()> {
-        match Self::receiver(slf) {
-            Ok(Receiver::Stream(received)) => Self::read_bytes(slf, &received),
-            Ok(Receiver::Buffered(get, updated)) => Self::read_into(slf, &get, &updated),
+        let py = slf.py();
+        let (fd, known) = {
+            let state = slf.get().state(py);
+            if !state.interest().read {
+                return Ok(());
+            }
+            (state.life.fd, state.receiver.clone_ref(py))
+        };
+        let receiver = match known {
+            Receiver::Unknown => Self::find_receiver(slf),
+            known => Ok(known),
+        };
+        match receiver {
+            Ok(Receiver::Stream(received)) => Self::read_bytes(slf, fd, &received),
+            Ok(Receiver::Buffered(get, updated)) => Self::read_into(slf, fd, &get, &updated),
             Ok(Receiver::Reader(protocol)) => Self::read_for_reader(slf, &protocol),
             Ok(Receiver::Tls(tls)) => Self::read_tls(slf, &tls),
             Ok(Receiver::Unknown) => Ok(()),
@@ -69,24 +77,30 @@ impl SocketTransport {
         })?)
     }
 
-    fn read_bytes(slf: &Bound<'_, Self>, received: &Py<PyAny>) -> PyResult<()> {
+    fn read_bytes(slf: &Bound<'_, Self>, fd: RawFd, received: &Py<PyAny>) -> PyResult<()> {
         let py = slf.py();
-        match slf.get().receive(py, |data| PyBytes::new(py, data)) {
-            Ok(None) => Ok(()),
-            Ok(Some(data)) if data.as_bytes().is_empty() => Self::on_input_end(slf),
-            Ok(Some(data)) => match context::enter(py, &slf.get().base.context, || {
-                received.call1(py, (data,))
-            }) {
-                Ok(_) => Ok(()),
-                Err(error) => Self::fail(slf, error, "Fatal error: protocol.data_received() call failed."),
-            },
-            Err(error) => Self::fail(slf, error.into(), "Fatal read error on socket transport"),
+        let base = &slf.get().base;
+        let data = match base.event_loop.get().receive_bytes(py, fd) {
+            Ok(Some(data)) => data,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                return Self::fail(slf, Error::from(error).into(), "Fatal read error on socket transport");
+            }
+        };
+        if data.as_bytes().is_empty() {
+            return Self::on_input_end(slf);
+        }
+        match context::enter(py, &base.context, || received.bind(py).call1((&data,))) {
+            Ok(_) => {
+                base.event_loop.get().reuse(data);
+                Ok(())
+            }
+            Err(error) => Self::fail(slf, error, "Fatal error: protocol.data_received() call failed."),
         }
     }
 
-    fn read_into(slf: &Bound<'_, Self>, get: &Py<PyAny>, updated: &Py<PyAny>) -> PyResult<()> {
+    fn read_into(slf: &Bound<'_, Self>, fd: RawFd, get: &Py<PyAny>, updated: &Py<PyAny>) -> PyResult<()> {
         let py = slf.py();
-        let fd = slf.get().state(py).life.fd;
         // One callback as far as its context goes, as in asyncio.
         let outcome = context::enter(py, &slf.get().base.context, || {
             let received = match get.bind(py).call1((-1,)).and_then(|buffer| fill(stream::recv, fd, &buffer))

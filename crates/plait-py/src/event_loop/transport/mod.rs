@@ -65,7 +65,7 @@ impl Transport for SocketTransport {
     }
 
     fn on_ready(slf: &Bound<'_, Self>, readable: bool, writable: bool) -> PyResult<()> {
-        if readable && Self::interest(slf).read {
+        if readable {
             Self::on_readable(slf)?;
         }
         if writable && Self::interest(slf).write {
