@@ -36,6 +36,7 @@ mod sockets;
 mod time;
 mod transport;
 mod turn;
+mod waiter;
 mod watch;
 
 use pyo3::prelude::*;

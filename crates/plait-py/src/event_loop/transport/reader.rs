@@ -15,6 +15,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFunction, PyInt, PyType, PyWeakrefReference};
 
 use super::super::base::Transport;
+use super::super::waiter;
 use super::SocketTransport;
 use crate::hot::{bytearray, context, instance};
 
@@ -125,26 +126,24 @@ impl<'py> Reader<'py> {
             return Ok(());
         };
         self.dict.set_item(name, py.None())?;
-        if !waiter.call_method0(intern!(py, "cancelled"))?.is_truthy()? {
-            waiter.call_method1(intern!(py, "set_result"), (py.None(),))?;
-        }
-        Ok(())
+        waiter::wake(&waiter)
     }
 
     fn pause_if_full(&self) -> PyResult<()> {
         let py = self.dict.py();
         let attribute = |name: &Bound<'py, _>| self.dict.as_any().get_item(name);
+        let (len, limit) = (self.buffer.len(), attribute(intern!(py, "_limit"))?);
+        let limit_as_int = limit.cast_exact::<PyInt>().ok().and_then(|limit| limit.extract::<usize>().ok());
+        // Asked first, as it is nearly always what decides.
+        if limit_as_int.is_some_and(|limit| len <= limit.saturating_mul(2)) {
+            return Ok(());
+        }
         let transport = attribute(intern!(py, "_transport"))?;
         if transport.is_none() || attribute(intern!(py, "_paused"))?.is_truthy()? {
             return Ok(());
         }
-        let (len, limit) = (self.buffer.len(), attribute(intern!(py, "_limit"))?);
-        let full = match limit.cast_exact::<PyInt>().ok().and_then(|limit| limit.extract::<usize>().ok()) {
-            Some(limit) => len > limit.saturating_mul(2),
-            // `float('inf')`, and what else Python can double and compare.
-            None => limit.mul(2)?.lt(len)?,
-        };
-        if !full {
+        // `float('inf')`, and what else Python can double and compare.
+        if limit_as_int.is_none() && !limit.mul(2)?.lt(len)? {
             return Ok(());
         }
         match transport.call_method0(intern!(py, "pause_reading")) {

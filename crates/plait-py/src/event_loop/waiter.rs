@@ -1,0 +1,35 @@
+//! Waking who waits for a future.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+/// The class of futures in C, and its `set_result`: neither can be altered.
+fn native_future(py: Python<'_>) -> PyResult<&(Py<PyType>, Py<PyAny>)> {
+    static FUTURE: PyOnceLock<(Py<PyType>, Py<PyAny>)> = PyOnceLock::new();
+    FUTURE.get_or_try_init(py, || {
+        let class = py.import("_asyncio")?.getattr("Future")?.cast_into::<PyType>()?;
+        let set_result = class.getattr("set_result")?.unbind();
+        Ok((class.unbind(), set_result))
+    })
+}
+
+/// `if not waiter.cancelled(): waiter.set_result(None)`
+pub(super) fn wake(waiter: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = waiter.py();
+    let (class, set_result) = native_future(py)?;
+    let is_cancelled = || waiter.call_method0(intern!(py, "cancelled"))?.is_truthy();
+    if !waiter.get_type().is(class) {
+        if !is_cancelled()? {
+            waiter.call_method1(intern!(py, "set_result"), (py.None(),))?;
+        }
+        return Ok(());
+    }
+    // It refuses by itself, so that it is asked only for the reason: two calls
+    // by name fewer.
+    match set_result.bind(py).call1((waiter, py.None())) {
+        Err(error) if !is_cancelled()? => Err(error),
+        _ => Ok(()),
+    }
+}
