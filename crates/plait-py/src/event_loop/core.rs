@@ -184,6 +184,9 @@ pub(crate) struct Loop {
     pub(super) spare: GilCell<Option<Spare>>,
     /// The same for TLS, as an object that a BIO can read from.
     pub(super) tls_buffer: GilCell<Option<Scratch>>,
+    /// `{"loop": self}`, what every new future is given; none while the loop
+    /// is at rest, which it may be as garbage.
+    pub(super) future_options: GilCell<Option<Py<PyDict>>>,
 }
 
 impl Loop {
@@ -261,6 +264,7 @@ impl Loop {
             read_buffer: GilCell::default(),
             spare: GilCell::default(),
             tls_buffer: GilCell::default(),
+            future_options: GilCell::default(),
         })
     }
 

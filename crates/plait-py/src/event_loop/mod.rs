@@ -43,6 +43,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 pub(crate) use self::core::Loop;
+pub(crate) use self::waiter::is_native_future;
 use crate::hot::{handle_type, schedule};
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -11,6 +11,7 @@ use plait_sys::clock::Instant;
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
 use super::core::{Loop, Ready};
 use crate::error::Error;
@@ -38,6 +39,23 @@ impl Loop {
             && slf.getattr(intern!(py, "_task_factory"))?.is_none())
     }
 
+    /// The keywords of a plain future of this loop, which must not be altered:
+    /// the same dictionary each time while the loop runs.
+    pub(crate) fn future_options<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyDict>> {
+        let py = slf.py();
+        let this = slf.get();
+        if let Some(options) = &*this.future_options.borrow(py) {
+            return Ok(options.bind(py).clone());
+        }
+        let options = PyDict::new(py);
+        options.set_item(intern!(py, "loop"), slf)?;
+        if this.runs() {
+            let before = this.future_options.borrow(py).replace(options.clone().unbind());
+            drop(before);
+        }
+        Ok(options)
+    }
+
     /// Whether it is being run, so that it is no garbage.
     fn runs(&self) -> bool {
         // Relaxed: the interpreter lock orders it.
@@ -49,6 +67,8 @@ impl Loop {
     pub(super) fn set_runs(&self, py: Python<'_>, runs: bool) -> bool {
         let before = self.runs.swap(runs, Relaxed);
         if !runs {
+            let options = self.future_options.borrow(py).take();
+            drop(options);
             let mut core = self.core(py);
             core.timers.settle(|timer| timer.track(py));
             for item in &core.ready {

@@ -15,6 +15,12 @@ fn native_future(py: Python<'_>) -> PyResult<&(Py<PyType>, Py<PyAny>)> {
     })
 }
 
+/// Whether `class` is that of futures in C, which do with their arguments
+/// nothing but what is known.
+pub(crate) fn is_native_future(class: &Bound<'_, PyAny>) -> PyResult<bool> {
+    Ok(class.is(&native_future(class.py())?.0))
+}
+
 /// `if not waiter.cancelled(): waiter.set_result(None)`
 pub(super) fn wake(waiter: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = waiter.py();

@@ -6,6 +6,7 @@
 
 use std::slice;
 
+use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -13,7 +14,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use super::method::entry;
-use crate::event_loop::Loop;
+use crate::event_loop::{Loop, is_native_future};
 
 /// `create_task(coro, *, name=None, context=None)`, METH_FASTCALL |
 /// METH_KEYWORDS.
@@ -81,10 +82,17 @@ pub(super) unsafe extern "C" fn create_future(
 ) -> *mut ffi::PyObject {
     entry(|py| {
         // SAFETY: the descriptor has checked that it is a loop.
-        let event_loop = unsafe { Bound::from_borrowed_ptr(py, slf) };
-        let options = PyDict::new(py);
-        options.set_item(intern!(py, "loop"), event_loop)?;
-        Ok(class(py, false)?.call((), Some(&options))?.unbind())
+        let event_loop = unsafe { Bound::from_borrowed_ptr(py, slf).cast_into_unchecked::<Loop>() };
+        let class = class(py, false)?;
+        let options = if is_native_future(&class)? {
+            Loop::future_options(&event_loop)?
+        } else {
+            // Another class' own, to do with as it likes.
+            let options = PyDict::new(py);
+            options.set_item(intern!(py, "loop"), event_loop)?;
+            options
+        };
+        Ok(class.call((), Some(&options))?.unbind())
     })
 }
 
@@ -116,9 +124,7 @@ fn class(py: Python<'_>, task: bool) -> PyResult<Bound<'_, PyAny>> {
         let names = |module: &str| Ok::<_, PyErr>(py.import(module)?.dict().unbind());
         Ok::<_, PyErr>([names("asyncio.futures")?, names("asyncio.tasks")?])
     })?;
-    if task {
-        modules[1].bind(py).as_any().get_item(intern!(py, "Task"))
-    } else {
-        modules[0].bind(py).as_any().get_item(intern!(py, "Future"))
-    }
+    let (module, name) =
+        if task { (&modules[1], intern!(py, "Task")) } else { (&modules[0], intern!(py, "Future")) };
+    module.bind(py).get_item(name)?.ok_or_else(|| PyAttributeError::new_err(name.clone().unbind()))
 }
