@@ -27,6 +27,13 @@ fn family(sock: &Bound<'_, PyAny>) -> PyResult<Family> {
     Ok(Family::from_raw(getter.bind(py).call1((sock,))?.extract()?))
 }
 
+/// `sys.audit`, looked up once: to import a module, even one that is there, is
+/// a call of Python code.
+fn audit(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static AUDIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    AUDIT.import(py, "sys", "audit")
+}
+
 #[pymethods]
 impl Loop {
     /// Accepts one connection: the number of its socket, which does not
@@ -57,8 +64,7 @@ impl Loop {
             return Ok(py.NotImplemented());
         };
         // As the socket's method does: who listens may refuse it.
-        py.import(intern!(py, "sys"))?
-            .call_method1(intern!(py, "audit"), (intern!(py, "socket.connect"), sock, address))?;
+        audit(py)?.call1((intern!(py, "socket.connect"), sock, address))?;
         let done = match connection::connect(fd, &to).map_err(Error::from)? {
             Progress::Done => true,
             Progress::Pending => false,

@@ -4,6 +4,7 @@ use std::os::fd::{OwnedFd, RawFd};
 
 use plait_sys::epoll::Interest;
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -89,7 +90,7 @@ impl Life {
         late: u32,
     ) -> PyResult<Self> {
         Ok(Self {
-            fd: file.call_method0("fileno")?.extract()?,
+            fd: file.call_method0(intern!(file.py(), "fileno"))?.extract()?,
             own: None,
             file: Some(file.clone().unbind()),
             protocol: Some(protocol),

@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 use plait_sys::stream;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyRuntimeError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyMemoryView};
 
@@ -143,7 +144,7 @@ impl SocketTransport {
         Self::watch(slf)?;
         let Some(protocol) = protocol else { return Ok(()) };
         let keep_open = context::enter(py, &this.base.context, || {
-            protocol.call_method0(py, "eof_received")?.is_truthy(py)
+            protocol.call_method0(py, intern!(py, "eof_received"))?.is_truthy(py)
         });
         match keep_open {
             Ok(true) => Ok(()),

@@ -160,7 +160,7 @@ impl SocketTransport {
         let life = Life::new(sock, protocol, waiter, 1)?;
         // Ours to add to.
         let extra = extra.map_or_else(|| Ok(PyDict::new(py)), |extra| extra.bind(py).copy())?;
-        let names = Names::ask(sock, &extra)?;
+        let names = Names::ask(sock, life.fd, &extra)?;
         Ok(Self {
             base: Base::new(py, event_loop, Some(extra.unbind()), context)?,
             names,

@@ -4,9 +4,12 @@
 //! when the connection breaks. Python's form of the answer, which costs several
 //! times as much, is made for who asks.
 
+use std::os::fd::RawFd;
+
 use plait_sys::connection::{self, End};
 use pyo3::exceptions::PyOSError;
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString, PyType};
@@ -24,12 +27,11 @@ impl Names {
     /// Asks for what `extra` does not have. Sockets that are not exactly
     /// `socket.socket`, or whose addresses are of another kind, answer through
     /// their methods, at once.
-    pub(super) fn ask(sock: &Bound<'_, PyAny>, extra: &Bound<'_, PyDict>) -> PyResult<Self> {
+    pub(super) fn ask(sock: &Bound<'_, PyAny>, fd: RawFd, extra: &Bound<'_, PyDict>) -> PyResult<Self> {
         static SOCKET: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let py = sock.py();
         let plain = sock.get_type().is(SOCKET.import(py, "socket", "socket")?);
-        let fd = if plain { sock.call_method0("fileno")?.extract()? } else { -1 };
-        let end = |name: &str, method: &str, ask: fn(i32) -> End| {
+        let end = |name: &Bound<'_, PyString>, method: &str, ask: fn(RawFd) -> End| {
             if extra.contains(name)? {
                 return Ok(End::Nowhere);
             }
@@ -43,8 +45,8 @@ impl Names {
             }
             PyResult::Ok(end)
         };
-        let local = end("sockname", "getsockname", connection::local)?;
-        let peer = end("peername", "getpeername", connection::peer)?;
+        let local = end(intern!(py, "sockname"), "getsockname", connection::local)?;
+        let peer = end(intern!(py, "peername"), "getpeername", connection::peer)?;
         Ok(Self { sock: sock.clone().unbind(), local, peer })
     }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use plait_sys::epoll::Interest;
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyMemoryView, PyTuple, PyType};
@@ -42,14 +43,20 @@ impl Receiver {
     pub(in super::super) fn of_application(protocol: &Bound<'_, PyAny>) -> PyResult<Self> {
         static BUFFERED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let buffered = BUFFERED.import(protocol.py(), "asyncio", "BufferedProtocol")?;
-        // Also one that says so by its methods alone, as uvloop takes it.
-        if protocol.is_instance(buffered)?
-            || (protocol.hasattr("get_buffer")? && !protocol.hasattr("data_received")?)
-        {
-            let (get, updated) = (protocol.getattr("get_buffer")?, protocol.getattr("buffer_updated")?);
-            return Ok(Self::Buffered(get.unbind(), updated.unbind()));
+        let py = protocol.py();
+        let (get_buffer, data_received) = (intern!(py, "get_buffer"), intern!(py, "data_received"));
+        if !protocol.is_instance(buffered)? {
+            if let Some(received) = protocol.getattr_opt(data_received)? {
+                return Ok(Self::Stream(received.unbind()));
+            }
+            if !protocol.hasattr(get_buffer)? {
+                return Ok(Self::Stream(protocol.getattr(data_received)?.unbind()));
+            }
+            // One that says so by its methods alone, as uvloop takes it.
         }
-        Ok(Self::Stream(protocol.getattr("data_received")?.unbind()))
+        let (get, updated) =
+            (protocol.getattr(get_buffer)?, protocol.getattr(intern!(py, "buffer_updated"))?);
+        Ok(Self::Buffered(get.unbind(), updated.unbind()))
     }
 
     /// Takes the methods out: they are looked up anew when input comes next.
@@ -144,15 +151,21 @@ pub(in super::super) fn to_bytes<'py>(data: &Bound<'py, PyAny>) -> PyResult<Boun
 /// Tells the server of a new connection of its own. It keeps the transport
 /// (weakly) from 3.13 on; before, it counts.
 pub(super) fn attach(server: &Bound<'_, PyAny>, transport: &Bound<'_, SocketTransport>) -> PyResult<()> {
-    server.call_method1("_attach", server_args(transport)?).map(drop)
+    server.call_method1(intern!(server.py(), "_attach"), server_args(transport)?).map(drop)
 }
 
 /// Tells the server that the connection has ended.
 pub(super) fn detach(server: &Bound<'_, PyAny>, transport: &Bound<'_, SocketTransport>) -> PyResult<()> {
-    server.call_method1("_detach", server_args(transport)?).map(drop)
+    server.call_method1(intern!(server.py(), "_detach"), server_args(transport)?).map(drop)
 }
 
 fn server_args<'py>(transport: &Bound<'py, SocketTransport>) -> PyResult<Bound<'py, PyTuple>> {
+    // To ask for the version is to take its text apart.
+    static TAKES_TRANSPORT: PyOnceLock<bool> = PyOnceLock::new();
     let py = transport.py();
-    if py.version_info() >= (3, 13) { PyTuple::new(py, [transport]) } else { Ok(PyTuple::empty(py)) }
+    if *TAKES_TRANSPORT.get_or_init(py, || py.version_info() >= (3, 13)) {
+        PyTuple::new(py, [transport])
+    } else {
+        Ok(PyTuple::empty(py))
+    }
 }
