@@ -8,6 +8,9 @@ import socket
 
 import pytest
 
+import plait
+from plait._binding import native
+
 TURN = itertools.count()
 KEEPS = {
     "nothing": lambda data: None,
@@ -106,3 +109,48 @@ def test_two_connections_do_not_share_what_they_keep(run):
     for protocol, sent in run(main()):
         assert protocol.digest.digest() == sent
         assert all(kept == copy for kept, copy, _ in protocol.kept)
+
+
+def test_write_takes_its_argument_by_name_too(run):
+    async def main():
+        loop = asyncio.get_running_loop()
+        ours, peer = socket.socketpair()
+        with peer:
+            ours.setblocking(False)
+            transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+            assert transport.write(data=b"a") is None
+            assert type(transport).write(transport, b"b") is None
+            for args, named in [((), {}), ((b"x", b"y"), {}), ((b"x",), {"data": b"y"})]:
+                with pytest.raises(TypeError, match="write"):
+                    transport.write(*args, **named)
+            with pytest.raises(TypeError, match="bytes"):
+                transport.write(bytes=b"x")
+            with pytest.raises(TypeError, match="'?str'?"):
+                transport.write("x")
+            assert peer.recv(16) == b"ab"
+            transport.abort()
+
+    run(main())
+
+
+def test_a_subclass_adds_to_write():
+    class Louder(native.SocketTransport):
+        def write(self, data):
+            super().write(data.upper())
+
+    async def main():
+        ours, peer = socket.socketpair()
+        with peer:
+            ours.setblocking(False)
+            protocol = asyncio.Protocol()
+            transport = Louder(asyncio.get_running_loop(), ours, protocol)
+            transport._start()
+            transport.write(b"abc")
+            assert peer.recv(16) == b"ABC"
+            with pytest.raises(TypeError, match="'write'"):
+                native.SocketTransport.write(object(), b"x")
+            transport.abort()
+            while ours.fileno() >= 0:
+                await asyncio.sleep(0)
+
+    plait.run(main())

@@ -43,8 +43,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 pub(crate) use self::core::Loop;
+pub(crate) use self::transport::SocketTransport;
 pub(crate) use self::waiter::is_native_future;
-use crate::hot::{handle_type, schedule};
+use crate::hot::{handle_type, schedule, write};
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();
@@ -53,7 +54,9 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("Loop", event_loop)?;
     module.add("IoWatcher", PyType::new::<io_watcher::IoWatcher>(py))?;
     module.add("DatagramTransport", PyType::new::<datagram::DatagramTransport>(py))?;
-    module.add("SocketTransport", PyType::new::<transport::SocketTransport>(py))?;
+    let connection = PyType::new::<SocketTransport>(py);
+    write::install(&connection)?;
+    module.add("SocketTransport", connection)?;
     module.add("ReadPipeTransport", PyType::new::<pipe::ReadPipeTransport>(py))?;
     module.add("WritePipeTransport", PyType::new::<pipe::WritePipeTransport>(py))?;
     module.add("Tls", PyType::new::<transport::Tls>(py))?;

@@ -1,16 +1,60 @@
 //! Methods that take their arguments by vectorcall, and the border that every
 //! raw entry crosses.
 
+use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyString, PyTuple};
+use pyo3::types::{PyString, PyTuple, PyType};
 use pyo3::{Borrowed, intern};
+
+/// The definitions of a class' methods.
+pub(super) struct Methods<const COUNT: usize>(pub(super) [ffi::PyMethodDef; COUNT]);
+
+// SAFETY: never written to; the pointers inside are to functions and strings
+// of this crate.
+unsafe impl<const COUNT: usize> Sync for Methods<COUNT> {}
+
+impl<const COUNT: usize> Methods<COUNT> {
+    /// Puts them into the class.
+    ///
+    /// # Safety
+    /// The functions take instances of `class`.
+    pub(super) unsafe fn install(&'static self, class: &Bound<'_, PyType>) -> PyResult<()> {
+        for method in &self.0 {
+            // SAFETY: a static definition, and a class; the descriptor checks
+            // that it is called on an instance of it.
+            let descriptor =
+                unsafe { ffi::PyDescr_NewMethod(class.as_type_ptr(), ptr::from_ref(method).cast_mut()) };
+            // SAFETY: a new reference, or null with an exception set.
+            let descriptor = unsafe { Bound::from_owned_ptr_or_err(class.py(), descriptor) }?;
+            // SAFETY: the name of a static definition.
+            let name = unsafe { CStr::from_ptr(method.ml_name) };
+            class.setattr(name.to_string_lossy().as_ref(), descriptor)?;
+        }
+        Ok(())
+    }
+}
+
+/// A method that takes positional and keyword arguments.
+pub(super) const fn method(
+    name: &'static CStr,
+    function: ffi::PyCFunctionFastWithKeywords,
+    doc: &'static CStr,
+) -> ffi::PyMethodDef {
+    ffi::PyMethodDef {
+        ml_name: name.as_ptr(),
+        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: function },
+        ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+        ml_doc: doc.as_ptr(),
+    }
+}
 
 /// Runs `f` for a caller in C: an error becomes the current exception and a
 /// panic a `PanicException`, for unwinding must not leave Rust.
@@ -32,7 +76,7 @@ pub(super) fn entry(f: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>>) -> *mut f
             Ok(object) => object.into_ptr(),
             Err(error) => {
                 error.restore(py);
-                std::ptr::null_mut()
+                ptr::null_mut()
             }
         }
     }

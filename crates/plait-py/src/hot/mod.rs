@@ -22,3 +22,4 @@ pub(crate) mod schedule;
 pub(crate) mod snapshot;
 pub(crate) mod spare;
 mod tasks;
+pub(crate) mod write;

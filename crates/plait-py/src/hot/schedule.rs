@@ -1,50 +1,20 @@
 //! The methods that every callback, future and task goes through, by vectorcall.
 
 use std::ffi::CStr;
-use std::ptr;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use super::handle::Handle;
-use super::method::{Call, entry};
+use super::method::{Call, Methods, entry, method};
 use super::tasks;
 use crate::event_loop::Loop;
 
 /// Puts the methods into the class.
 pub(crate) fn install(class: &Bound<'_, PyType>) -> PyResult<()> {
-    for method in &METHODS.0 {
-        // SAFETY: a static definition, and a class; the descriptor checks
-        // that it is called on an instance of it.
-        let descriptor =
-            unsafe { ffi::PyDescr_NewMethod(class.as_type_ptr(), ptr::from_ref(method).cast_mut()) };
-        // SAFETY: a new reference, or null with an exception set.
-        let descriptor = unsafe { Bound::from_owned_ptr_or_err(class.py(), descriptor) }?;
-        // SAFETY: the name of a static definition.
-        let name = unsafe { CStr::from_ptr(method.ml_name) };
-        class.setattr(name.to_string_lossy().as_ref(), descriptor)?;
-    }
-    Ok(())
-}
-
-struct Methods([ffi::PyMethodDef; 7]);
-
-// SAFETY: never written to; the pointers inside are to functions and strings
-// of this module.
-unsafe impl Sync for Methods {}
-
-const fn method(
-    name: &'static CStr,
-    function: ffi::PyCFunctionFastWithKeywords,
-    doc: &'static CStr,
-) -> ffi::PyMethodDef {
-    ffi::PyMethodDef {
-        ml_name: name.as_ptr(),
-        ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: function },
-        ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
-        ml_doc: doc.as_ptr(),
-    }
+    // SAFETY: functions of loops, and the class of loops.
+    unsafe { METHODS.install(class) }
 }
 
 const fn plain(name: &'static CStr, function: ffi::PyCFunction, doc: &'static CStr) -> ffi::PyMethodDef {
@@ -56,7 +26,7 @@ const fn plain(name: &'static CStr, function: ffi::PyCFunction, doc: &'static CS
     }
 }
 
-static METHODS: Methods = Methods([
+static METHODS: Methods<7> = Methods([
     method(
         c"call_soon",
         call_soon,

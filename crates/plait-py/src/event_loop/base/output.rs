@@ -58,6 +58,9 @@ pub(in super::super) trait SendsBytes: Transport {
     /// Whether a write comes too late.
     fn is_late(slf: &Bound<'_, Self>) -> bool;
 
+    /// Where a write can go at once: it is not too late, and nothing waits.
+    fn way(slf: &Bound<'_, Self>) -> Option<RawFd>;
+
     /// A write failed: the end of the transport.
     fn on_write_error(slf: &Bound<'_, Self>, error: PyErr) -> PyResult<()>;
 
@@ -84,15 +87,14 @@ pub(in super::super) trait SendsBytes: Transport {
         if size == 0 {
             return Ok(());
         }
-        if Self::is_late(slf) {
-            return note_lateness(slf);
-        }
-        if !Self::output(slf).is_empty() {
+        let Some(fd) = Self::way(slf) else {
+            if Self::is_late(slf) {
+                return note_lateness(slf);
+            }
             let data = keep()?;
             Self::output(slf).keep(data, 0);
             return Self::pause_if_full(slf);
-        }
-        let fd = Self::life(slf).fd;
+        };
         let sent = match attempt(fd) {
             Ok(Some(count)) if count == size => return Ok(()),
             Ok(count) => count.unwrap_or(0),

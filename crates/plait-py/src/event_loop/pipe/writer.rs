@@ -111,6 +111,11 @@ impl SendsBytes for WritePipeTransport {
         Self::life(slf).closing
     }
 
+    fn way(slf: &Bound<'_, Self>) -> Option<RawFd> {
+        let state = slf.get().state(slf.py());
+        (!state.life.closing && state.output.is_empty()).then_some(state.life.fd)
+    }
+
     fn on_write_error(slf: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
         Self::life(slf).late += 1;
         Self::fail(slf, error, "Fatal write error on pipe transport")

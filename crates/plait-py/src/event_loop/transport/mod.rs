@@ -38,6 +38,13 @@ pub(crate) struct SocketTransport {
 }
 
 impl SocketTransport {
+    /// The method of that name; `hot::write` has what Python calls.
+    pub(crate) fn write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let Ok(data) = data.cast::<PyBytes>() else { return Self::send_object(slf, data) };
+        slf.get().check_writable(slf.py())?;
+        Self::send(slf, data)
+    }
+
     fn state(&self, py: Python<'_>) -> RefMut<'_, State> {
         self.state.borrow(py)
     }
@@ -132,6 +139,11 @@ impl SendsBytes for SocketTransport {
         Self::life(slf).lost
     }
 
+    fn way(slf: &Bound<'_, Self>) -> Option<RawFd> {
+        let state = slf.get().state(slf.py());
+        (!state.life.lost && state.output.is_empty()).then_some(state.life.fd)
+    }
+
     fn on_write_error(slf: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {
         Self::fail(slf, error, "Fatal write error on socket transport")
     }
@@ -166,13 +178,6 @@ impl SocketTransport {
             names,
             state: GilCell::new(State::new(life, server)),
         })
-    }
-
-    /// Sends `data` as soon as there is room, in the order of the calls.
-    fn write(slf: &Bound<'_, Self>, data: &Bound<'_, PyAny>) -> PyResult<()> {
-        let Ok(data) = data.cast::<PyBytes>() else { return Self::send_object(slf, data) };
-        slf.get().check_writable(slf.py())?;
-        Self::send(slf, data)
     }
 
     /// Sends all of `list_of_data`, in one system call where there is room.
