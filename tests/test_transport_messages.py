@@ -11,7 +11,7 @@ import pytest
 import plait
 from plait._binding import native
 
-TURN = itertools.count()
+TURNS = itertools.count()
 KEEPS = {
     "nothing": lambda data: None,
     "all": lambda data: data,
@@ -19,7 +19,7 @@ KEEPS = {
     "an iterator": iter,
     "a slice that is all of it": lambda data: data[:],
     "its hash, and nothing else": lambda data: hash(data) and None,
-    "every other one": lambda data: data if next(TURN) % 2 else None,
+    "every other one": lambda data: data if next(TURNS) % 2 else None,
 }
 
 
@@ -125,7 +125,7 @@ def test_write_takes_its_argument_by_name_too(run):
                     transport.write(*args, **named)
             with pytest.raises(TypeError, match="bytes"):
                 transport.write(bytes=b"x")
-            with pytest.raises(TypeError, match="'?str'?"):
+            with pytest.raises(TypeError, match="str"):
                 transport.write("x")
             assert peer.recv(16) == b"ab"
             transport.abort()

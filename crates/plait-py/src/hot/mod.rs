@@ -9,6 +9,7 @@
 
 pub(crate) mod buffer;
 pub(crate) mod bytearray;
+pub(crate) mod call;
 pub(crate) mod cell;
 pub(crate) mod context;
 pub(crate) mod handle;

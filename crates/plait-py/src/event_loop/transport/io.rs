@@ -15,6 +15,7 @@ use super::SocketTransport;
 use super::state::{self, Receiver};
 use crate::error::Error;
 use crate::hot::buffer::{fill, write_from};
+use crate::hot::call::call_one;
 use crate::hot::{bytearray, context};
 
 /// What became of a read into the protocol's own buffer.
@@ -91,7 +92,7 @@ impl SocketTransport {
         if data.as_bytes().is_empty() {
             return Self::on_input_end(slf);
         }
-        match context::enter(py, &base.context, || received.bind(py).call1((&data,))) {
+        match context::enter(py, &base.context, || call_one(received.bind(py), &data)) {
             Ok(_) => {
                 base.event_loop.get().reuse(data);
                 Ok(())
@@ -104,18 +105,22 @@ impl SocketTransport {
         let py = slf.py();
         // One callback as far as its context goes, as in asyncio.
         let outcome = context::enter(py, &slf.get().base.context, || {
-            let received = match get.bind(py).call1((-1,)).and_then(|buffer| fill(stream::recv, fd, &buffer))
-            {
+            let received = call_one(get.bind(py), (-1_i32).into_pyobject(py)?.as_any())
+                .and_then(|buffer| fill(stream::recv, fd, &buffer));
+            let received = match received {
                 Ok(received) => received,
                 Err(error) => return Ok(Filled::Refused(error)),
             };
             Ok(match received {
                 Ok(None) => Filled::Done,
                 Ok(Some(0)) => Filled::End,
-                Ok(Some(count)) => match updated.bind(py).call1((count,)) {
-                    Ok(_) => Filled::Done,
-                    Err(error) => Filled::Untold(error),
-                },
+                // Signed: the interpreter makes numbers of these faster.
+                Ok(Some(count)) => {
+                    match call_one(updated.bind(py), count.cast_signed().into_pyobject(py)?.as_any()) {
+                        Ok(_) => Filled::Done,
+                        Err(error) => Filled::Untold(error),
+                    }
+                }
                 Err(error) => Filled::Broken(error),
             })
         });
