@@ -5,6 +5,7 @@ use std::os::fd::{OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::set_tcp_nodelay;
 use rustix::net::{
     SocketAddrAny, SocketFlags, acceptfrom_with, connect as sys_connect, getpeername, getsockname,
 };
@@ -70,6 +71,19 @@ pub fn connect(fd: RawFd, address: &SocketAddr) -> Result<Progress> {
         Err(Errno::ALREADY | Errno::INPROGRESS | Errno::INTR) => Progress::Pending,
         Err(errno) => Progress::Failed(errno),
     })
+}
+
+/// Turns Nagle's delay off, if `fd` is a socket of TCP: a write in pieces
+/// would wait for the peer's acknowledgement.
+///
+/// # Errors
+/// EBADF, ENOTSOCK.
+pub fn send_at_once(fd: RawFd) -> Result<()> {
+    match borrow(fd).and_then(|fd| set_tcp_nodelay(fd, true)) {
+        // Another protocol has no such option.
+        Ok(()) | Err(Errno::NOPROTOOPT | Errno::OPNOTSUPP) => Ok(()),
+        Err(errno) => Err(Error::new("setsockopt", errno)),
+    }
 }
 
 /// An end of a connection.
@@ -139,6 +153,16 @@ mod tests {
         assert_eq!(peer(client.as_raw_fd()), End::Named(Address::Inet(to)));
         assert_eq!((local(-1), peer(listener.as_raw_fd())), (End::Nowhere, End::Nowhere));
         assert_eq!(crate::stream::recv(stream.as_raw_fd(), &mut [0]).unwrap(), None, "does not block");
+    }
+
+    #[test]
+    fn sends_at_once_where_it_is_tcp() {
+        let tcp = socket();
+        send_at_once(tcp.as_raw_fd()).unwrap();
+        assert!(rustix::net::sockopt::tcp_nodelay(&tcp).unwrap());
+        let (unix, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        send_at_once(unix.as_raw_fd()).unwrap();
+        assert_eq!(send_at_once(-1).unwrap_err().errno(), Errno::BADF);
     }
 
     #[test]

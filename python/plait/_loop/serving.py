@@ -63,18 +63,6 @@ def _describe(sock: socket.socket, extra: dict[str, Any] | None) -> dict[str, An
     return info
 
 
-# The attributes of `socket.socket` make members of enumerations of these, each
-# time they are read, at ten times the cost.
-_family: Callable[[socket.socket], int] = vars(socket.SocketType)["family"].__get__
-_type: Callable[[socket.socket], int] = vars(socket.SocketType)["type"].__get__
-
-
-def _family_and_type(sock: socket.socket) -> tuple[int, int]:
-    if isinstance(sock, socket.SocketType):
-        return _family(sock), _type(sock)
-    return sock.family, sock.type
-
-
 def _accepts(sock: socket.socket) -> Callable[[bool], tuple[socket.socket, Any] | None]:
     """Return what accepts one connection and tells its peer; None if there is none.
 
@@ -89,7 +77,7 @@ def _accepts(sock: socket.socket) -> Callable[[bool], tuple[socket.socket, Any] 
         connection.setblocking(False)
         return connection, address
 
-    family, kind = _family_and_type(sock)
+    family, kind = int(sock.family), int(sock.type)
     if type(sock) is not socket.socket or family not in _NATIVE_FAMILIES:
         return by_method
 
@@ -110,22 +98,6 @@ def _accepts(sock: socket.socket) -> Callable[[bool], tuple[socket.socket, Any] 
             raise
 
     return natively
-
-
-def _send_at_once(sock: socket.socket) -> None:
-    """Turn Nagle's delay off: a write in pieces would wait for the peer's acknowledgement.
-
-    asyncio does so only where the socket names its protocol; those of
-    `socket.create_server` and their connections have 0 there, the default, and
-    an answer in two writes then takes 40 ms.
-    """
-    family, kind = _family_and_type(sock)
-    if (
-        family in (socket.AF_INET, socket.AF_INET6)
-        and kind == socket.SOCK_STREAM
-        and sock.proto in (0, socket.IPPROTO_TCP)
-    ):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class ServingMixin:
@@ -208,7 +180,6 @@ class ServingMixin:
         extra: dict[str, Any] | None = None,
         server: asyncio.Server | None = None,
     ) -> native.SocketTransport:
-        _send_at_once(sock)
         transport = native.SocketTransport(self, sock, protocol, waiter, extra, server)
         transport._start()
         return transport

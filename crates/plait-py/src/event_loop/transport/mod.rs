@@ -10,6 +10,7 @@ use std::cell::RefMut;
 use std::io::IoSlice;
 use std::os::fd::RawFd;
 
+use plait_sys::connection;
 use plait_sys::epoll::Interest;
 use plait_sys::stream;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -27,6 +28,7 @@ use super::base::{
 };
 use super::core::Loop;
 use super::endpoint::Endpoint;
+use crate::error::Error;
 use crate::hot::cell::GilCell;
 
 /// A transport over a connected stream socket.
@@ -173,6 +175,10 @@ impl SocketTransport {
         // Ours to add to.
         let extra = extra.map_or_else(|| Ok(PyDict::new(py)), |extra| extra.bind(py).copy())?;
         let names = Names::ask(sock, life.fd, &extra)?;
+        // asyncio does so only where the socket names its protocol; those of
+        // `socket.create_server` and their connections have 0 there, and an
+        // answer in two writes then takes 40 ms.
+        connection::send_at_once(life.fd).map_err(Error::from)?;
         Ok(Self {
             base: Base::new(py, event_loop, Some(extra.unbind()), context)?,
             names,
