@@ -77,11 +77,11 @@ pub fn connect(fd: RawFd, address: &SocketAddr) -> Result<Progress> {
 /// would wait for the peer's acknowledgement.
 ///
 /// # Errors
-/// EBADF, ENOTSOCK.
+/// EBADF.
 pub fn send_at_once(fd: RawFd) -> Result<()> {
     match borrow(fd).and_then(|fd| set_tcp_nodelay(fd, true)) {
-        // Another protocol has no such option.
-        Ok(()) | Err(Errno::NOPROTOOPT | Errno::OPNOTSUPP) => Ok(()),
+        // Another protocol, or no socket at all, has no such option.
+        Ok(()) | Err(Errno::NOPROTOOPT | Errno::OPNOTSUPP | Errno::NOTSOCK) => Ok(()),
         Err(errno) => Err(Error::new("setsockopt", errno)),
     }
 }
@@ -162,6 +162,8 @@ mod tests {
         assert!(rustix::net::sockopt::tcp_nodelay(&tcp).unwrap());
         let (unix, _) = std::os::unix::net::UnixStream::pair().unwrap();
         send_at_once(unix.as_raw_fd()).unwrap();
+        let (no_socket, _) = std::io::pipe().unwrap();
+        send_at_once(no_socket.as_raw_fd()).unwrap();
         assert_eq!(send_at_once(-1).unwrap_err().errno(), Errno::BADF);
     }
 
