@@ -18,13 +18,13 @@ use std::time::Duration;
 
 use plait_sys::clock::Instant;
 use plait_sys::epoll::Event;
-use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::core::{BELL, Core, Loop, Owner, Poller, Ready};
 use super::endpoint::Endpoint;
 use super::io_watcher::IoWatcher;
 use super::listeners;
+use super::waiter;
 use crate::error::Error;
 use crate::hot::handle::Handle;
 use crate::hot::{handle_text, snapshot};
@@ -178,13 +178,7 @@ impl Loop {
         let py = slf.py();
         for future in futures {
             let future = future.bind(py);
-            let woken = future.call_method0(intern!(py, "done")).and_then(|done| {
-                if done.is_truthy()? {
-                    return Ok(());
-                }
-                future.call_method1(intern!(py, "set_result"), (py.None(),)).map(drop)
-            });
-            if let Err(error) = woken {
+            if let Err(error) = waiter::wake_unless_done(future) {
                 Self::report(slf, error, |context| {
                     context.set_item("message", "Exception in waking who waits for a socket")?;
                     context.set_item("future", future)

@@ -1,9 +1,10 @@
 //! Waking who waits for a future.
 
+use pyo3::exceptions::asyncio::InvalidStateError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+use pyo3::types::{PyString, PyType};
 
 /// The class of futures in C, and its `set_result`: neither can be altered.
 fn native_future(py: Python<'_>) -> PyResult<&(Py<PyType>, Py<PyAny>)> {
@@ -22,20 +23,29 @@ pub(crate) fn is_native_future(class: &Bound<'_, PyAny>) -> PyResult<bool> {
 }
 
 /// `if not waiter.cancelled(): waiter.set_result(None)`
-pub(super) fn wake(waiter: &Bound<'_, PyAny>) -> PyResult<()> {
+pub(super) fn wake_unless_cancelled(waiter: &Bound<'_, PyAny>) -> PyResult<()> {
+    wake(waiter, intern!(waiter.py(), "cancelled"))
+}
+
+/// `if not waiter.done(): waiter.set_result(None)`
+pub(super) fn wake_unless_done(waiter: &Bound<'_, PyAny>) -> PyResult<()> {
+    wake(waiter, intern!(waiter.py(), "done"))
+}
+
+fn wake(waiter: &Bound<'_, PyAny>, hindrance: &Bound<'_, PyString>) -> PyResult<()> {
     let py = waiter.py();
     let (class, set_result) = native_future(py)?;
-    let is_cancelled = || waiter.call_method0(intern!(py, "cancelled"))?.is_truthy();
+    let is_hindered = || waiter.call_method0(hindrance)?.is_truthy();
     if !waiter.get_type().is(class) {
-        if !is_cancelled()? {
+        if !is_hindered()? {
             waiter.call_method1(intern!(py, "set_result"), (py.None(),))?;
         }
         return Ok(());
     }
-    // It refuses by itself, so that it is asked only for the reason: two calls
-    // by name fewer.
+    // One that has an outcome refuses by itself, and all others take it: two
+    // calls by name fewer.
     match set_result.bind(py).call1((waiter, py.None())) {
-        Err(error) if !is_cancelled()? => Err(error),
-        _ => Ok(()),
+        Err(error) if error.is_instance_of::<InvalidStateError>(py) && is_hindered()? => Ok(()),
+        outcome => outcome.map(drop),
     }
 }

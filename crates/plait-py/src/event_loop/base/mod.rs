@@ -38,6 +38,7 @@ pub(super) use self::writes::Writes;
 use super::core::{Core, Loop, Owner, Ready, is_fatal};
 use super::endpoint::Endpoint;
 use super::inherited::stayed_with_parent;
+use super::waiter;
 use crate::error::Error;
 use crate::hot::context;
 
@@ -223,13 +224,15 @@ pub(super) trait Transport: PyClass {
             }
             None => (Ok(()), None),
         };
-        if let Some(waiter) = waiter
-            && !waiter.call_method0(py, intern!(py, "done"))?.is_truthy(py)?
-        {
+        if let Some(waiter) = waiter {
+            let waiter = waiter.bind(py);
             match refused {
-                Some(error) => waiter.call_method1(py, intern!(py, "set_exception"), (error,))?,
-                None => waiter.call_method1(py, intern!(py, "set_result"), (py.None(),))?,
-            };
+                None => waiter::wake_unless_done(waiter)?,
+                Some(error) if !waiter.call_method0(intern!(py, "done"))?.is_truthy()? => {
+                    waiter.call_method1(intern!(py, "set_exception"), (error,))?;
+                }
+                Some(_) => {}
+            }
         }
         told.and(reported)
     }

@@ -126,7 +126,7 @@ impl<'py> Reader<'py> {
             return Ok(());
         };
         self.dict.set_item(name, py.None())?;
-        waiter::wake(&waiter)
+        waiter::wake_unless_cancelled(&waiter)
     }
 
     fn pause_if_full(&self) -> PyResult<()> {
