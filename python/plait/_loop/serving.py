@@ -8,6 +8,7 @@ import asyncio.log
 import asyncio.trsock
 import errno
 import socket
+from contextvars import copy_context
 
 # By name: tools that watch a loop for blocking calls replace them in `os`, and
 # let asyncio's own file alone call them (blockbuster, in aiohttp's tests).
@@ -256,6 +257,21 @@ class ServingMixin:
             # The failure of a handshake is the protocol's and the debug log's.
             waiter.add_done_callback(_retrieve)
 
+        def serve(connection: socket.socket, address: Any) -> None:
+            try:
+                make(connection, address)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:
+                connection.close()
+                self.call_exception_handler(
+                    {
+                        "message": "Error on transport creation for incoming connection",
+                        "exception": error,
+                        "socket": asyncio.trsock.TransportSocket(sock),
+                    }
+                )
+
         accepts = _accepts(sock)
 
         def accept() -> None:
@@ -270,20 +286,8 @@ class ServingMixin:
                     return
                 if accepted is None:
                     return
-                connection, address = accepted
-                try:
-                    make(connection, address)
-                except (SystemExit, KeyboardInterrupt):
-                    raise
-                except BaseException as error:
-                    connection.close()
-                    self.call_exception_handler(
-                        {
-                            "message": "Error on transport creation for incoming connection",
-                            "exception": error,
-                            "socket": asyncio.trsock.TransportSocket(sock),
-                        }
-                    )
+                # What one connection sets in its context is no other's.
+                copy_context().run(serve, *accepted)
 
         def start() -> None:
             # Closed, or given to somebody else, while serving was paused.
