@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import functools
 import os
 import socket
 import sys
@@ -121,3 +122,116 @@ async def refused_visit(record):
 def test_a_factory_that_raises_is_reported_in_the_connections_context():
     told = compare(refused_visit)
     assert told["notes"] == [("handler", "the connection's", "ZeroDivisionError")]
+
+
+def planted(protocol):
+    raise ZeroDivisionError
+
+
+async def in_context(value, main):
+    """Await `main` in a context of its own, in which the variable has the value."""
+    context = contextvars.copy_context()
+    context.run(VAR.set, value)
+    return await asyncio.get_running_loop().create_task(main, context=context)
+
+
+async def raising_connection(record, base, method):
+    """Have one method of a connection's protocol raise."""
+    noting_reports(record)
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    factory = noting(record, base, {method: planted})
+    with theirs:
+        making = loop.create_connection(factory, sock=ours)
+        _, protocol = await in_context("the connection's", making)
+        theirs.send(b"hello")
+        await turns()
+        theirs.shutdown(socket.SHUT_WR)
+        await protocol.ended
+        await turns()
+
+
+METHODS = ("connection_made", "eof_received", "connection_lost")
+PAIRS = [
+    *((asyncio.Protocol, method) for method in (*METHODS, "data_received")),
+    *((asyncio.BufferedProtocol, method) for method in (*METHODS, "get_buffer", "buffer_updated")),
+]
+
+
+@pytest.mark.parametrize(("base", "method"), PAIRS)
+def test_the_exception_handler_is_in_the_connections_context(base, method):
+    told = compare(raising_connection, base, method)
+    [where] = [note[1] for note in told["notes"] if note[0] == "handler"]
+    # What raises out of a callback of the loop is told outside of it by Python 3.11.
+    outside = sys.version_info < (3, 12) and method in ("connection_made", "connection_lost")
+    assert where == ("nobody's" if outside else "the connection's")
+
+
+async def raising_pause(record, inside):
+    """Write too much from the protocol's own method, or from elsewhere; `pause_writing` raises."""
+    noting_reports(record)
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+
+    def write(protocol):
+        protocol.transport.write(bytes(1 << 22))
+
+    hooks = {"pause_writing": planted}
+    if inside:
+        hooks["data_received"] = write
+    with theirs:
+        making = loop.create_connection(noting(record, hooks=hooks), sock=ours)
+        transport, protocol = await in_context("the connection's", making)
+        if inside:
+            theirs.send(b"hello")
+            await turns()
+        else:
+            write(protocol)
+        transport.abort()
+        await protocol.ended
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_pause_writing_is_told_of_where_the_write_is(inside):
+    told = compare(raising_pause, inside)
+    [where] = [note[1] for note in told["notes"] if note[0] == "handler"]
+    assert where == ("the connection's" if inside else "nobody's")
+
+
+async def raising_pipe(record, method):
+    """Have one method of a pipe's protocol raise."""
+    noting_reports(record)
+    loop = asyncio.get_running_loop()
+    reads, writes = os.pipe()
+    factory = noting(record, hooks={method: planted})
+    making = loop.connect_read_pipe(factory, os.fdopen(reads, "rb", buffering=0))
+    _, protocol = await in_context("the pipe's", making)
+    os.write(writes, b"hello")
+    await turns()
+    os.close(writes)
+    await protocol.ended
+    await turns()
+
+
+@pytest.mark.parametrize("method", [*METHODS, "data_received"])
+def test_the_exception_handler_is_in_a_pipes_context(method):
+    told = compare(raising_pipe, method)
+    [where] = [note[1] for note in told["notes"] if note[0] == "handler"]
+    assert where == ("nobody's" if sys.version_info < (3, 12) else "the pipe's")
+
+
+async def raising_handle(record):
+    noting_reports(record)
+    loop = asyncio.get_running_loop()
+    context = contextvars.copy_context()
+    context.run(VAR.set, "the callback's")
+    loop.call_soon(functools.partial(planted, None), context=context)
+    await turns()
+
+
+def test_the_exception_handler_is_in_a_callbacks_context():
+    told = compare(raising_handle)
+    where = "nobody's" if sys.version_info < (3, 12) else "the callback's"
+    assert told["notes"] == [("handler", where, "ZeroDivisionError")]

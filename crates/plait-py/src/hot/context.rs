@@ -3,6 +3,7 @@
 //! `PyContext_Enter` and `PyContext_Exit` cost about 60 ns together, calling
 //! `Context.run` 87 (PROTOTYPES.md), and this happens for every callback.
 
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
@@ -20,6 +21,22 @@ pub(crate) fn enter<R>(py: Python<'_>, context: &Py<PyAny>, f: impl FnOnce() -> 
     unsafe { enter_raw(py, context.as_ptr(), f) }
 }
 
+/// As `enter`, but for a context that this call already comes from: no context
+/// can be entered twice, and it is the right one as it is.
+pub(crate) fn enter_unless_entered<R>(
+    py: Python<'_>,
+    context: &Py<PyAny>,
+    f: impl FnOnce() -> PyResult<R>,
+) -> PyResult<R> {
+    // SAFETY: a live object for as long as it is borrowed, and so until the
+    // guard is gone.
+    match unsafe { begin(py, context.as_ptr()) } {
+        Ok(guard) => guard.around(f),
+        Err(error) if error.is_instance_of::<PyRuntimeError>(py) => f(),
+        Err(error) => Err(error),
+    }
+}
+
 /// As `enter`.
 ///
 /// # Safety
@@ -29,15 +46,21 @@ pub(super) unsafe fn enter_raw<R>(
     context: *mut ffi::PyObject,
     f: impl FnOnce() -> PyResult<R>,
 ) -> PyResult<R> {
+    // SAFETY: as the caller promises.
+    unsafe { begin(py, context) }?.around(f)
+}
+
+/// Makes `context` the current one: a RuntimeError if it is in use already.
+///
+/// # Safety
+/// `context` is a live object until the guard is gone.
+unsafe fn begin(py: Python<'_>, context: *mut ffi::PyObject) -> PyResult<Entered<'_>> {
     // SAFETY: attached; the object is live, and one that is not a Context is
     // refused with a TypeError.
     if unsafe { ffi::PyContext_Enter(context) } != 0 {
         return Err(PyErr::fetch(py));
     }
-    let guard = Entered { py, context };
-    let result = f();
-    guard.leave()?;
-    result
+    Ok(Entered { py, context })
 }
 
 /// Leaves the context, also when a panic unwinds through `enter`: the
@@ -48,6 +71,12 @@ struct Entered<'py> {
 }
 
 impl Entered<'_> {
+    fn around<R>(self, f: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
+        let result = f();
+        self.leave()?;
+        result
+    }
+
     fn leave(self) -> PyResult<()> {
         let left = exit(self.py, self.context);
         std::mem::forget(self);

@@ -180,11 +180,13 @@ pub(super) trait Transport: PyClass {
         match told {
             Ok(()) => Ok(()),
             Err(error) => {
-                Self::report(slf, error, &format!("Exception in callback {method}() of the protocol"))
+                let message = format!("Exception in callback {method}() of the protocol");
+                Self::report_callback(slf, error, &message)
             }
         }
     }
 
+    /// Tells the exception handler, in the context that is current.
     fn report(slf: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
         let protocol = Self::protocol(slf);
         Loop::report(Self::base(slf).event_loop.bind(slf.py()), error, |context| {
@@ -192,6 +194,23 @@ pub(super) trait Transport: PyClass {
             context.set_item("transport", slf)?;
             context.set_item("protocol", protocol)
         })
+    }
+
+    /// As `report`, in the context of the protocol.
+    fn report_inside(slf: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
+        context::enter_unless_entered(slf.py(), &Self::base(slf).context, || {
+            Self::report(slf, error, message)
+        })
+    }
+
+    /// As `report`, of what asyncio lets out of a callback of the loop: from
+    /// Python 3.12 on that is told in the context of the callback.
+    fn report_callback(slf: &Bound<'_, Self>, error: PyErr, message: &str) -> PyResult<()> {
+        if slf.py().version_info() >= (3, 12) {
+            Self::report_inside(slf, error, message)
+        } else {
+            Self::report(slf, error, message)
+        }
     }
 
     /// Notes in asyncio's log, in debug mode, what happens to the transport.
@@ -216,7 +235,7 @@ pub(super) trait Transport: PyClass {
         let (reported, refused) = match refused {
             Some(error) if Self::MAY_BE_SILENT => {
                 let message = "Exception in callback: the descriptor cannot be watched";
-                (Self::report(slf, error, message), None)
+                (Self::report_callback(slf, error, message), None)
             }
             Some(error) => {
                 let value = error.value(py).clone().into_any().unbind();
@@ -321,7 +340,7 @@ pub(super) trait Transport: PyClass {
         }
         let value = error.value(py).clone().into_any();
         let reported = if !expected {
-            Self::report(slf, error, message)
+            Self::report_inside(slf, error, message)
         } else if Self::base(slf).event_loop.get().debug() {
             let keywords = PyDict::new(py);
             keywords.set_item("exc_info", &value)?;

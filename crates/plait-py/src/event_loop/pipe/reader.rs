@@ -137,7 +137,7 @@ impl ReadPipeTransport {
             Ok(Some(data)) => match context::enter(py, &this.base.context, || received.call1(py, (data,))) {
                 Ok(_) => Ok(()),
                 Err(error) => {
-                    Self::report(slf, error, "Exception in callback data_received() of the protocol")
+                    Self::report_callback(slf, error, "Exception in callback data_received() of the protocol")
                 }
             },
             Err(error) => Self::on_error(slf, error),
