@@ -286,6 +286,10 @@ class ServingMixin:
                     return
                 if accepted is None:
                     return
+                if self.get_debug():
+                    asyncio.log.logger.debug(
+                        "%r got a new connection from %r: %r", server, *reversed(accepted)
+                    )
                 # What one connection sets in its context is no other's.
                 copy_context().run(serve, *accepted)
 

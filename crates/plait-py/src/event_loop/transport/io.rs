@@ -141,6 +141,7 @@ impl SocketTransport {
     pub(super) fn on_input_end(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
+        Self::note(slf, "debug", "received EOF")?;
         let protocol = {
             let mut state = this.state(py);
             state.input_ended = true;
