@@ -394,6 +394,46 @@ def test_loop_closed_while_a_child_runs():
     assert pidfds() == 0
 
 
+def test_what_is_closed_with_its_loop_leaves_nothing_open():
+    """The end of the child comes when nobody looks for it any more."""
+    processes = []
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.subprocess_exec(
+            asyncio.SubprocessProtocol, "sleep", "1000", stdin=None, stdout=None, stderr=None
+        )
+        processes.append(transport.get_extra_info("subprocess"))
+        # As a child that does not end in time.
+        processes[-1].kill = lambda: None
+        transport.close()
+
+    for _ in range(3):
+        run_plait(main())
+    gc.collect()
+    assert pidfds() == 0
+    for process in processes:
+        assert process.poll() is None
+        subprocess.Popen.kill(process)
+        assert process.wait(60) == -signal.SIGKILL
+
+
+def test_a_child_that_has_ended_is_reaped_with_its_loop():
+    loop = plait.new_event_loop()
+    transport, _ = loop.run_until_complete(
+        loop.subprocess_exec(
+            asyncio.SubprocessProtocol, "sleep", "1000", stdin=None, stdout=None, stderr=None
+        )
+    )
+    process = transport.get_extra_info("subprocess")
+    transport.close()
+    # Its status stays for the loop to take, which has no turn any more.
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    loop.close()
+    assert process.returncode == -signal.SIGKILL
+    assert pidfds() == 0
+
+
 def test_close_kills(run):
     async def main():
         loop = asyncio.get_running_loop()

@@ -70,6 +70,7 @@ class EventLoop(  # type: ignore[misc]
         self._init_signals()
         self._init_forking()
         self._init_serving()
+        self._init_children()
 
     # -- the run ----------------------------------------------------------
 
@@ -104,6 +105,7 @@ class EventLoop(  # type: ignore[misc]
         self._close_base()
         self._close_signals()
         self._close_native()
+        self._close_children()
 
     def _report_slow_transport(self, transport: asyncio.BaseTransport, seconds: float) -> None:
         if seconds >= self.slow_callback_duration:

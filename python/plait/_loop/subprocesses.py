@@ -82,6 +82,7 @@ class SubprocessTransport(asyncio.base_subprocess.BaseSubprocessTransport):
                 daemon=True,
             ).start()
         else:
+            self._loop._children.add(self)
             self._loop._add_reader(self._pidfd, self._on_exit)
 
     def _wait_in_thread(self, loop: EventLoop, pid: int) -> None:
@@ -161,8 +162,21 @@ class SubprocessTransport(asyncio.base_subprocess.BaseSubprocessTransport):
         if self._pidfd is not None:
             pidfd, self._pidfd = self._pidfd, None
             if self._loop is not None:
+                self._loop._children.discard(self)
                 self._loop.remove_reader(pidfd)
             os.close(pidfd)
+
+    def _leave_loop(self) -> None:
+        """Let go of the pidfd: the loop is closed, and tells nobody of the end any more.
+
+        One that is not closed yet lets go of it, and of the process, in `close`.
+        """
+        if not self._closed:
+            return
+        assert self._loop is not None
+        if not self._loop._is_others():
+            self._reap()
+        self._forget_pidfd()
 
     def close(self) -> None:
         """Close the pipes, and kill the process if it runs."""
@@ -221,6 +235,24 @@ class SubprocessesMixin:
 
     if TYPE_CHECKING:
         create_future: Callable[[], asyncio.Future[Any]]
+        _is_finalizing: Callable[[], bool]
+        _made_in: int
+
+    def _init_children(self) -> None:
+        # Those that have a pidfd.
+        self._children: set[SubprocessTransport] = set()
+
+    def _is_others(self) -> bool:
+        """Whether the children are those of the process that this one was forked from."""
+        return self._made_in != os.getpid()
+
+    def _close_children(self) -> None:
+        if self._is_finalizing():
+            # The process ends, and its descriptors with it.
+            return
+        children, self._children = self._children, set()
+        for child in children:
+            child._leave_loop()
 
     async def _make_subprocess_transport(
         self,
