@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -147,3 +148,93 @@ def test_a_subclass_may_extend_what_makes_a_task() -> None:
         loop = runner.get_loop()
         assert isinstance(loop, Loop)
         assert loop.made == 2
+
+
+needs_eager_tasks = pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="asyncio has eager tasks from 3.12 on"
+)
+
+
+@needs_eager_tasks
+def test_eager_tasks_begin_at_once(loop: asyncio.AbstractEventLoop) -> None:
+    loop.set_task_factory(asyncio.eager_task_factory)
+    seen: list[str] = []
+    first: asyncio.Task[Any] | None = None
+
+    async def blocks(name: str) -> str:
+        assert asyncio.current_task() is not first
+        seen.append(f"{name} began")
+        await asyncio.sleep(0)
+        seen.append(f"{name} went on")
+        return name
+
+    async def main() -> None:
+        nonlocal first
+        first = asyncio.current_task()
+        assert first is not None
+        done = loop.create_task(value())
+        # It waits for nothing, so it was never scheduled.
+        assert done.done()
+        assert done.result() == "outside"
+        task = loop.create_task(blocks("a"), name="first")
+        assert seen == ["a began"]
+        assert asyncio.current_task() is first
+        assert task.get_name() == "first"
+        assert asyncio.all_tasks() >= {task}
+        other = asyncio.create_task(blocks("b"), name="second")
+        assert await asyncio.gather(task, other) == ["a", "b"]
+        assert seen[1:] == ["b began", "a went on", "b went on"]
+
+    loop.run_until_complete(main())
+
+
+@needs_eager_tasks
+def test_eager_tasks_have_their_context_and_their_errors(loop: asyncio.AbstractEventLoop) -> None:
+    loop.set_task_factory(asyncio.eager_task_factory)
+    context = contextvars.copy_context()
+    context.run(VARIABLE.set, "inside")
+
+    async def change() -> str:
+        before = VARIABLE.get()
+        VARIABLE.set("changed")
+        return before
+
+    async def fail() -> None:
+        raise LookupError
+
+    async def stop(group: asyncio.TaskGroup) -> None:
+        group.create_task(asyncio.sleep(1000))
+        group.create_task(fail())
+
+    async def main() -> None:
+        assert loop.create_task(value(), context=context).result() == "inside"
+        # In a context of its own, where none is given.
+        assert loop.create_task(change()).result() == "outside"
+        assert VARIABLE.get() == "outside"
+        failed = loop.create_task(fail())
+        assert isinstance(failed.exception(), LookupError)
+        with pytest.raises(ExceptionGroup) as caught:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(stop(group))
+        assert caught.group_contains(LookupError)
+        task = loop.create_task(asyncio.sleep(1000))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    loop.run_until_complete(main())
+
+
+@needs_eager_tasks
+def test_a_class_of_ones_own_may_be_eager(loop: asyncio.AbstractEventLoop) -> None:
+    class Task(asyncio.Task[Any]):
+        pass
+
+    loop.set_task_factory(asyncio.create_eager_task_factory(Task))
+
+    async def main() -> None:
+        task = asyncio.create_task(value())
+        assert type(task) is Task
+        assert task.done()
+
+    loop.run_until_complete(main())
