@@ -1,9 +1,11 @@
 """Numeric addresses without a thread; the options of servers."""
 
 import asyncio
+import functools
 import inspect
 import socket
 import sys
+import threading
 
 import pytest
 
@@ -98,6 +100,26 @@ def test_the_answers_are_those_of_the_socket_module(host, port):
         loop.close()
     if host in ("127.0.0.1", "::1") and port in (80, "80"):
         assert sum(answer is not None for answer in answers) == 2 * 2 * 3
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", b"127.0.0.1", "a.name.that.is.pinned"])
+def test_who_replaces_the_look_up_is_asked(run, monkeypatch, host):
+    """In a thread, for it may wait, and with the arguments of the caller."""
+    calls = []
+    pinned = [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("10.1.2.3", 80))]
+
+    @functools.wraps(socket.getaddrinfo)
+    def look_up(*args):
+        calls.append((threading.current_thread() is threading.main_thread(), args))
+        return pinned
+
+    async def main():
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        loop = asyncio.get_running_loop()
+        assert await loop.getaddrinfo(host, 80, type=socket.SOCK_STREAM) == pinned
+
+    run(main())
+    assert calls == [(False, (host, 80, 0, socket.SOCK_STREAM, 0, 0))]
 
 
 @pytest.mark.parametrize("debug", [False, True])

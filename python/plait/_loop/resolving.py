@@ -7,6 +7,8 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
+from plait._loop.originals import is_own
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -42,10 +44,13 @@ class ResolvingMixin:
             socket.gaierror: There is no such host or service.
 
         """
-        found = self._numeric_address(host, port, family, type, proto, flags)
-        if found is not None:
+        # A function in its place is to be asked, may take its time and knows
+        # nothing of these flags.
+        own = is_own(socket.getaddrinfo)
+        found = own and self._numeric_address(host, port, family, type, proto, flags)
+        if found:
             return found
-        if not self.get_debug():
+        if own and not self.get_debug():
             try:
                 return socket.getaddrinfo(host, port, family, type, proto, flags | _NUMERIC)
             except (OSError, UnicodeError):
