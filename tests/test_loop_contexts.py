@@ -1,8 +1,8 @@
 """Which context a connection's code runs in: on plait's loop it is that of asyncio's own."""
 
 import asyncio
+import contextlib
 import contextvars
-import functools
 import os
 import socket
 import sys
@@ -168,6 +168,43 @@ def test_the_exception_handler_is_in_the_connections_context(base, method):
     assert where == ("nobody's" if outside else "the connection's")
 
 
+async def raising_over_tls(record, base, method, contexts):
+    """Have one method of a protocol raise that a TLS server has made."""
+    noting_reports(record)
+    loop = asyncio.get_running_loop()
+    server_context, client_context = contexts
+    made = []
+
+    def end(protocol):
+        protocol.transport.close()
+
+    def factory():
+        VAR.set("the connection's")
+        received = "data_received" if base is asyncio.Protocol else "buffer_updated"
+        made.append(noting(record, base, {received: end, method: planted})())
+        return made[-1]
+
+    def visit(address):
+        with contextlib.suppress(OSError):
+            Client(client_context)(socket.AF_INET, address)
+
+    server = await loop.create_server(factory, "127.0.0.1", 0, ssl=server_context)
+    await asyncio.to_thread(visit, server.sockets[0].getsockname())
+    [protocol] = made
+    await protocol.ended
+    await turns()
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize(("base", "method"), [pair for pair in PAIRS if pair[1] != "eof_received"])
+def test_the_exception_handler_is_in_a_tls_connections_context(base, method, contexts):
+    told = compare(raising_over_tls, base, method, contexts)
+    handled = [note[1] for note in told["notes"] if note[0] == "handler"]
+    outside = sys.version_info < (3, 12) and method == "connection_lost"
+    assert set(handled) == {"nobody's" if outside else "the connection's"}
+
+
 async def raising_pause(record, inside):
     """Write too much from the protocol's own method, or from elsewhere; `pause_writing` raises."""
     noting_reports(record)
@@ -222,16 +259,21 @@ def test_the_exception_handler_is_in_a_pipes_context(method):
     assert where == ("nobody's" if sys.version_info < (3, 12) else "the pipe's")
 
 
-async def raising_handle(record):
+async def raising_handle(record, given):
+    """Have a callback raise whose context was given, or is the one it was scheduled in."""
     noting_reports(record)
     loop = asyncio.get_running_loop()
     context = contextvars.copy_context()
     context.run(VAR.set, "the callback's")
-    loop.call_soon(functools.partial(planted, None), context=context)
+    if given:
+        loop.call_soon(planted, None, context=context)
+    else:
+        context.run(loop.call_soon, planted, None)
     await turns()
 
 
-def test_the_exception_handler_is_in_a_callbacks_context():
-    told = compare(raising_handle)
+@pytest.mark.parametrize("given", [True, False])
+def test_the_exception_handler_is_in_a_callbacks_context(given):
+    told = compare(raising_handle, given)
     where = "nobody's" if sys.version_info < (3, 12) else "the callback's"
     assert told["notes"] == [("handler", where, "ZeroDivisionError")]

@@ -390,8 +390,9 @@ impl Handle {
             (*object).is_snapshot = false;
             if working.is_null() {
                 let outcome = context::enter_raw(py, shared, f);
-                // Of a handle that ends now, for the next one.
-                if ffi::Py_REFCNT(object.cast()) == 1 && (*object).context == shared {
+                // Of a handle that ends now, for the next one. One that raised is
+                // shown to the exception handler, which runs in its context.
+                if outcome.is_ok() && ffi::Py_REFCNT(object.cast()) == 1 && (*object).context == shared {
                     (*object).context = ptr::null_mut();
                     snapshot::end(py, shared);
                 }
