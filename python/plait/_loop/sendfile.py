@@ -74,8 +74,19 @@ async def _send(
     return total
 
 
+def _check_alone(transport: Any) -> None:
+    """Refuse a file behind one that is read and written right now."""
+    if isinstance(transport.get_protocol(), _Interlude):
+        raise RuntimeError("unable to send a file; sendfile is in progress")
+
+
+def _check_open(transport: Any) -> None:
+    if transport.is_closing():
+        raise ConnectionError("Connection closed by peer")
+
+
 class _Interlude(asyncio.Protocol):
-    """Takes the place of a transport's protocol while a file is sent.
+    """Takes the place of a transport's protocol while a file is read and written.
 
     Its own protocol hears nothing meanwhile, but for the end.
     """
@@ -85,46 +96,37 @@ class _Interlude(asyncio.Protocol):
         self._protocol = transport.get_protocol()
         self._was_reading = transport.is_reading()
         self._was_paused = transport._protocol_paused
-        self._limits = transport.get_write_buffer_limits()
         self._paused = self._was_paused
-        self.waiting: asyncio.Future[None] | None = None
+        self._waiting: asyncio.Future[None] | None = None
         transport.pause_reading()
         transport.set_protocol(self)
 
-    def wake(self) -> None:
-        if self.waiting is not None and not self.waiting.done():
-            self.waiting.set_result(None)
-
     async def drain(self) -> None:
         """Wait until the transport takes more."""
-        self.check()
+        _check_open(self._transport)
         while self._paused:
-            self.waiting = asyncio.get_running_loop().create_future()
-            await self.waiting
-            self.check()
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+            _check_open(self._transport)
 
-    async def drain_all(self) -> None:
-        """Wait until nothing of the transport's own waits."""
-        self._transport.set_write_buffer_limits(high=0)
-        try:
-            await self.drain()
-        finally:
-            low, high = self._limits
-            self._transport.set_write_buffer_limits(high=high, low=low)
+    def data_received(self, data: bytes) -> None:
+        # Whoever resumed reading is not to lose what came, and not be told.
+        raise RuntimeError("Invalid state: reading should be paused while a file is sent")
 
-    def check(self) -> None:
-        if self._transport.is_closing():
-            raise ConnectionError("Connection closed by peer")
+    def eof_received(self) -> None:
+        raise RuntimeError("Invalid state: reading should be paused while a file is sent")
 
     def pause_writing(self) -> None:
         self._paused = True
 
     def resume_writing(self) -> None:
         self._paused = False
-        self.wake()
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.wake()
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(exc or ConnectionError("Connection is closed by peer"))
         self._protocol.connection_lost(exc)
 
     def restore(self) -> None:
@@ -144,6 +146,7 @@ class SendfileMixin:
         _writable: Callable[[Any], Awaitable[None]]
         _wait_writable: Callable[[int], asyncio.Future[None]]
         _end_wait: Callable[[int, asyncio.Future[None]], None]
+        create_future: Callable[[], asyncio.Future[None]]
         run_in_executor: Callable[..., Awaitable[Any]]
 
     async def _sock_sendfile_native(
@@ -159,29 +162,46 @@ class SendfileMixin:
     async def _sendfile_native(
         self, transport: Any, file: Any, offset: int, count: int | None
     ) -> int:
-        number, size = _regular(file)
-        interlude = _Interlude(transport)
+        sock = transport.get_extra_info("socket")
+        _check_alone(transport)
+        transport._set_sending_file(True)
+        was_reading = transport.is_reading()
         try:
-            await interlude.drain_all()
+            number, size = _regular(file)
+            # The protocol stays: it has what comes should somebody resume
+            # reading, and hears of the end and of its own writes' going out.
+            transport.pause_reading()
+            if transport.get_write_buffer_size():
+                await _unless_it_ends(transport, self.create_future())
             if not (count or size):
                 return 0
             # A descriptor of its own, for its own watch: the transport's is
             # watched by the transport, and may be closed any time.
-            out = os.dup(transport.get_extra_info("socket").fileno())
-            transport._set_sending_file(True)
+            out = os.dup(sock.fileno())
             try:
                 return await _send(
-                    out, number, offset, count or None, size, _room_or_end(self, interlude)
+                    out, number, offset, count or None, size, lambda fd: self._room(transport, fd)
                 )
             finally:
-                transport._set_sending_file(False)
                 os.close(out)
         finally:
-            interlude.restore()
+            transport._set_sending_file(False)
+            if was_reading:
+                transport.resume_reading()
+
+    async def _room(self, transport: Any, fd: int) -> None:
+        """Wait for room in a transport's socket, unless the transport ends."""
+        ready = self._wait_writable(fd)
+        try:
+            await _unless_it_ends(transport, ready)
+        finally:
+            # Also if it was the end of the connection that woke us.
+            self._end_wait(fd, ready)
 
     async def _sendfile_fallback(
         self, transport: Any, file: Any, offset: int, count: int | None
     ) -> int:
+        _check_alone(transport)
         if offset:
             file.seek(offset)
         block = min(count, _BLOCK) if count else _BLOCK
@@ -205,17 +225,9 @@ class SendfileMixin:
         return total
 
 
-def _room_or_end(loop: SendfileMixin, interlude: _Interlude) -> Callable[[int], Awaitable[None]]:
-    """Return what waits for room in a transport's socket, or for its end."""
-
-    async def until_writable(fd: int) -> None:
-        interlude.check()
-        ready = interlude.waiting = loop._wait_writable(fd)
-        try:
-            await ready
-        finally:
-            # Also if it was the end of the connection that woke us.
-            loop._end_wait(fd, ready)
-        interlude.check()
-
-    return until_writable
+async def _unless_it_ends(transport: Any, waiter: asyncio.Future[None]) -> None:
+    """Wait for `waiter`, which a transport wakes when all is sent or it ends."""
+    _check_open(transport)
+    transport._set_file_waiter(waiter)
+    await waiter
+    _check_open(transport)

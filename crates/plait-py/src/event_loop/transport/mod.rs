@@ -13,7 +13,9 @@ use std::os::fd::RawFd;
 use plait_sys::connection;
 use plait_sys::epoll::Interest;
 use plait_sys::stream;
+use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
@@ -49,6 +51,25 @@ impl SocketTransport {
 
     fn state(&self, py: Python<'_>) -> RefMut<'_, State> {
         self.state.borrow(py)
+    }
+
+    /// Wakes who waits to send a file, unless something else has done so.
+    fn wake_file_waiter(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let Some(waiter) = slf.get().state(py).file_waiter.take() else { return Ok(()) };
+        let waiter = waiter.bind(py);
+        if waiter.call_method0(intern!(py, "done"))?.is_truthy()? {
+            return Ok(());
+        }
+        let error = Self::life(slf).error.as_ref().map(|error| error.clone_ref(py));
+        match error {
+            // What the system said of the connection; of other ends it is
+            // enough to know that there was one.
+            Some(error) if error.bind(py).is_instance_of::<PyOSError>() => {
+                waiter.call_method1(intern!(py, "set_exception"), (error,)).map(drop)
+            }
+            _ => waiter.call_method1(intern!(py, "set_result"), (py.None(),)).map(drop),
+        }
     }
 }
 
@@ -114,11 +135,13 @@ impl Transport for SocketTransport {
     }
 
     fn on_closed(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let woken = Self::wake_file_waiter(slf);
         let server = slf.get().state(slf.py()).server.take();
-        match server {
+        let detached = match server {
             Some(server) => state::detach(server.bind(slf.py()), slf),
             None => Ok(()),
-        }
+        };
+        woken.and(detached)
     }
 }
 
@@ -152,7 +175,8 @@ impl SendsBytes for SocketTransport {
 
     fn on_drained(slf: &Bound<'_, Self>) -> PyResult<()> {
         let eof = slf.get().state(slf.py()).eof;
-        if eof { Self::shut_down_writing(slf) } else { Ok(()) }
+        let shut = if eof { Self::shut_down_writing(slf) } else { Ok(()) };
+        shut.and(Self::wake_file_waiter(slf))
     }
 }
 
@@ -214,9 +238,27 @@ impl SocketTransport {
         true
     }
 
-    /// Refuses writes while the loop sends a file, or takes them again.
-    fn _set_sending_file(&self, py: Python<'_>, sending: bool) {
-        self.state(py).sending_file = sending;
+    /// Refuses writes and other files while the loop sends a file, or takes
+    /// them again.
+    fn _set_sending_file(&self, py: Python<'_>, sending: bool) -> PyResult<()> {
+        let waiter = {
+            let mut state = self.state(py);
+            if sending && state.sending_file {
+                drop(state);
+                return Err(PyRuntimeError::new_err("unable to send a file; sendfile is in progress"));
+            }
+            state.sending_file = sending;
+            state.file_waiter.take()
+        };
+        drop(waiter);
+        Ok(())
+    }
+
+    /// Has `waiter`, a future, done once nothing waits to be sent any more, or
+    /// at the end of the transport, whichever is first.
+    fn _set_file_waiter(&self, py: Python<'_>, waiter: Py<PyAny>) {
+        let before = self.state(py).file_waiter.replace(waiter);
+        drop(before);
     }
 
     /// `loop.sendfile` asks for it.

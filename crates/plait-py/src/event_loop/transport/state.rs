@@ -89,7 +89,7 @@ impl Receiver {
 }
 
 /// Objects on their way out of the lock.
-type Released = (Gone, Receiver, Option<Py<PyAny>>, VecDeque<Py<PyBytes>>);
+type Released = (Gone, Receiver, [Option<Py<PyAny>>; 2], VecDeque<Py<PyBytes>>);
 
 pub(super) struct State {
     pub(super) life: Life,
@@ -102,6 +102,8 @@ pub(super) struct State {
     pub(super) eof: bool,
     /// The loop sends a file: nobody may write in between.
     pub(super) sending_file: bool,
+    /// What it waits for with that, woken at the end of the transport as well.
+    pub(super) file_waiter: Option<Py<PyAny>>,
 }
 
 impl State {
@@ -114,6 +116,7 @@ impl State {
             input_ended: false,
             eof: false,
             sending_file: false,
+            file_waiter: None,
         }
     }
 
@@ -124,12 +127,14 @@ impl State {
 
     /// Lets go of every object, to be dropped outside the lock.
     pub(super) fn release(&mut self) -> Released {
-        (self.life.release(), self.receiver.forget(), self.server.take(), self.output.clear())
+        let others = [self.server.take(), self.file_waiter.take()];
+        (self.life.release(), self.receiver.forget(), others, self.output.clear())
     }
 
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.life.traverse(visit)?;
         visit.call(&self.server)?;
+        visit.call(&self.file_waiter)?;
         self.receiver.traverse(visit)
     }
 }
