@@ -67,6 +67,8 @@ def test_files_are_sent_by_the_hooks_that_asyncio_calls():
     for name in ("_sendfile_native", "_sock_sendfile_native", "_sendfile_fallback"):
         assert parameters(getattr(plait.EventLoop, name))[2:] == ["file", "offset", "count"]
         assert parameters(getattr(BASE, name))[2:] == ["file", "offset", "count"]
+    assert parameters(BASE._check_sendfile_params) == ["self", "sock", "file", "offset", "count"]
+    assert plait.EventLoop._check_sendfile_params is BASE._check_sendfile_params
     assert plait.EventLoop.sendfile is BASE.sendfile
     assert plait.EventLoop.sock_sendfile is BASE.sock_sendfile
     assert asyncio.constants._SendfileMode.TRY_NATIVE

@@ -96,6 +96,41 @@ def test_over_a_transport(run, file, offset, count, expected):
     run(main())
 
 
+@pytest.mark.parametrize(
+    ("kind", "offset", "count"),
+    [
+        (ValueError, 0, 0),
+        (ValueError, 0, -1),
+        (ValueError, -1, None),
+        (TypeError, 0, "3"),
+        (TypeError, "1", None),
+    ],
+)
+def test_over_a_transport_what_cannot_be_meant(run, file, kind, offset, count):
+    async def main():
+        transport, protocol, reader, writer = await connect()
+        loop = asyncio.get_running_loop()
+        with pytest.raises(kind, match=r"must be a (positive|non-negative) integer"):
+            await loop.sendfile(transport, file, offset, count)
+        transport.write(b"after")
+        assert await reader.readexactly(5) == b"after"
+        assert transport.is_reading()
+        await end(transport, protocol, writer)
+
+    run(main())
+
+
+def test_over_a_transport_a_file_of_text(run, tmp_path):
+    async def main():
+        transport, protocol, _, writer = await connect()
+        (tmp_path / "text").write_text("text")
+        with (tmp_path / "text").open() as text, pytest.raises(ValueError, match="binary mode"):
+            await asyncio.get_running_loop().sendfile(transport, text)
+        await end(transport, protocol, writer)
+
+    run(main())
+
+
 def test_over_tcp(run, file):
     async def main():
         loop = asyncio.get_running_loop()

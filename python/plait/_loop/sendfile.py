@@ -146,6 +146,7 @@ class SendfileMixin:
         _writable: Callable[[Any], Awaitable[None]]
         _wait_writable: Callable[[int], asyncio.Future[None]]
         _end_wait: Callable[[int, asyncio.Future[None]], None]
+        _check_sendfile_params: Callable[[Any, Any, int, int | None], None]
         create_future: Callable[[], asyncio.Future[None]]
         run_in_executor: Callable[..., Awaitable[Any]]
 
@@ -163,6 +164,7 @@ class SendfileMixin:
         self, transport: Any, file: Any, offset: int, count: int | None
     ) -> int:
         sock = transport.get_extra_info("socket")
+        self._check_sendfile_params(sock, file, offset, count)
         _check_alone(transport)
         transport._set_sending_file(True)
         was_reading = transport.is_reading()
@@ -180,7 +182,7 @@ class SendfileMixin:
             out = os.dup(sock.fileno())
             try:
                 return await _send(
-                    out, number, offset, count or None, size, lambda fd: self._room(transport, fd)
+                    out, number, offset, count, size, lambda fd: self._room(transport, fd)
                 )
             finally:
                 os.close(out)
