@@ -381,6 +381,63 @@ def test_methods_of_a_subclass_are_called(run):
     run(main())
 
 
+def test_who_replaces_methods_of_the_class_is_asked(run, monkeypatch):
+    """As tests and tools do that forbid connections, also while the loop runs."""
+    calls = []
+
+    def replace(name):
+        usual = getattr(socket.socket, name)
+
+        def replaced(self, *args):
+            calls.append(name)
+            return usual(self, *args)
+
+        monkeypatch.setattr(socket.socket, name, replaced)
+
+    async def exchange(server):
+        loop = asyncio.get_running_loop()
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        assert await reader.read(1) == b"!"
+        writer.close()
+        await writer.wait_closed()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setblocking(False)
+            theirs.send(b"12")
+            assert await loop.sock_recv(ours, 1) == b"1"
+            assert await loop.sock_recv_into(ours, bytearray(1)) == 1
+            await loop.sock_sendall(ours, b"3")
+            if isinstance(loop, plait.EventLoop) and not calls:
+                assert loop._try_recv(ours, 1) is None
+
+    async def main():
+        async def greet(reader, writer):
+            writer.write(b"!")
+            writer.close()
+            await writer.wait_closed()
+
+        async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
+            await exchange(server)
+            assert calls == []
+            for name in ("connect", "accept"):
+                replace(name)
+            await exchange(server)
+            assert {"connect", "accept"} <= set(calls)
+            assert calls.count("connect") == 1
+            monkeypatch.undo()
+            calls.clear()
+            for name in ("recv", "recv_into", "send"):
+                replace(name)
+            await exchange(server)
+            assert calls[-3:] == ["recv", "recv_into", "send"]
+            monkeypatch.undo()
+            calls.clear()
+            await exchange(server)
+            assert calls == []
+
+    run(main())
+
+
 def test_a_number_that_is_used_again(run):
     """What was watched of a closed socket is nothing to the next of its number."""
 

@@ -16,6 +16,7 @@ from os import close, stat, unlink
 from typing import TYPE_CHECKING, Any
 
 from plait._binding import native
+from plait._loop.originals import is_own
 from plait._loop.tls import TlsProtocol
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def _accepts(sock: socket.socket) -> Callable[[bool], tuple[socket.socket, Any] 
     accept = native.Loop._accept
 
     def natively(told: bool) -> tuple[socket.socket, Any] | None:
+        if not is_own(socket.socket.accept):
+            return by_method(told)
         accepted = accept(sock.fileno(), told)
         if accepted is None:
             return None

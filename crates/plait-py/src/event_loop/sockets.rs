@@ -2,9 +2,11 @@
 //! wait for the next attempt.
 //!
 //! Only for exactly `socket.socket`, which has no room for methods of an
-//! instance's own; whatever else is called as it is (`_loop/sockets.py`).
+//! instance's own, and as long as nobody has replaced the methods on the class;
+//! whatever else is called as it is (`_loop/sockets.py`).
 
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use plait_sys::stream;
 use pyo3::exceptions::{PyException, PyRuntimeError};
@@ -19,12 +21,42 @@ use super::reading::READ_SIZE;
 use super::watch;
 use crate::error::Error;
 use crate::hot::buffer::fill;
+use crate::hot::instance;
+
+/// What is done here in place of these methods of `socket.socket`.
+const METHODS: [&str; 5] = ["connect", "fileno", "recv", "recv_into", "send"];
+
+/// Whether the methods of `class`, `socket.socket`, are those that C gives it:
+/// tests and tools that forbid connections put others there.
+fn has_own_methods(class: &Bound<'_, PyType>) -> PyResult<bool> {
+    static VERSION: AtomicU32 = AtomicU32::new(0);
+    let py = class.py();
+    let version = || instance::version(class).map_or(0, u32::from);
+    // Relaxed: the interpreter lock orders it.
+    let seen = VERSION.load(Relaxed);
+    if seen != 0 && seen == version() {
+        return Ok(true);
+    }
+    if !instance::has_usual_lookup(class) {
+        return Ok(false);
+    }
+    let native = py.import("_socket")?.getattr("socket")?;
+    for name in METHODS {
+        if !class.getattr(name)?.is(&native.getattr(name)?) {
+            return Ok(false);
+        }
+    }
+    // The look-up gave the class a number if it had none.
+    VERSION.store(version(), Relaxed);
+    Ok(true)
+}
 
 /// The number of a `socket.socket` that can be used here.
 pub(super) fn plain_socket(slf: &Bound<'_, Loop>, sock: &Bound<'_, PyAny>) -> PyResult<Option<RawFd>> {
     static SOCKET: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let py = sock.py();
-    if slf.get().debug() || !sock.get_type().is(SOCKET.import(py, "socket", "socket")?) {
+    let class = sock.get_type();
+    if slf.get().debug() || !class.is(SOCKET.import(py, "socket", "socket")?) || !has_own_methods(&class)? {
         return Ok(None);
     }
     let fd = sock.call_method0(intern!(py, "fileno"))?.extract::<RawFd>()?;
