@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 import weakref
@@ -16,6 +17,9 @@ from pathlib import Path
 import pytest
 
 import plait
+
+# In seconds, for what takes no time unless it fails.
+PATIENCE = 30.0
 
 
 def turn(loop):
@@ -561,6 +565,31 @@ class TestExecutorAndNames:
 
         assert loop.run_until_complete(main()) != threading.get_ident()
         loop.run_until_complete(loop.shutdown_default_executor())
+
+    @pytest.mark.parametrize("waits", [True, False])
+    def test_shutdown_with_a_timeout(self, loop, waits):
+        """Of a thread that is stuck, and of one that comes to its end."""
+        if sys.version_info < (3, 12) and not isinstance(loop, plait.EventLoop):
+            pytest.skip("asyncio has it from 3.12 on")
+        started, release = threading.Event(), threading.Event()
+
+        async def main():
+            stuck = loop.run_in_executor(None, lambda: (started.set(), release.wait(PATIENCE)))
+            await asyncio.to_thread(started.wait, PATIENCE)
+            if waits:
+                loop.call_soon(release.set)
+                await loop.shutdown_default_executor(timeout=PATIENCE)
+                assert stuck.done()
+            else:
+                with pytest.warns(RuntimeWarning, match=r"its threads within 0\.001 seconds"):
+                    await loop.shutdown_default_executor(0.001)
+                assert not stuck.done()
+            with pytest.raises(RuntimeError, match="shutdown"):
+                loop.run_in_executor(None, print)
+            release.set()
+            assert (await stuck)[1]
+
+        loop.run_until_complete(main())
 
     def test_default_executor_must_be_of_threads(self, loop):
         with pytest.raises(TypeError, match="ThreadPoolExecutor"):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from plait._binding import native
 from plait._loop.attributes import Attributes
+from plait._loop.executors import ExecutorsMixin
 from plait._loop.forking import ForkingMixin
 from plait._loop.pipes import PipesMixin
 from plait._loop.resolving import ResolvingMixin
@@ -46,6 +47,7 @@ class EventLoop(  # type: ignore[misc]
     PipesMixin,
     SubprocessesMixin,
     StartTlsMixin,
+    ExecutorsMixin,
     Attributes,
     asyncio.BaseEventLoop,
 ):
