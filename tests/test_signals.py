@@ -45,6 +45,40 @@ def test_between_two_runs_a_signal_is_kept(loop):
     assert seen == [1]
 
 
+def wakeup_fd():
+    """Return the descriptor that signals are written to."""
+    current = signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(current)
+    return current
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_without_handlers_no_signal_is_written(loop, runs):
+    """A number that Python writes to could be another descriptor's later."""
+    assert wakeup_fd() == -1
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    loop.add_signal_handler(signal.SIGUSR2, print)
+    assert wakeup_fd() != -1
+    assert loop.remove_signal_handler(signal.SIGUSR1)
+    assert wakeup_fd() != -1
+    if runs:
+        loop.call_soon(lambda: (loop.remove_signal_handler(signal.SIGUSR2), loop.stop()))
+        loop.run_forever()
+    else:
+        loop.remove_signal_handler(signal.SIGUSR2)
+    assert wakeup_fd() == -1
+
+
+def test_what_cannot_be_caught_leaves_nothing(loop):
+    with pytest.raises(RuntimeError, match="cannot be caught"):
+        loop.add_signal_handler(signal.SIGKILL, print)
+    assert wakeup_fd() == -1
+    loop.add_signal_handler(signal.SIGUSR1, print)
+    with pytest.raises(RuntimeError, match="cannot be caught"):
+        loop.add_signal_handler(signal.SIGKILL, print)
+    assert wakeup_fd() != -1
+
+
 def test_close_puts_the_default_back(loop):
     loop.add_signal_handler(signal.SIGUSR1, print)
     loop.close()

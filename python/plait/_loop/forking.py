@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import threading
 import weakref
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import concurrent.futures
-    import socket
     from collections.abc import Callable
 
 __all__ = ["ForkingMixin"]
@@ -27,11 +25,11 @@ class ForkingMixin:
         _reinit: Callable[[bool], None]
         _check_inherited: Callable[[], None]
         _signal_handlers: dict[int, object]
-        _signal_sockets: tuple[socket.socket, socket.socket] | None
         _thread_id: int | None
         _closed: bool
         _default_executor: concurrent.futures.Executor | None
         _renew_signals: Callable[[], None]
+        _part_from_signals: Callable[[], None]
 
     def _init_forking(self) -> None:
         self._made_in = os.getpid()
@@ -57,10 +55,7 @@ class ForkingMixin:
         # A signal that the child gets is not for the parent's handlers.
         self._parents_handlers = dict(self._signal_handlers)
         self._signal_handlers.clear()
-        if self._signal_sockets is not None:
-            current = signal.set_wakeup_fd(-1)
-            if current not in (-1, self._signal_sockets[1].fileno()):
-                signal.set_wakeup_fd(current, warn_on_full_buffer=False)
+        self._part_from_signals()
 
     def reinit(self) -> None:
         """Make the loop this process's own, in a process that was forked from its maker's.

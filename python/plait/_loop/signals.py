@@ -82,14 +82,29 @@ class SignalsMixin:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.set_wakeup_fd(self._signal_fd(), warn_on_full_buffer=False)
+        ours = self._signal_fd()
+        before = signal.set_wakeup_fd(ours, warn_on_full_buffer=False)
         try:
             yield
         finally:
             # While there are handlers, a signal between two runs is kept for
             # the next.
             if not self._signal_handlers:
+                before = -1 if before == ours else before
                 signal.set_wakeup_fd(before, warn_on_full_buffer=False)
+
+    def _let_signals_go(self) -> None:
+        """Have no signal written, between two runs, if none has a handler."""
+        if not self._signal_handlers and self._thread_id is None:
+            self._part_from_signals()
+
+    def _part_from_signals(self) -> None:
+        """Have no signal written to the loop's socket; another descriptor stays in place."""
+        if self._signal_sockets is None:
+            return
+        current = signal.set_wakeup_fd(-1)
+        if current not in (-1, self._signal_sockets[1].fileno()):
+            signal.set_wakeup_fd(current, warn_on_full_buffer=False)
 
     def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
         """Have ``callback(*args)`` called in the loop when `sig` arrives.
@@ -122,6 +137,7 @@ class SignalsMixin:
                 del self._signal_handlers[sig]
             else:
                 self._signal_handlers[sig] = before
+            self._let_signals_go()
             raise RuntimeError(f"sig {sig} cannot be caught") from error
 
     def remove_signal_handler(self, sig: int) -> bool:
@@ -144,6 +160,8 @@ class SignalsMixin:
             signal.signal(sig, default)
         except OSError as error:
             raise RuntimeError(f"sig {sig} cannot be caught") from error
+        finally:
+            self._let_signals_go()
         return True
 
     # As `EventLoop._close_base`: for a loop that ends with the interpreter.
@@ -179,13 +197,11 @@ class SignalsMixin:
         self._signal_handlers.clear()
         if self._signal_sockets is None:
             return
-        ours, theirs = self._signal_sockets
-        self._signal_sockets = None
         if main:
             # Nobody may write into a number that somebody else gets next.
-            current = signal.set_wakeup_fd(-1)
-            if current not in (-1, theirs.fileno()):
-                signal.set_wakeup_fd(current)
+            self._part_from_signals()
+        ours, theirs = self._signal_sockets
+        self._signal_sockets = None
         self.remove_reader(ours)
         ours.close()
         theirs.close()
