@@ -36,7 +36,10 @@ class ExecutorsMixin:
             call_soon_threadsafe: Callable[..., object]
             is_closed: Callable[[], bool]
 
-        async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        async def shutdown_default_executor(
+            self,
+            timeout: float | None = None,  # noqa: ASYNC109 - asyncio's own name for it
+        ) -> None:
             """Shut the default executor down and wait for its threads.
 
             Args:
@@ -58,8 +61,7 @@ class ExecutorsMixin:
             except TimeoutError:
                 # The words are asyncio's, from 3.12 on: programs filter them.
                 warnings.warn(
-                    "The executor did not finishing joining "
-                    f"its threads within {timeout} seconds.",
+                    f"The executor did not finishing joining its threads within {timeout} seconds.",
                     RuntimeWarning,
                     stacklevel=2,
                 )
