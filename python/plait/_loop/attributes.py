@@ -18,6 +18,7 @@ class Attributes(native.Loop):
     __slots__ = (
         "_asyncgens",
         "_asyncgens_shutdown_called",
+        "_children",
         "_clock_resolution",
         "_closed",
         "_coroutine_origin_tracking_enabled",
