@@ -4,8 +4,11 @@ model, on asyncio's."""
 import array
 import asyncio
 import contextvars
+import decimal
+import fractions
 import gc
 import logging
+import math
 import os
 import socket
 import ssl
@@ -238,6 +241,22 @@ def test_write_limits(run):
         for high, low in ((1, 2), (-1, None), (5, -1)):
             with pytest.raises(ValueError, match="must be >= low"):
                 transport.set_write_buffer_limits(high, low)
+        # Whatever is a number.
+        transport.set_write_buffer_limits(high=1e3, low=fractions.Fraction(250))
+        assert transport.get_write_buffer_limits() == (250, 1000)
+        transport.set_write_buffer_limits(high=decimal.Decimal(40))
+        assert transport.get_write_buffer_limits() == (10, 40)
+        for high, low in ((math.nan, 0), (0.5, -0.5), (-(2**70), None), (1.0, 2.0)):
+            with pytest.raises(ValueError, match="must be"):
+                transport.set_write_buffer_limits(high, low)
+        with pytest.raises(TypeError):
+            transport.set_write_buffer_limits("64 KiB")
+        assert transport.get_write_buffer_limits() == (10, 40)
+        for endless in (2**70, 1e30, math.inf):
+            transport.set_write_buffer_limits(high=endless, low=7)
+            low, high = transport.get_write_buffer_limits()
+            assert low == 7
+            assert high >= 2**62
         transport.close()
         await protocol.ended
         peer.close()

@@ -111,8 +111,8 @@ macro_rules! writing_interface {
             #[pyo3(signature = (high=None, low=None))]
             fn set_write_buffer_limits(
                 slf: &Bound<'_, Self>,
-                high: Option<i64>,
-                low: Option<i64>,
+                high: Option<$crate::event_loop::base::Mark>,
+                low: Option<$crate::event_loop::base::Mark>,
             ) -> PyResult<()> {
                 <Self as Writes>::set_marks(slf, high, low)
             }

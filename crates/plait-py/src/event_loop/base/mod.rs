@@ -34,7 +34,7 @@ use pyo3::{PyClass, intern};
 pub(super) use self::interface::{reading_interface, transport_interface, writing_interface};
 pub(super) use self::life::{Base, Gone, Life, word};
 pub(super) use self::output::{Output, SendsBytes};
-pub(super) use self::writes::Writes;
+pub(super) use self::writes::{Mark, Writes};
 use super::core::{Core, Loop, Owner, Ready, is_fatal};
 use super::endpoint::Endpoint;
 use super::inherited::stayed_with_parent;

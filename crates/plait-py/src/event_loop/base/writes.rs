@@ -1,13 +1,43 @@
 //! Flow control of what a transport sends.
 
 use plait_loop::flow::Flow;
-use pyo3::intern;
+use pyo3::exceptions::{PyOverflowError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
+use pyo3::{Borrowed, intern};
 
 use super::Transport;
 use crate::error::Error;
 use crate::hot::context;
+
+/// A number of bytes that Python gives: whatever is a number. Sizes are whole
+/// ones, so they pass the whole number below it when they pass the number, and
+/// none comes to the end of the range.
+pub(in super::super) struct Mark(i64);
+
+impl<'py> FromPyObject<'_, 'py> for Mark {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let py = object.py();
+        match object.extract::<i64>() {
+            Ok(number) => return Ok(Self(number)),
+            Err(error) if error.is_instance_of::<PyOverflowError>(py) => {
+                return Ok(Self(if object.gt(0)? { i64::MAX } else { i64::MIN }));
+            }
+            Err(_) => {}
+        }
+        let number: f64 = object.extract()?;
+        if number.is_nan() {
+            return Err(PyValueError::new_err(
+                "a mark of the write buffer must be a number of bytes, not nan",
+            ));
+        }
+        // What is outside of the range becomes its end.
+        #[allow(clippy::cast_possible_truncation)]
+        Ok(Self(number.floor() as i64))
+    }
+}
 
 /// A transport whose protocol is told to stop writing and to go on.
 pub(in super::super) trait Writes: Transport {
@@ -29,7 +59,8 @@ pub(in super::super) trait Writes: Transport {
         context::enter(py, &Self::base(slf).context, || steer(slf, intern!(py, "resume_writing")))
     }
 
-    fn set_marks(slf: &Bound<'_, Self>, high: Option<i64>, low: Option<i64>) -> PyResult<()> {
+    fn set_marks(slf: &Bound<'_, Self>, high: Option<Mark>, low: Option<Mark>) -> PyResult<()> {
+        let (high, low) = (high.map(|mark| mark.0), low.map(|mark| mark.0));
         Self::flow(slf, |flow, _| flow.set_marks(high, low)).map_err(Error::from)?;
         Self::pause_if_full(slf)
     }
