@@ -131,6 +131,33 @@ def test_refused(run):
     run(main())
 
 
+@pytest.mark.parametrize("by", ["socket", "pair", "connection", "eyeballs"])
+def test_errors_name_the_address_that_was_tried(run, by):
+    """One of version 6 has a scope, also where none was given."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        with (
+            socket.socket(socket.AF_INET6) as unused,
+            socket.socket(socket.AF_INET6) as client,
+        ):
+            unused.bind(("::1", 0))
+            client.setblocking(False)
+            address = unused.getsockname()
+            with pytest.raises(ConnectionRefusedError) as caught:
+                if by == "connection":
+                    await loop.create_connection(asyncio.Protocol, *address[:2])
+                elif by == "eyeballs":
+                    await loop.create_connection(
+                        asyncio.Protocol, *address[:2], happy_eyeballs_delay=1
+                    )
+                else:
+                    await loop.sock_connect(client, address[:2] if by == "pair" else address)
+        assert str(address) in str(caught.value)
+
+    run(main())
+
+
 def test_datagrams(run):
     async def main():
         loop = asyncio.get_running_loop()

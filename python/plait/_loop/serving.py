@@ -161,7 +161,8 @@ class ServingMixin:
         # One address and nothing to look up: what is left of asyncio's way.
         sock = socket.socket(family, _STREAM, socket.IPPROTO_TCP)
         try:
-            await self.sock_connect(sock, (host, port))
+            scope = (0, 0) if family == socket.AF_INET6 else ()
+            await self.sock_connect(sock, (host, port, *scope))
             protocol = protocol_factory()
             waiter = self.create_future()
             transport = self._make_socket_transport(sock, protocol, waiter)

@@ -8,7 +8,7 @@ use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyBool;
+use pyo3::types::{PyBool, PyTuple};
 
 use super::core::Loop;
 use super::datagram::address;
@@ -60,6 +60,11 @@ impl Loop {
         let py = slf.py();
         let Some(fd) = plain_socket(slf, sock)? else { return Ok(py.NotImplemented()) };
         let family = family(sock)?;
+        // Listeners and errors are told a version 6 address with its scope, as
+        // a look-up has it.
+        if family == Family::Inet6 && address.cast::<PyTuple>().is_ok_and(|address| address.len() < 4) {
+            return Ok(py.NotImplemented());
+        }
         let Some(Address::Inet(to)) = address::from_python(family, address) else {
             return Ok(py.NotImplemented());
         };
