@@ -209,3 +209,33 @@ def test_weak_references_hear_of_their_end(loop: plait.EventLoop) -> None:
     reference = weakref.ref(loop.call_soon(bool), heard.append)
     run_once(loop)
     assert heard == [reference]
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_a_watch_whose_handle_was_cancelled_ends_with_its_next_event(run, pair, other):
+    """The event would come again and again: nobody reads."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        ours, theirs = pair
+        written = loop.create_future()
+        handle = loop._add_reader(ours, pytest.fail)
+        handle.cancel()
+        assert loop.remove_reader(ours)
+        handle = loop._add_reader(ours, pytest.fail)
+        handle.cancel()
+        if other:
+            loop.add_writer(ours, lambda: written.done() or written.set_result(None))
+        theirs.send(b"1")
+        # The loop asks for events twice, at least.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not loop.remove_reader(ours)
+        if other:
+            await written
+            assert loop.remove_writer(ours)
+        loop.add_reader(ours, lambda: (loop.remove_reader(ours), done.set_result(None)))
+        done = loop.create_future()
+        await done
+
+    run(main())

@@ -92,13 +92,14 @@ impl Watch {
         cancel(py, self.writer);
     }
 
-    /// Those whom `event` is for. Futures leave.
+    /// Those whom `event` is for. Futures leave, and callbacks that were
+    /// cancelled by their handle: the event would come again and again.
     fn woken(&mut self, py: Python<'_>, event: &Event) -> [Option<Listener>; 2] {
         let pick = |ready: bool, side: &mut Option<Listener>| match side {
-            Some(Listener::Handle { handle, .. }) if ready => {
+            Some(Listener::Handle { handle, .. }) if ready && !handle.is_cancelled(py) => {
                 Some(Listener::Handle { handle: handle.clone_ref(py), object: None })
             }
-            Some(Listener::Waiter(_)) if ready => side.take(),
+            Some(_) if ready => side.take(),
             _ => None,
         };
         [pick(event.readable, &mut self.reader), pick(event.writable, &mut self.writer)]
@@ -139,6 +140,10 @@ pub(super) fn on_event(
     }
     for listener in watch.woken(py, event).into_iter().flatten() {
         match listener {
+            // To be dropped where no lock is held.
+            Listener::Handle { ref handle, .. } if handle.is_cancelled(py) => {
+                told.gone.push(Owner::Watch(Watch { reader: Some(listener), ..Watch::default() }));
+            }
             Listener::Handle { handle, .. } => core.ready.push_back(Ready::Call(handle)),
             Listener::Waiter(future) => told.woken.push(future),
         }
