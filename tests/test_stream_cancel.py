@@ -213,3 +213,141 @@ def test_a_server_closed_while_a_handler_waits():
         await server.wait_closed()
 
     compare(scenario)
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_open_unix_connection(after, tmp_path):
+    async def scenario(record):
+        path = str(tmp_path / f"socket-{id(record)}")
+        server = await asyncio.start_unix_server(lambda r, w: w.close(), path)
+        task = asyncio.ensure_future(asyncio.open_unix_connection(path))
+        await turns(after)
+        task.cancel()
+        [outcome] = await asyncio.gather(task, return_exceptions=True)
+        if not isinstance(outcome, BaseException):
+            outcome[1].close()
+            await outcome[1].wait_closed()
+        elif after == 0:
+            record.note(outcome)
+        server.close()
+        await server.wait_closed()
+        await turns()
+
+    told = compare(scenario)
+    assert told["notes"] == ([("CancelledError",)] if after == 0 else [])
+
+
+# In between, asyncio's own code leaves the socket to the collector.
+@pytest.mark.parametrize("after", [0, 3])
+def test_start_unix_server(after, tmp_path):
+    async def scenario(record):
+        path = tmp_path / f"socket-{id(record)}"
+        task = asyncio.ensure_future(asyncio.start_unix_server(lambda r, w: None, path))
+        await turns(after)
+        task.cancel()
+        [outcome] = await asyncio.gather(task, return_exceptions=True)
+        record.note(type(outcome).__name__)
+        if isinstance(outcome, asyncio.Server):
+            outcome.close()
+            await outcome.wait_closed()
+        # The place is free for the next.
+        server = await asyncio.start_unix_server(lambda r, w: None, path)
+        server.close()
+        await server.wait_closed()
+
+    compare(scenario)
+
+
+def test_serve_forever():
+    """A cancelled `serve_forever` closes the server; what is connected goes on."""
+
+    async def scenario(record):
+        served = asyncio.get_running_loop().create_future()
+
+        async def echo(reader, writer):
+            writer.write(await reader.readline())
+            served.set_result(None)
+            await writer.drain()
+            writer.close()
+            await writer.wait_closed()
+
+        server = await asyncio.start_server(echo, "127.0.0.1", 0)
+        address = server.sockets[0].getsockname()
+        task = asyncio.ensure_future(server.serve_forever())
+        reader, writer = await asyncio.open_connection(*address)
+        await turns()
+        record.note("serving", server.is_serving())
+        writer.write(b"line\n")
+        await served
+        task.cancel()
+        [outcome] = await asyncio.gather(task, return_exceptions=True)
+        record.note(outcome, server.is_serving(), len(server.sockets))
+        record.note(await reader.read())
+        writer.close()
+        await writer.wait_closed()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*address)
+        with pytest.raises(RuntimeError, match="is closed"):
+            await server.serve_forever()
+        await server.wait_closed()
+
+    told = compare(scenario)
+    assert told["notes"] == [
+        ("serving", True),
+        ("CancelledError", False, 0),
+        (b"line\n",),
+    ]
+
+
+def test_the_wait_for_a_server_to_close():
+    async def scenario(record):
+        end = asyncio.Event()
+        begun = asyncio.Event()
+
+        async def serve(reader, writer):
+            begun.set()
+            await end.wait()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        await begun.wait()
+        # 3.11's does not wait for connections once the server is closed.
+        await cancelled(record, "open", server.wait_closed())
+        server.close()
+        await cancelled(record, "closed", server.wait_closed())
+        end.set()
+        record.note(await reader.read())
+        writer.close()
+        await writer.wait_closed()
+        # Another that waits is not hurt by the one that was cancelled.
+        await server.wait_closed()
+        record.note("closed")
+
+    compare(scenario)
+
+
+@pytest.mark.parametrize("begun", [b"", b"part", b"one\npart"])
+def test_lines_of_a_reader(begun):
+    async def scenario(record):
+        reader, writer, peer = await pair()
+        lines = []
+
+        async def read():
+            async for line in reader:
+                lines.append(line)
+
+        peer.send(begun)
+        await cancelled(record, "async for", read())
+        record.note(*lines)
+        # What had no end yet is still there.
+        peer.send(b"ial\nlast")
+        peer.shutdown(socket.SHUT_WR)
+        record.note([line async for line in reader])
+        await close(writer, peer)
+
+    told = compare(scenario)
+    assert told["notes"][0] == ("async for", "cancelled")
+    *whole, part = begun.split(b"\n")
+    assert told["notes"][1] == tuple(line + b"\n" for line in whole)
+    assert told["notes"][2] == ([part + b"ial\n", b"last"],)
