@@ -144,15 +144,16 @@ def test_errors_name_the_address_that_was_tried(run, by):
             unused.bind(("::1", 0))
             client.setblocking(False)
             address = unused.getsockname()
+            if by == "connection":
+                connecting = loop.create_connection(asyncio.Protocol, *address[:2])
+            elif by == "eyeballs":
+                connecting = loop.create_connection(
+                    asyncio.Protocol, *address[:2], happy_eyeballs_delay=1
+                )
+            else:
+                connecting = loop.sock_connect(client, address[:2] if by == "pair" else address)
             with pytest.raises(ConnectionRefusedError) as caught:
-                if by == "connection":
-                    await loop.create_connection(asyncio.Protocol, *address[:2])
-                elif by == "eyeballs":
-                    await loop.create_connection(
-                        asyncio.Protocol, *address[:2], happy_eyeballs_delay=1
-                    )
-                else:
-                    await loop.sock_connect(client, address[:2] if by == "pair" else address)
+                await connecting
         assert str(address) in str(caught.value)
 
     run(main())
