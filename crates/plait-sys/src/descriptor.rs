@@ -2,6 +2,7 @@
 
 use std::os::fd::{OwnedFd, RawFd};
 
+use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::fcntl_dupfd_cloexec;
 
 use crate::error::{Error, Result};
@@ -16,6 +17,18 @@ pub fn duplicate(fd: RawFd) -> Result<OwnedFd> {
     borrow(fd)
         .and_then(|fd| fcntl_dupfd_cloexec(fd, 3))
         .map_err(|errno| Error::new("fcntl(F_DUPFD_CLOEXEC)", errno))
+}
+
+/// Whether a call on `fd` may wait: the mode is that of the open file
+/// description, so whoever shares it changes it for all.
+///
+/// # Errors
+/// EBADF.
+pub fn blocks(fd: RawFd) -> Result<bool> {
+    borrow(fd)
+        .and_then(fcntl_getfl)
+        .map(|flags| !flags.contains(OFlags::NONBLOCK))
+        .map_err(|errno| Error::new("fcntl(F_GETFL)", errno))
 }
 
 #[cfg(test)]

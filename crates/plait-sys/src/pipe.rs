@@ -1,15 +1,32 @@
 //! Input and output on pipes, terminals and whatever else takes `read` and
-//! `write`. The descriptor is in non-blocking mode: there is no flag for one
-//! call, as sockets have it.
+//! `write`.
+//!
+//! There is no flag for one call, as sockets have it, and the mode of the open
+//! file description is everybody's who shares it: another process may have
+//! made it block. So it is looked at before each call. If it does block, the
+//! kernel is asked whether there is room: that means at least [`PIPE_BUF`]
+//! bytes of it in a pipe, and so much is written at once.
 
 use std::io::IoSlice;
 use std::os::fd::RawFd;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, read as sys_read, write as sys_write, writev};
 
+use crate::descriptor;
 use crate::error::{Error, Result};
 use crate::raw::borrow;
 use crate::stream::{MAX_SLICES, attempt};
+
+/// So many bytes fit into a pipe that is said to have room (pipe(7)).
+const PIPE_BUF: usize = 4096;
+
+/// Whether a call on `fd`, which blocks, would wait now.
+fn would_wait(fd: RawFd, wanted: PollFlags) -> Result<bool> {
+    const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let ready = attempt("poll", || poll(&mut [PollFd::from_borrowed_fd(borrow(fd)?, wanted)], Some(&NOW)))?;
+    Ok(ready == Some(0))
+}
 
 /// Reads what there is, up to the size of `buffer`. `Some(0)` is the end of
 /// the input, `None` that there is nothing yet.
@@ -17,6 +34,9 @@ use crate::stream::{MAX_SLICES, attempt};
 /// # Errors
 /// EIO (a terminal whose other side is gone) and its like.
 pub fn read(fd: RawFd, buffer: &mut [u8]) -> Result<Option<usize>> {
+    if descriptor::blocks(fd)? && would_wait(fd, PollFlags::IN)? {
+        return Ok(None);
+    }
     attempt("read", || sys_read(borrow(fd)?, &mut *buffer))
 }
 
@@ -26,7 +46,18 @@ pub fn read(fd: RawFd, buffer: &mut [u8]) -> Result<Option<usize>> {
 /// EPIPE and its like. The signal that comes with EPIPE is ignored by Python
 /// unless the program changed that.
 pub fn write(fd: RawFd, data: &[u8]) -> Result<Option<usize>> {
+    if descriptor::blocks(fd)? { write_blocking(fd, data) } else { write_now(fd, data) }
+}
+
+fn write_now(fd: RawFd, data: &[u8]) -> Result<Option<usize>> {
     attempt("write", || sys_write(borrow(fd)?, data))
+}
+
+fn write_blocking(fd: RawFd, data: &[u8]) -> Result<Option<usize>> {
+    if would_wait(fd, PollFlags::OUT)? {
+        return Ok(None);
+    }
+    write_now(fd, &data[..data.len().min(PIPE_BUF)])
 }
 
 /// As [`write`], for the first [`MAX_SLICES`] of `slices` in one call.
@@ -34,6 +65,10 @@ pub fn write(fd: RawFd, data: &[u8]) -> Result<Option<usize>> {
 /// # Errors
 /// EPIPE and its like.
 pub fn write_vectored(fd: RawFd, slices: &[IoSlice<'_>]) -> Result<Option<usize>> {
+    if descriptor::blocks(fd)? {
+        let first = slices.iter().find(|slice| !slice.is_empty());
+        return first.map_or(Ok(Some(0)), |first| write_blocking(fd, first));
+    }
     let slices = &slices[..slices.len().min(MAX_SLICES)];
     attempt("writev", || writev(borrow(fd)?, slices))
 }
@@ -74,6 +109,22 @@ mod tests {
         let chunk = vec![0; 1 << 16];
         while write(writer.as_raw_fd(), &chunk).unwrap().is_some() {}
         assert_eq!(write_vectored(writer.as_raw_fd(), &[IoSlice::new(b"x")]).unwrap(), None);
+    }
+
+    #[test]
+    fn a_pipe_that_somebody_made_block_does_not_block_here() {
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let (reader, writer) = (reader.as_raw_fd(), writer.as_raw_fd());
+        let mut buffer = vec![0; 1 << 17];
+        assert_eq!(read(reader, &mut buffer).unwrap(), None);
+        let mut sent = 0;
+        while let Some(count) = write(writer, &buffer).unwrap() {
+            sent += count;
+        }
+        assert!(sent >= PIPE_BUF);
+        assert_eq!(write_vectored(writer, &[IoSlice::new(b""), IoSlice::new(b"x")]).unwrap(), None);
+        assert_eq!(read(reader, &mut buffer).unwrap(), Some(sent));
+        assert_eq!(write_vectored(writer, &[IoSlice::new(b""), IoSlice::new(b"x")]).unwrap(), Some(1));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::os::fd::{IntoRawFd, RawFd};
 
 use plait_sys::connection::{self, Progress};
 use plait_sys::datagram::{Address, Family};
+use plait_sys::descriptor;
 use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -39,12 +40,17 @@ impl Loop {
     /// Accepts one connection: the number of its socket, which does not
     /// block, and its peer's address. None if there is none. `told`: an event
     /// says that there is one.
+    ///
+    /// Somebody may have made the listener block: it is asked for what waits
+    /// then, and should that be gone by the time, only this thread waits.
     #[staticmethod]
     fn _accept(py: Python<'_>, fd: RawFd, told: bool) -> PyResult<Option<(RawFd, Option<Py<PyAny>>)>> {
-        if !told && !connection::is_waiting(fd) {
+        let blocks = descriptor::blocks(fd).map_err(Error::from)?;
+        if (!told || blocks) && !connection::is_waiting(fd) {
             return Ok(None);
         }
-        let Some((socket, peer)) = connection::accept(fd).map_err(Error::from)? else { return Ok(None) };
+        let accepted = if blocks { py.detach(|| connection::accept(fd)) } else { connection::accept(fd) };
+        let Some((socket, peer)) = accepted.map_err(Error::from)? else { return Ok(None) };
         let peer = peer.map(|peer| address::to_python(py, &peer)).transpose()?;
         Ok(Some((socket.into_raw_fd(), peer)))
     }
@@ -59,6 +65,10 @@ impl Loop {
     ) -> PyResult<Py<PyAny>> {
         let py = slf.py();
         let Some(fd) = plain_socket(slf, sock)? else { return Ok(py.NotImplemented()) };
+        // The socket's own method lets go of the interpreter while it waits.
+        if descriptor::blocks(fd).map_err(Error::from)? {
+            return Ok(py.NotImplemented());
+        }
         let family = family(sock)?;
         // Listeners and errors are told a version 6 address with its scope, as
         // a look-up has it.
