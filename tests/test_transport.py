@@ -512,6 +512,42 @@ def test_buffered_protocol(run, base, make):
     run(main())
 
 
+@pytest.mark.parametrize(
+    "buffer",
+    [
+        array.array("b", bytes(12)),
+        array.array("I", bytes(12)),
+        memoryview(bytearray(12)).cast("f"),
+        memoryview(bytearray(12)).cast("B", (3, 4)),
+    ],
+    ids=["b", "I", "f", "3x4"],
+)
+def test_buffers_of_items(run, buffer):
+    async def main():
+        class Buffered(asyncio.BufferedProtocol):
+            def __init__(self):
+                self.updated = asyncio.get_running_loop().create_future()
+                self.ended = asyncio.get_running_loop().create_future()
+
+            def get_buffer(self, sizehint):
+                return buffer
+
+            def buffer_updated(self, count):
+                self.updated.set_result(count)
+
+            def connection_lost(self, error):
+                self.ended.set_result(error)
+
+        _, protocol, peer = await connect(Buffered)
+        peer.send(b"123456")
+        assert await protocol.updated == 6
+        assert memoryview(buffer).tobytes() == b"123456" + bytes(6)
+        peer.close()
+        assert await protocol.ended is None
+
+    run(main())
+
+
 @pytest.mark.parametrize("buffer", [bytearray(), b"read-only", 3])
 def test_buffers_that_cannot_take_data(run, buffer):
     async def main():

@@ -3,7 +3,7 @@
 
 use std::os::fd::RawFd;
 
-use pyo3::buffer::{PyBuffer, PyUntypedBuffer};
+use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
@@ -27,7 +27,8 @@ pub(crate) fn fill(
         }
         return Ok(bytearray::read_into(receive, fd, array).map_err(Error::from));
     }
-    let export = PyBuffer::<u8>::get(buffer)?;
+    // Of items of any kind: it is their bytes that are received.
+    let export = PyUntypedBuffer::get(buffer)?;
     if export.len_bytes() == 0 {
         return Err(PyRuntimeError::new_err(EMPTY));
     }
@@ -43,14 +44,14 @@ pub(crate) fn read_into(
     _py: Python<'_>,
     receive: fn(RawFd, &mut [u8]) -> plait_sys::Result<Option<usize>>,
     fd: RawFd,
-    buffer: &PyBuffer<u8>,
+    buffer: &PyUntypedBuffer,
 ) -> PyResult<Result<Option<usize>, Error>> {
     if buffer.readonly() || !buffer.is_c_contiguous() {
         return Err(PyBufferError::new_err("the buffer to receive into must be writable and contiguous"));
     }
     // SAFETY: the export keeps the memory in place and of this length until
     // `buffer` is released; it is writable and contiguous (checked), and
-    // bytes have no invalid values. While this slice lives, one system call
+    // what its items are is the exporter's to make of any bytes. While this slice lives, one system call
     // writes to it with the interpreter lock held, so no Python code sees it;
     // a thread that writes to the same memory without the lock races with
     // itself in any program, and the slice's contents are never read here.
