@@ -21,6 +21,7 @@ pub(crate) mod method;
 mod object;
 pub(crate) mod schedule;
 pub(crate) mod snapshot;
+pub(crate) mod socket;
 pub(crate) mod spare;
 mod tasks;
 pub(crate) mod write;

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::super::core::Loop;
-use crate::hot::context;
+use crate::hot::{context, socket};
 
 /// After so many writes to a lost transport asyncio says so in the log.
 const WRITES_TO_LOST: u32 = 5;
@@ -56,7 +56,10 @@ impl Base {
 /// How far a transport is.
 #[expect(clippy::struct_excessive_bools, reason = "independent flags, each asyncio's own")]
 pub(in super::super) struct Life {
+    /// The number that is watched.
     pub(in super::super) fd: RawFd,
+    /// `file` is a socket that says what its number is now.
+    knows_number: bool,
     /// `fd`, where it is the transport's own and not the file's.
     pub(in super::super) own: Option<OwnedFd>,
     /// The socket or pipe; none once the transport has ended.
@@ -89,8 +92,10 @@ impl Life {
         waiter: Option<Py<PyAny>>,
         late: u32,
     ) -> PyResult<Self> {
+        let fd = file.call_method0(intern!(file.py(), "fileno"))?.extract()?;
         Ok(Self {
-            fd: file.call_method0(intern!(file.py(), "fileno"))?.extract()?,
+            fd,
+            knows_number: socket::has_number(file, fd)?,
             own: None,
             file: Some(file.clone().unbind()),
             protocol: Some(protocol),
@@ -103,6 +108,17 @@ impl Life {
             inherited: false,
             late,
         })
+    }
+
+    /// The number to read from and write to: -1, which the kernel refuses with
+    /// EBADF, once the socket was closed behind our back. What has the number
+    /// that was watched is somebody else's then.
+    pub(in super::super) fn number(&self, py: Python<'_>) -> RawFd {
+        match &self.file {
+            Some(_) if !self.knows_number || self.own.is_some() => self.fd,
+            Some(sock) => socket::number(sock.bind(py)).unwrap_or(-1),
+            None => -1,
+        }
     }
 
     /// Whether input is wanted.

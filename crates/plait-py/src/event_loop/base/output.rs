@@ -134,7 +134,7 @@ pub(in super::super) trait SendsBytes: Transport {
     /// Sends what waits, as far as there is room.
     fn flush(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let fd = Self::life(slf).fd;
+        let fd = Self::life(slf).number(slf.py());
         let mut done = Vec::new();
         let sent = {
             let outbox = &mut Self::output(slf).outbox;

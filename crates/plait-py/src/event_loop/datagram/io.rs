@@ -70,7 +70,7 @@ impl DatagramTransport {
         if self.family == datagram::Family::Other {
             return self.receive_by_socket(py);
         }
-        let fd = self.state(py).life.fd;
+        let fd = self.state(py).life.number(py);
         let received = self.base.event_loop.get().with_read_buffer(py, |buffer| {
             datagram::receive(fd, buffer).map(|received| {
                 received.map(|(count, sender)| (PyBytes::new(py, &buffer[..count]).into_any(), sender))
@@ -156,9 +156,9 @@ impl DatagramTransport {
     fn transmit(&self, data: &Bound<'_, PyBytes>, to: &Destination) -> PyResult<bool> {
         let py = data.py();
         let sent = match to {
-            Destination::Peer => datagram::send(self.state(py).life.fd, data.as_bytes()),
+            Destination::Peer => datagram::send(self.state(py).life.number(py), data.as_bytes()),
             Destination::Address(address) => {
-                datagram::send_to(self.state(py).life.fd, data.as_bytes(), address)
+                datagram::send_to(self.state(py).life.number(py), data.as_bytes(), address)
             }
             Destination::Python(address) => {
                 let Some(sock) = self.sock(py) else { return Ok(true) };

@@ -122,7 +122,7 @@ impl ReadPipeTransport {
     /// Reads what there is: through the loop's buffer into an object of the
     /// exact size.
     fn read<'py>(&self, py: Python<'py>) -> Result<Option<Bound<'py, PyBytes>>, Error> {
-        let fd = self.state(py).life.fd;
+        let fd = self.state(py).life.number(py);
         Ok(self.base.event_loop.get().with_read_buffer(py, |buffer| {
             pipe::read(fd, buffer).map(|count| count.map(|count| PyBytes::new(py, &buffer[..count])))
         })?)
@@ -147,9 +147,9 @@ impl ReadPipeTransport {
     fn read_into(slf: &Bound<'_, Self>, get: &Py<PyAny>, updated: &Py<PyAny>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        let fd = this.state(py).life.fd;
         let received = context::enter(py, &this.base.context, || {
-            fill(pipe::read, fd, get.bind(py).call1((-1,))?.as_any())
+            let buffer = get.bind(py).call1((-1,))?;
+            fill(pipe::read, this.state(py).life.number(py), &buffer)
         });
         let count = match received {
             Ok(Ok(None)) => return Ok(()),

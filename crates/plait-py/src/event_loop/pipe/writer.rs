@@ -113,7 +113,7 @@ impl SendsBytes for WritePipeTransport {
 
     fn way(slf: &Bound<'_, Self>) -> Option<RawFd> {
         let state = slf.get().state(slf.py());
-        (!state.life.closing && state.output.is_empty()).then_some(state.life.fd)
+        (!state.life.closing && state.output.is_empty()).then(|| state.life.number(slf.py()))
     }
 
     fn on_write_error(slf: &Bound<'_, Self>, error: PyErr) -> PyResult<()> {

@@ -1,7 +1,5 @@
 //! What happens to a connection: its begin, input, output, its end.
 
-use std::os::fd::RawFd;
-
 use plait_sys::stream;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::PyRuntimeError;
@@ -45,20 +43,20 @@ impl SocketTransport {
 
     pub(super) fn on_readable(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
-        let (fd, known) = {
+        let known = {
             let state = slf.get().state(py);
             if !state.interest().read {
                 return Ok(());
             }
-            (state.life.fd, state.receiver.clone_ref(py))
+            state.receiver.clone_ref(py)
         };
         let receiver = match known {
             Receiver::Unknown => Self::find_receiver(slf),
             known => Ok(known),
         };
         match receiver {
-            Ok(Receiver::Stream(received)) => Self::read_bytes(slf, fd, &received),
-            Ok(Receiver::Buffered(get, updated)) => Self::read_into(slf, fd, &get, &updated),
+            Ok(Receiver::Stream(received)) => Self::read_bytes(slf, &received),
+            Ok(Receiver::Buffered(get, updated)) => Self::read_into(slf, &get, &updated),
             Ok(Receiver::Reader(protocol)) => Self::read_for_reader(slf, &protocol),
             Ok(Receiver::Tls(tls)) => Self::read_tls(slf, &tls),
             Ok(Receiver::Unknown) => Ok(()),
@@ -73,15 +71,16 @@ impl SocketTransport {
         py: Python<'_>,
         keep: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>, Error> {
-        let fd = self.state(py).life.fd;
+        let fd = self.state(py).life.number(py);
         Ok(self.base.event_loop.get().with_read_buffer(py, |buffer| {
             stream::recv(fd, buffer).map(|count| count.map(|count| keep(&buffer[..count])))
         })?)
     }
 
-    fn read_bytes(slf: &Bound<'_, Self>, fd: RawFd, received: &Py<PyAny>) -> PyResult<()> {
+    fn read_bytes(slf: &Bound<'_, Self>, received: &Py<PyAny>) -> PyResult<()> {
         let py = slf.py();
         let base = &slf.get().base;
+        let fd = Self::life(slf).number(py);
         let data = match base.event_loop.get().receive_bytes(py, fd) {
             Ok(Some(data)) => data,
             Ok(None) => return Ok(()),
@@ -101,12 +100,13 @@ impl SocketTransport {
         }
     }
 
-    fn read_into(slf: &Bound<'_, Self>, fd: RawFd, get: &Py<PyAny>, updated: &Py<PyAny>) -> PyResult<()> {
+    fn read_into(slf: &Bound<'_, Self>, get: &Py<PyAny>, updated: &Py<PyAny>) -> PyResult<()> {
         let py = slf.py();
         // One callback as far as its context goes, as in asyncio.
         let outcome = context::enter(py, &slf.get().base.context, || {
+            // The number is asked for after the call: that can close the socket.
             let received = call_one(get.bind(py), (-1_i32).into_pyobject(py)?.as_any())
-                .and_then(|buffer| fill(stream::recv, fd, &buffer));
+                .and_then(|buffer| fill(stream::recv, Self::life(slf).number(py), &buffer));
             let received = match received {
                 Ok(received) => received,
                 Err(error) => return Ok(Filled::Refused(error)),

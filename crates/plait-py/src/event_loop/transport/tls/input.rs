@@ -39,7 +39,7 @@ impl SocketTransport {
             Some(scratch) => scratch,
             None => Scratch::new(py)?,
         };
-        let fd = this.state(py).life.fd;
+        let fd = this.state(py).life.number(py);
         let received = read_into(py, stream::recv, fd, &scratch.buffer)?;
         let fed = match received {
             Ok(Some(count)) if count > 0 => Self::feed(tls.bind(py), &scratch, count),
