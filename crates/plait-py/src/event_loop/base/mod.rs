@@ -149,6 +149,13 @@ pub(super) trait Transport: PyClass {
         Ok(())
     }
 
+    /// As `watch`. A descriptor that the kernel refuses to watch is the end of
+    /// the transport: nothing would ever go on with it.
+    fn watch_or_fail(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::watch(slf)
+            .or_else(|error| Self::fail(slf, error, "Fatal error: the descriptor cannot be watched"))
+    }
+
     /// Gives the descriptor back.
     fn unwatch(slf: &Bound<'_, Self>) -> PyResult<()> {
         let fd = Self::life(slf).fd;
@@ -265,7 +272,7 @@ pub(super) trait Transport: PyClass {
             }
             life.paused = paused;
         }
-        Self::watch(slf)?;
+        if Self::MAY_BE_SILENT { Self::watch(slf) } else { Self::watch_or_fail(slf) }?;
         Self::note(slf, "debug", if paused { "pauses reading" } else { "resumes reading" })
     }
 
@@ -280,8 +287,11 @@ pub(super) trait Transport: PyClass {
             life.closing = true;
             life.lost = nothing_waits;
         }
-        Self::watch(slf)?;
-        if nothing_waits { Self::queue(slf, Ready::End) } else { Ok(()) }
+        if nothing_waits {
+            let watched = Self::watch(slf);
+            return Self::queue(slf, Ready::End).and(watched);
+        }
+        Self::watch_or_fail(slf)
     }
 
     /// Gives the transport up: what was not sent is lost.
@@ -297,8 +307,8 @@ pub(super) trait Transport: PyClass {
         };
         drop(before);
         Self::discard(slf);
-        Self::watch(slf)?;
-        Self::queue(slf, Ready::End)
+        let watched = Self::watch(slf);
+        Self::queue(slf, Ready::End).and(watched)
     }
 
     /// Neither reads nor writes any more: the file is the parent's, and this

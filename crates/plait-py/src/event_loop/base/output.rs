@@ -102,7 +102,7 @@ pub(in super::super) trait SendsBytes: Transport {
         };
         let data = keep()?;
         Self::output(slf).keep(data, sent);
-        Self::watch(slf)?;
+        Self::watch_or_fail(slf)?;
         Self::pause_if_full(slf)
     }
 
@@ -150,7 +150,7 @@ pub(in super::super) trait SendsBytes: Transport {
         }
         // May write more.
         Self::resume_if_free(slf)?;
-        Self::watch(slf)?;
+        Self::watch_or_fail(slf)?;
         if Self::waiting(slf) > 0 || Self::life(slf).lost {
             return Ok(());
         }

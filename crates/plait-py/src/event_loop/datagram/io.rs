@@ -147,7 +147,7 @@ impl DatagramTransport {
             state.queued += data.as_bytes().len() + this.header;
         }
         if !waits {
-            Self::watch(slf)?;
+            Self::watch_or_fail(slf)?;
         }
         Self::pause_if_full(slf)
     }
@@ -200,7 +200,7 @@ impl DatagramTransport {
             }
         }
         Self::resume_if_free(slf)?;
-        Self::watch(slf)?;
+        Self::watch_or_fail(slf)?;
         let ended = {
             let mut state = this.state(py);
             state.queue.is_empty() && state.life.sent_last()

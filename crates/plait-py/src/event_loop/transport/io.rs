@@ -147,7 +147,7 @@ impl SocketTransport {
             state.input_ended = true;
             state.life.protocol.as_ref().map(|protocol| protocol.clone_ref(py))
         };
-        Self::watch(slf)?;
+        Self::watch_or_fail(slf)?;
         let Some(protocol) = protocol else { return Ok(()) };
         let keep_open = context::enter(py, &this.base.context, || {
             protocol.call_method0(py, intern!(py, "eof_received"))?.is_truthy(py)
