@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyRuntimeError};
 use pyo3::prelude::*;
-use pyo3::types::PyByteArray;
+use pyo3::types::{PyByteArray, PyBytes};
 
 use super::bytearray;
 use crate::error::Error;
@@ -57,6 +57,25 @@ pub(crate) fn read_into(
     // itself in any program, and the slice's contents are never read here.
     let target = unsafe { std::slice::from_raw_parts_mut(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes()) };
     Ok(receive(fd, target).map_err(Error::from))
+}
+
+/// What there is in `buffer`, which is C-contiguous, from `start` on.
+pub(crate) fn bytes_from<'py>(
+    py: Python<'py>,
+    buffer: &PyUntypedBuffer,
+    start: usize,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let size = buffer.len_bytes().saturating_sub(start);
+    PyBytes::new_with(py, size, |target| {
+        if size > 0 {
+            // SAFETY: as in `write_from`; `start` lies within it, and the new
+            // object's memory is not part of it. No Python code runs here.
+            let source =
+                unsafe { std::slice::from_raw_parts(buffer.buf_ptr().cast::<u8>().add(start), size) };
+            target.copy_from_slice(source);
+        }
+        Ok(())
+    })
 }
 
 /// Has `send`, a system call of plait-sys, take the bytes of `buffer`, which is

@@ -3,7 +3,7 @@
 use std::os::fd::RawFd;
 
 use pyo3::prelude::*;
-use pyo3::types::PyByteArray;
+use pyo3::types::{PyByteArray, PyBytes};
 
 /// As `buffer.extend(data)`.
 pub(crate) fn extend(buffer: &Bound<'_, PyByteArray>, data: &[u8]) -> PyResult<()> {
@@ -28,6 +28,21 @@ pub(crate) fn write_from(
     // code, runs while the slice lives: nobody writes to the memory or resizes
     // it.
     send(fd, unsafe { buffer.as_bytes() })
+}
+
+/// As `bytes(buffer[start:])`.
+pub(crate) fn bytes_from<'py>(
+    buffer: &Bound<'py, PyByteArray>,
+    start: usize,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let size = buffer.len().saturating_sub(start);
+    // SAFETY: the interpreter lock is held, and no Python code runs between
+    // the look at the memory and the end of the copy: the collector has no
+    // part in the making of a bytes object.
+    PyBytes::new_with(buffer.py(), size, |target| {
+        target.copy_from_slice(unsafe { &buffer.as_bytes()[buffer.len() - size..] });
+        Ok(())
+    })
 }
 
 /// Has `receive`, a system call of plait-sys, put what there is into `buffer`.

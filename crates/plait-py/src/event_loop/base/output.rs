@@ -73,16 +73,18 @@ pub(in super::super) trait SendsBytes: Transport {
     /// go out now.
     fn send(slf: &Bound<'_, Self>, data: &Bound<'_, PyBytes>) -> PyResult<()> {
         let bytes = data.as_bytes();
-        Self::send_by(slf, bytes.len(), |fd| Self::put(fd, bytes), || Ok(data.clone()))
+        Self::send_by(slf, bytes.len(), |fd| Self::put(fd, bytes), |_| Ok(data.clone()))
     }
 
     /// Sends so many bytes, at once by `attempt` if nothing else waits, and
-    /// keeps what `keep` makes of them should some not go out now.
+    /// keeps what `keep` makes of them should some not go out now: of all, or
+    /// of those that its argument, how many went out, leaves. It runs no
+    /// Python code, the collector's included, which could write in between.
     fn send_by<'py>(
         slf: &Bound<'py, Self>,
         size: usize,
         attempt: impl FnOnce(RawFd) -> plait_sys::Result<Option<usize>>,
-        keep: impl FnOnce() -> PyResult<Bound<'py, PyBytes>>,
+        keep: impl FnOnce(usize) -> PyResult<Bound<'py, PyBytes>>,
     ) -> PyResult<()> {
         if size == 0 {
             return Ok(());
@@ -91,7 +93,7 @@ pub(in super::super) trait SendsBytes: Transport {
             if Self::is_late(slf) {
                 return note_lateness(slf);
             }
-            let data = keep()?;
+            let data = keep(0)?;
             Self::output(slf).keep(data, 0);
             return Self::pause_if_full(slf);
         };
@@ -100,8 +102,9 @@ pub(in super::super) trait SendsBytes: Transport {
             Ok(count) => count.unwrap_or(0),
             Err(error) => return Self::on_write_error(slf, Error::from(error).into()),
         };
-        let data = keep()?;
-        Self::output(slf).keep(data, sent);
+        let data = keep(sent)?;
+        let before = sent.saturating_sub(size - data.as_bytes().len());
+        Self::output(slf).keep(data, before);
         Self::watch_or_fail(slf)?;
         Self::pause_if_full(slf)
     }

@@ -12,7 +12,7 @@ use super::super::core::is_fatal;
 use super::SocketTransport;
 use super::state::{self, Receiver};
 use crate::error::Error;
-use crate::hot::buffer::{fill, write_from};
+use crate::hot::buffer::{bytes_from, fill, write_from};
 use crate::hot::call::call_one;
 use crate::hot::{bytearray, context};
 
@@ -170,14 +170,15 @@ impl SocketTransport {
         if let Ok(array) = data.cast_exact::<PyByteArray>() {
             slf.get().check_writable(py)?;
             let attempt = |fd| bytearray::write_from(stream::send, fd, array);
-            return Self::send_by(slf, array.len(), attempt, || state::to_bytes(data));
+            return Self::send_by(slf, array.len(), attempt, |sent| bytearray::bytes_from(array, sent));
         }
         if let Ok(view) = data.cast::<PyMemoryView>() {
             let buffer = PyUntypedBuffer::get(view)?;
             if buffer.is_c_contiguous() {
                 slf.get().check_writable(py)?;
                 let attempt = |fd| write_from(py, stream::send, fd, &buffer);
-                return Self::send_by(slf, buffer.len_bytes(), attempt, || state::to_bytes(data));
+                let keep = |sent| bytes_from(py, &buffer, sent);
+                return Self::send_by(slf, buffer.len_bytes(), attempt, keep);
             }
         }
         let data = state::to_bytes(data)?;
