@@ -36,11 +36,12 @@ pub(crate) fn bytes_from<'py>(
     start: usize,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let size = buffer.len().saturating_sub(start);
-    // SAFETY: the interpreter lock is held, and no Python code runs between
-    // the look at the memory and the end of the copy: the collector has no
-    // part in the making of a bytes object.
     PyBytes::new_with(buffer.py(), size, |target| {
-        target.copy_from_slice(unsafe { &buffer.as_bytes()[buffer.len() - size..] });
+        // SAFETY: the interpreter lock is held, and no Python code runs
+        // between the look at the memory and the end of the copy.
+        let bytes = unsafe { buffer.as_bytes() };
+        // Not shorter than before: to make a bytes object sets off no collector.
+        target.copy_from_slice(&bytes[bytes.len() - size..]);
         Ok(())
     })
 }
