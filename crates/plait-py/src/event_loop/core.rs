@@ -3,9 +3,9 @@
 use std::cell::RefMut;
 use std::collections::VecDeque;
 use std::os::fd::AsRawFd;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 
 use plait_loop::bell::Bell;
 use plait_loop::fds::FdTable;
@@ -95,11 +95,13 @@ impl Owner {
 pub(super) struct Poller {
     pub(super) epoll: Epoll,
     pub(super) bell: Bell,
+    /// What another loop waits for, once it has asked: it watches `epoll`.
+    pub(super) front: OnceLock<Epoll>,
 }
 
 impl Poller {
     fn new() -> Result<Self, Error> {
-        let poller = Self { epoll: Epoll::new()?, bell: Bell::new()? };
+        let poller = Self { epoll: Epoll::new()?, bell: Bell::new()?, front: OnceLock::new() };
         poller.epoll.set(poller.bell.as_raw_fd(), BELL, Interest::READ, false)?;
         Ok(poller)
     }

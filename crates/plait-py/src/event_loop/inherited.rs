@@ -137,7 +137,7 @@ impl Core {
         let poller = Arc::clone(&inherited.poller);
         // The bell first: it is watched by its number.
         let renewed = poller.bell.renew().map_err(Error::from).and_then(|()| poller.fresh_epoll());
-        let replaced = renewed.and_then(|fresh| Ok(poller.epoll.replace(&fresh)?));
+        let replaced = renewed.and_then(|fresh| poller.renew_apart(&fresh));
         if let Err(error) = replaced {
             self.inherited = Some(inherited);
             return Err(error.into());

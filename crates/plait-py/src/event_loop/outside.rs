@@ -92,7 +92,8 @@ impl Loop {
     fn fileno(&self, py: Python<'_>) -> PyResult<RawFd> {
         let core = self.core(py);
         core.alive_or_gone()?;
-        Ok(core.poller.as_ref().map_or(-1, |poller| poller.epoll.as_raw_fd()))
+        let Some(poller) = &core.poller else { return Ok(-1) };
+        Ok(poller.front()?.as_raw_fd())
     }
 
     /// How many seconds another loop may wait for `fileno()` before it turns
