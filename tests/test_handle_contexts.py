@@ -13,10 +13,11 @@ import threading
 import weakref
 from typing import TYPE_CHECKING
 
+import greenlet
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default="outside")
 
@@ -252,6 +253,103 @@ def test_values_go_while_the_loop_waits(loop: asyncio.AbstractEventLoop) -> None
         assert gone[0]() is None
 
     loop.run_until_complete(main())
+
+
+class Intruder:
+    """What the collector ends at the next allocation that may call it: as good as any code."""
+
+    def __init__(self, intrude: Callable[[], object]) -> None:
+        self.cycle = self
+        self.intrude = intrude
+
+    def __del__(self) -> None:
+        self.intrude()
+
+
+@pytest.fixture
+def contexts_are_allocated() -> Iterator[None]:
+    """Have the interpreter allocate each context, and give the thresholds of the collector back."""
+    thresholds = gc.get_threshold()
+    kept = [contextvars.copy_context() for _ in range(300)]
+    yield
+    gc.enable()
+    gc.set_threshold(*thresholds)
+    del kept
+
+
+def let_in(intrude: Callable[[], object]) -> None:
+    """Have the collector come with the next allocation of an object that it knows."""
+    gc.disable()
+    Intruder(intrude)
+    gc.set_threshold(1)
+
+
+@pytest.mark.usefixtures("contexts_are_allocated")
+def test_a_handle_asked_for_its_context_while_it_makes_it_has_one(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    handles = [loop.call_soon(bool) for _ in range(2)]
+    seen: list[contextvars.Context] = []
+    let_in(lambda: seen.append(get_context(handles[0])))
+    gc.enable()
+    # The attribute, for a call of ours would allocate first.
+    context = handles[0]._context  # type: ignore[attr-defined]
+    gc.collect()
+    assert len(seen) == 1
+    assert context is seen[0] is get_context(handles[0])
+    assert context is not get_context(handles[1])
+    run_once(loop)
+
+
+@pytest.mark.usefixtures("contexts_are_allocated")
+def test_a_handle_asked_while_its_working_context_is_made_runs_in_the_one_it_showed(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    handles: list[asyncio.Handle] = []
+    seen: list[contextvars.Context] = []
+    ran: list[str] = []
+
+    def arm() -> None:
+        # Its own from here on, so that the next callback needs a new one.
+        VARIABLE.set("armed")
+        let_in(lambda: seen.append(get_context(handles[1])))
+        gc.enable()
+
+    def callback() -> None:
+        ran.append(VARIABLE.get())
+        VARIABLE.set("set by the callback")
+
+    handles += [loop.call_soon(arm), loop.call_soon(callback), loop.call_soon(bool)]
+    run_once(loop)
+    gc.collect()
+    assert len(seen) == 1
+    assert get_context(handles[1]) is seen[0]
+    assert seen[0][VARIABLE] == "set by the callback"
+    assert ran == ["outside"]
+    # Released once too often, it would be gone, or another's by now.
+    assert VARIABLE not in get_context(handles[2])
+    assert get_context(handles[0])[VARIABLE] == "armed"
+
+
+def test_a_context_that_was_not_left_serves_no_other_callback(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    ran: list[int] = []
+    # What is reported, and where, differs from version to version.
+    loop.set_exception_handler(lambda *_: None)
+    thread = greenlet.getcurrent()
+
+    def callback(number: int) -> None:
+        ran.append(number)
+        if number == 1:
+            thread.gr_context = contextvars.Context()
+
+    for number in range(4):
+        loop.call_soon(callback, number)
+    loop.call_soon(loop.stop, context=contextvars.Context())
+    loop.run_forever()
+    thread.gr_context = None
+    assert ran == [0, 1, 2, 3]
 
 
 def get_context(handle: asyncio.Handle) -> contextvars.Context:

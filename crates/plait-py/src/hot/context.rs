@@ -18,7 +18,7 @@ pub(crate) fn copy_current(py: Python<'_>) -> PyResult<Py<PyAny>> {
 /// Calls `f` inside `context`.
 pub(crate) fn enter<R>(py: Python<'_>, context: &Py<PyAny>, f: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
     // SAFETY: a live object for as long as it is borrowed.
-    unsafe { enter_raw(py, context.as_ptr(), f) }
+    unsafe { enter_raw(py, context.as_ptr(), f) }.and_then(|called| called)
 }
 
 /// As `enter`, but for a context that this call already comes from: no context
@@ -31,13 +31,15 @@ pub(crate) fn enter_unless_entered<R>(
     // SAFETY: a live object for as long as it is borrowed, and so until the
     // guard is gone.
     match unsafe { begin(py, context.as_ptr()) } {
-        Ok(guard) => guard.around(f),
+        Ok(guard) => guard.around(f).and_then(|called| called),
         Err(error) if error.is_instance_of::<PyRuntimeError>(py) => f(),
         Err(error) => Err(error),
     }
 }
 
-/// As `enter`.
+/// As `enter`, and tells what `f` raised from a context that could not be
+/// entered or left (`f` may have switched to another): only after Ok is it as
+/// it was before.
 ///
 /// # Safety
 /// `context` is a live object until this returns.
@@ -45,7 +47,7 @@ pub(super) unsafe fn enter_raw<R>(
     py: Python<'_>,
     context: *mut ffi::PyObject,
     f: impl FnOnce() -> PyResult<R>,
-) -> PyResult<R> {
+) -> PyResult<PyResult<R>> {
     // SAFETY: as the caller promises.
     unsafe { begin(py, context) }?.around(f)
 }
@@ -71,10 +73,9 @@ struct Entered<'py> {
 }
 
 impl Entered<'_> {
-    fn around<R>(self, f: impl FnOnce() -> PyResult<R>) -> PyResult<R> {
+    fn around<R>(self, f: impl FnOnce() -> PyResult<R>) -> PyResult<PyResult<R>> {
         let result = f();
-        self.leave()?;
-        result
+        self.leave().map(|()| result)
     }
 
     fn leave(self) -> PyResult<()> {

@@ -246,20 +246,32 @@ impl Handle {
         // SAFETY: null or a live object that the handle holds; the copy is a
         // new reference, which takes the place of the one that goes.
         unsafe {
-            let shared = (*object).context;
-            if (*object).is_snapshot {
-                if !snapshot::claim(py, shared) {
-                    let copy = ffi::PyContext_Copy(shared);
-                    if copy.is_null() {
-                        return Err(PyErr::fetch(py));
-                    }
-                    (*object).context = copy;
-                    snapshot::release(py, shared);
+            while (*object).is_snapshot {
+                let shared = (*object).context;
+                if snapshot::claim(py, shared) {
+                    (*object).is_snapshot = false;
+                    break;
                 }
-                (*object).is_snapshot = false;
+                let copy = snapshot::copy(py, shared)?;
+                if self.shares(shared) {
+                    (*object).context = copy;
+                    (*object).is_snapshot = false;
+                    snapshot::release(py, shared);
+                    break;
+                }
+                ffi::Py_DECREF(copy);
             }
             Ok(Bound::from_borrowed_ptr_or_opt(py, (*object).context).map(Bound::unbind))
         }
+    }
+
+    /// Whether its context is the snapshot `shared` still. On 3.11 the
+    /// collector may come while that is copied, and run code that asks this
+    /// very handle for its context or calls it.
+    fn shares(&self, shared: *mut ffi::PyObject) -> bool {
+        let object = self.object();
+        // SAFETY: a live object, read under the interpreter lock.
+        unsafe { (*object).is_snapshot && (*object).context == shared }
     }
 
     pub(super) fn event_loop(&self, py: Python<'_>) -> Option<Py<PyAny>> {
@@ -382,14 +394,22 @@ impl Handle {
         // the one that `get_context` shows. Moved back, each reference is one
         // that was counted here.
         unsafe {
-            if !(*object).is_snapshot {
-                return context::enter_raw(py, (*object).context, f);
-            }
-            let shared = (*object).context;
-            let working = snapshot::begin(py, shared)?;
+            let (shared, working) = loop {
+                if !(*object).is_snapshot {
+                    return context::enter_raw(py, (*object).context, f).and_then(|called| called);
+                }
+                let shared = (*object).context;
+                let working = snapshot::begin(py, shared)?;
+                if self.shares(shared) {
+                    break (shared, working);
+                }
+                if !working.is_null() {
+                    snapshot::end(py, working);
+                }
+            };
             (*object).is_snapshot = false;
             if working.is_null() {
-                let outcome = context::enter_raw(py, shared, f);
+                let outcome = context::enter_raw(py, shared, f)?;
                 // Of a handle that ends now, for the next one. One that raised is
                 // shown to the exception handler, which runs in its context.
                 if outcome.is_ok() && ffi::Py_REFCNT(object.cast()) == 1 && (*object).context == shared {
@@ -400,14 +420,15 @@ impl Handle {
             }
             (*object).context = working;
             let outcome = context::enter_raw(py, working, f);
-            if (*object).context == working && snapshot::is_clean(py, working, shared) {
+            // One that was not left serves nobody any more.
+            if outcome.is_ok() && (*object).context == working && snapshot::is_clean(py, working, shared) {
                 (*object).context = shared;
                 (*object).is_snapshot = true;
                 snapshot::end(py, working);
             } else {
                 snapshot::release(py, shared);
             }
-            outcome
+            outcome?
         }
     }
 }

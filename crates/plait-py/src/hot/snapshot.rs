@@ -130,9 +130,25 @@ pub(super) unsafe fn begin(py: Python<'_>, snapshot: *mut ffi::PyObject) -> PyRe
     if unsafe { claim(py, snapshot) } {
         return Ok(ptr::null_mut());
     }
-    // SAFETY: the caller's; a new reference, or null with an exception set.
-    let copy = unsafe { ffi::PyContext_Copy(snapshot) };
-    if copy.is_null() { Err(PyErr::fetch(py)) } else { Ok(copy) }
+    // SAFETY: the caller's.
+    unsafe { copy(py, snapshot) }
+}
+
+/// A new context with the variables of `snapshot`. On 3.11 this may run the
+/// collector, so any code: the snapshot may be its handle's no more.
+///
+/// # Safety
+/// `snapshot` is a live context that `take` gave.
+pub(super) unsafe fn copy(py: Python<'_>, snapshot: *mut ffi::PyObject) -> PyResult<*mut ffi::PyObject> {
+    // SAFETY: the caller's; it lives at least until the reference taken here
+    // is given up. A new reference, or null with an exception set.
+    unsafe {
+        ffi::Py_INCREF(snapshot);
+        let copy = ffi::PyContext_Copy(snapshot);
+        let copied = if copy.is_null() { Err(PyErr::fetch(py)) } else { Ok(copy) };
+        ffi::Py_DECREF(snapshot);
+        copied
+    }
 }
 
 /// Whether nobody else has `working`, and its variables are those of
