@@ -365,7 +365,8 @@ impl Handle {
                     ffi::PyObject_Call(callback, stack[1], ptr::null_mut())
                 } else {
                     let nargsf = nargs | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
-                    ffi::PyObject_Vectorcall(callback, stack.as_ptr().add(1), nargsf, ptr::null_mut())
+                    let args = stack.as_mut_ptr().add(1);
+                    ffi::PyObject_Vectorcall(callback, args, nargsf, ptr::null_mut())
                 };
                 if result.is_null() {
                     return Err(PyErr::fetch(py));
