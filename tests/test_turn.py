@@ -1,6 +1,7 @@
 """The loop turned from outside: what a turn waits for, what it runs, when it is over."""
 
 import asyncio
+import contextlib
 import functools
 import os
 import select
@@ -258,6 +259,64 @@ def test_what_a_poll_found_outlives_a_signal_that_raises(loop, pair):
     finally:
         signal.signal(signal.SIGALRM, before)
     assert interrupted
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+def test_what_one_wake_up_raises_keeps_no_other_from_being_woken(loop, pair, kind):
+    """The kernel tells of a socket that somebody awaits once."""
+
+    class Raises(asyncio.Future):
+        def set_result(self, result):
+            super().set_result(result)
+            raise kind("out")
+
+    loop.create_future = lambda: Raises(loop=loop)
+    unraisable = []
+    before, sys.unraisablehook = sys.unraisablehook, unraisable.append
+    try:
+        tasks = [loop.create_task(loop.sock_recv(end, 1)) for end in pair]
+        now(loop)
+        for end in pair:
+            end.send(b"x")
+        with pytest.raises(kind, match="out"):
+            now(loop)
+    finally:
+        sys.unraisablehook = before
+        del loop.create_future
+    # One alone can be raised.
+    assert [what.exc_type for what in unraisable] == [kind]
+    now(loop)
+    assert [task.result() for task in tasks] == [b"x", b"x"]
+
+
+def eventfds():
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        # The one that lists the folder is closed by now.
+        with contextlib.suppress(FileNotFoundError):
+            if "eventfd" in os.readlink(f"/proc/self/fd/{fd}"):
+                found.add(int(fd))
+    return found
+
+
+def test_what_fails_for_one_descriptor_loses_no_news_of_another(pair):
+    before = eventfds()
+    loop = plait.new_event_loop()
+    (bell,) = eventfds() - before
+    task = loop.create_task(loop.sock_recv(pair[0], 1))
+    now(loop)
+    # The kernel tells of the bell, which cannot be read, and of the socket after it.
+    kept = os.dup(bell)
+    os.write(kept, (1).to_bytes(8, sys.byteorder))
+    os.close(bell)
+    pair[1].send(b"x")
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        now(loop)
+    os.dup2(kept, bell)
+    os.close(kept)
+    now(loop)
+    assert task.result() == b"x"
+    loop.close()
 
 
 def test_a_signal_handler_of_the_loop_is_called_within_turns(loop):

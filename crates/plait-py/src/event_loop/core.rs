@@ -235,6 +235,19 @@ pub(super) fn is_fatal(py: Python<'_>, error: &PyErr) -> bool {
     error.is_instance_of::<PySystemExit>(py) || error.is_instance_of::<PyKeyboardInterrupt>(py)
 }
 
+/// The outcome of two things that were done one after the other, the second
+/// also if the first failed: only one error can be raised, and the other is
+/// told as an unraisable one.
+pub(super) fn keep_first(py: Python<'_>, first: PyResult<()>, second: PyResult<()>) -> PyResult<()> {
+    match (first, second) {
+        (Err(first), Err(second)) => {
+            second.write_unraisable(py, None);
+            Err(first)
+        }
+        (first, second) => first.and(second),
+    }
+}
+
 #[pymethods]
 impl Loop {
     #[new]

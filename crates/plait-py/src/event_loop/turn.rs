@@ -20,7 +20,7 @@ use plait_sys::clock::Instant;
 use plait_sys::epoll::Event;
 use pyo3::prelude::*;
 
-use super::core::{BELL, Core, Loop, Owner, Poller, Ready};
+use super::core::{BELL, Core, Loop, Owner, Poller, Ready, keep_first};
 use super::endpoint::Endpoint;
 use super::io_watcher::IoWatcher;
 use super::listeners;
@@ -43,15 +43,19 @@ pub(super) struct Wait {
 pub(super) struct Polled {
     /// The futures of those who waited for a socket.
     pub(super) woken: Vec<Py<PyAny>>,
-    /// Those who listened to a number that is another descriptor's by now.
+    /// Those who listen no more: to a number that is another descriptor's by
+    /// now, say.
     pub(super) gone: Vec<Owner>,
-    /// What a signal handler raised meanwhile.
-    signals: PyResult<()>,
+    /// What a signal handler raised meanwhile, or that there is no loop to go
+    /// on with.
+    outcome: PyResult<()>,
+    /// What could not be asked of the kernel, for one descriptor each.
+    failed: Vec<Error>,
 }
 
 impl Default for Polled {
     fn default() -> Self {
-        Self { woken: Vec::new(), gone: Vec::new(), signals: Ok(()) }
+        Self { woken: Vec::new(), gone: Vec::new(), outcome: Ok(()), failed: Vec::new() }
     }
 }
 
@@ -123,15 +127,15 @@ impl Loop {
         // the kernel told is told once, so a handler that raises does not
         // make it unheard.
         let signals = py.check_signals();
-        let mut told = Polled { signals, ..Polled::default() };
-        match self.enqueue(py, &poller, events, &mut told) {
-            Ok(()) => Ok(told),
-            Err(error) => told.signals.and(Err(error)),
-        }
+        let mut told = Polled::default();
+        let enqueued = self.enqueue(py, &poller, events, &mut told);
+        told.outcome = signals.and(enqueued);
+        Ok(told)
     }
 
     /// Puts what became ready and what became due into the queue, and what to
-    /// call for it into `told`.
+    /// call for it into `told`. What fails for one descriptor fails for that
+    /// alone: the kernel tells the others' news only once.
     fn enqueue(&self, py: Python<'_>, poller: &Poller, events: &[Event], told: &mut Polled) -> PyResult<()> {
         let mut stray = false;
         let mut core = self.core(py);
@@ -143,11 +147,14 @@ impl Loop {
         }
         for event in events {
             if event.token == BELL {
-                poller.bell.drain().map_err(Error::from)?;
+                told.failed.extend(poller.bell.drain().err().map(Error::from));
                 continue;
             }
             match core.fds.resolve(event.token) {
-                Some(Owner::Watch(_)) => listeners::on_event(py, core, poller, event, told)?,
+                Some(Owner::Watch(_)) => {
+                    let outcome = listeners::on_event(py, core, poller, event, told);
+                    told.failed.extend(outcome.err());
+                }
                 Some(Owner::Transport(endpoint)) => core.ready.push_back(Ready::Io {
                     endpoint: endpoint.clone_ref(py),
                     readable: event.readable,
@@ -173,19 +180,22 @@ impl Loop {
     }
 
     /// Wakes who waited for a socket. Their tasks join the queue of this turn:
-    /// nothing of theirs has run yet.
+    /// nothing of theirs has run yet. All are woken, whatever one of them
+    /// raises: nobody tells them again.
     fn wake(slf: &Bound<'_, Self>, futures: Vec<Py<PyAny>>) -> PyResult<()> {
         let py = slf.py();
+        let mut outcome = Ok(());
         for future in futures {
             let future = future.bind(py);
             if let Err(error) = waiter::wake_unless_done(future) {
-                Self::report(slf, error, |context| {
+                let reported = Self::report(slf, error, |context| {
                     context.set_item("message", "Exception in waking who waits for a socket")?;
                     context.set_item("future", future)
-                })?;
+                });
+                outcome = keep_first(py, outcome, reported);
             }
         }
-        Ok(())
+        outcome
     }
 
     fn run_handle(slf: &Bound<'_, Self>, handle: &Handle, kind: &str) -> PyResult<()> {
@@ -299,12 +309,14 @@ impl Loop {
         let polled = this.poll(py, wait, &mut events);
         events.clear();
         *this.events.borrow(py) = events;
-        let Polled { woken, gone, signals } = polled?;
+        let Polled { woken, gone, mut outcome, failed } = polled?;
         for owner in gone {
             owner.dismiss(py);
         }
-        Self::wake(slf, woken)?;
-        signals?;
+        for error in failed {
+            outcome = keep_first(py, outcome, Err(error.into()));
+        }
+        keep_first(py, outcome, Self::wake(slf, woken))?;
         if this.phased() {
             Self::check(slf)?;
         }
