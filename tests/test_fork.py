@@ -214,3 +214,41 @@ def test_what_is_not_closed_in_the_child_dies_quietly() -> None:
 
     plait.run(main())
     """)
+
+
+def test_a_fork_as_the_loop_is_about_to_wait_leaves_the_wait_to_the_parent() -> None:
+    run("""
+    import contextvars
+
+    class Forks(str):
+        def __del__(self):
+            global child
+            child = os.fork()
+            if child:
+                os.close(writer)
+
+    def cancel(timers):
+        # It goes, and the context with it, as the loop is about to wait.
+        timers.pop().cancel()
+
+    child = None
+    reader, writer = os.pipe()
+    loop = plait.new_event_loop()
+    context = contextvars.Context()
+    context.run(contextvars.ContextVar("forks").set, Forks("x"))
+    timers = [loop.call_later(1, print, context=context)]
+    del context
+    loop.call_soon(loop.call_soon, cancel, timers)
+    # The child is to end at once, not with the wait of both.
+    loop.add_reader(reader, loop.stop)
+    late = loop.call_later(10, os._exit, 3)
+    try:
+        loop.run_forever()
+    except RuntimeError as error:
+        assert child == 0 and "forked from it" in str(error), error
+        os._exit(0)
+    late.cancel()
+    assert child
+    assert os.waitpid(child, 0)[1] == 0
+    loop.close()
+    """)

@@ -106,21 +106,26 @@ impl Loop {
         for timer in &removed {
             timer.left_heap(py);
         }
-        // May run Python code, and that may schedule: then the bell is rung
-        // and the wait ends at once.
-        drop(removed);
-        if timeout != Some(Duration::ZERO) {
-            // As much of Python code as above.
-            snapshot::forget(py);
+        let waits = timeout != Some(Duration::ZERO);
+        if waits || !removed.is_empty() {
+            // May run Python code, and that may schedule: then the bell is
+            // rung and the wait ends at once.
+            drop(removed);
+            if waits {
+                snapshot::forget(py);
+            }
+            // It may also have closed the loop, or be in the child of a fork
+            // now: the descriptor is nobody's, or the parent's.
+            self.core(py).alive_or_gone()?;
         }
         let polled = if !polls {
             Ok(())
-        } else if timeout == Some(Duration::ZERO) {
-            poller.epoll.wait(events, timeout)
-        } else {
+        } else if waits {
             let polled = py.detach(|| poller.epoll.wait(events, timeout));
             poller.bell.get_up();
             polled
+        } else {
+            poller.epoll.wait(events, timeout)
         };
         polled.map_err(Error::from)?;
         // A turn in Rust runs no bytecode: nobody else looks for signals. What
