@@ -1,6 +1,9 @@
 """Callbacks between the steps of a turn: when they run, how they come and go."""
 
 import contextvars
+import select
+import threading
+import time
 
 import pytest
 
@@ -158,6 +161,29 @@ def test_an_exception_is_reported_and_stops_nothing(loop, phase):
     assert "fail" in report["message"]
     assert str(report["exception"]) == "no"
     assert report["handle"] is handle
+
+
+@pytest.mark.parametrize("add", ["add_prepare", "add_check", "add_idle", "call_at_turn_end"])
+def test_who_waits_in_the_place_of_the_loop_hears_of_it(loop, add):
+    poll = select.poll()
+    poll.register(loop.fileno(), select.POLLIN)
+    assert loop.backend_timeout() is None
+    assert poll.poll(0) == []
+    getattr(loop, add)(print)
+    assert poll.poll(0)
+
+
+@pytest.mark.parametrize("add", ["add_idle", "call_at_turn_end"])
+def test_one_added_in_another_thread_ends_the_wait(loop, add):
+    ran = []
+    thread = threading.Thread(target=lambda: getattr(loop, add)(ran.append, add))
+    started = time.monotonic()
+    thread.start()
+    while not ran:
+        loop.turn(20)
+    assert time.monotonic() - started < 10
+    thread.join()
+    assert ran[0] == add
 
 
 def test_phases_run_under_run_forever_too(loop):

@@ -310,12 +310,38 @@ def test_what_fails_for_one_descriptor_loses_no_news_of_another(pair):
     os.write(kept, (1).to_bytes(8, sys.byteorder))
     os.close(bell)
     pair[1].send(b"x")
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        now(loop)
-    os.dup2(kept, bell)
-    os.close(kept)
+    try:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            now(loop)
+    finally:
+        os.dup2(kept, bell)
+        os.close(kept)
     now(loop)
     assert task.result() == b"x"
+    loop.close()
+
+
+@pytest.mark.parametrize("call", ["call_soon", "call_later", "call_at_turn_end"])
+def test_what_could_not_be_scheduled_does_not_run(call):
+    before = eventfds()
+    loop = plait.new_event_loop()
+    (bell,) = eventfds() - before
+    ran = []
+    delay = [0] if call == "call_later" else []
+    # The bell is to be rung from here on, and cannot be.
+    assert loop.backend_timeout() is None
+    kept = os.dup(bell)
+    os.close(bell)
+    try:
+        for attempt in range(2):
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                getattr(loop, call)(*delay, ran.append, attempt)
+    finally:
+        os.dup2(kept, bell)
+        os.close(kept)
+    getattr(loop, call)(*delay, ran.append, 2)
+    now(loop)
+    assert ran == [2]
     loop.close()
 
 

@@ -45,7 +45,8 @@ impl Bell {
     /// EBADF: the descriptor was closed under our hands.
     pub fn ring(&self) -> Result<()> {
         if self.asleep.load(SeqCst) && self.asleep.swap(false, SeqCst) {
-            self.eventfd.ring()?;
+            // It sleeps on, and whoever rings next is to know too.
+            self.eventfd.ring().inspect_err(|_| self.asleep.store(true, SeqCst))?;
         }
         Ok(())
     }

@@ -134,10 +134,17 @@ impl Core {
     /// was called from another thread costs one load to find out, so nothing
     /// scheduled the wrong way is left lying either.
     pub(super) fn push(&mut self, item: Ready) -> PyResult<()> {
-        let Some(poller) = &self.poller else { return Err(self.gone()) };
+        self.ring_or_gone()?;
         self.ready.push_back(item);
-        poller.bell.ring().map_err(Error::from)?;
         Ok(())
+    }
+
+    /// Wakes the loop should it sleep, for what is added next: it cannot look
+    /// before the caller lets go of the lock. Rung first, for what failed must
+    /// not happen all the same.
+    pub(super) fn ring_or_gone(&self) -> PyResult<()> {
+        let Some(poller) = &self.poller else { return Err(self.gone()) };
+        Ok(poller.bell.ring().map_err(Error::from)?)
     }
 
     /// A watcher has started (1) or stopped (-1).

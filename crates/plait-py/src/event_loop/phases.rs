@@ -172,7 +172,7 @@ impl Loop {
         let handle = Handle::new(py, call, this.debug())?;
         let hook = Hook { handle: handle.clone_ref(py), keeps };
         let mut core = this.core(py);
-        core.alive_or_gone()?;
+        core.ring_or_gone()?;
         core.phases.hooks(phase).0.push(hook);
         drop(core);
         this.phased.store(true, Relaxed);
@@ -237,7 +237,7 @@ impl Loop {
         let handle = Handle::new(py, &call, this.debug())?;
         let entry = handle.clone_ref(py);
         let mut core = this.core(py);
-        core.alive_or_gone()?;
+        core.ring_or_gone()?;
         core.phases.close.push_back(entry);
         drop(core);
         this.phased.store(true, Relaxed);

@@ -14,7 +14,6 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::core::{Loop, Ready};
-use crate::error::Error;
 use crate::hot::handle::Handle;
 use crate::hot::method::Call;
 
@@ -146,20 +145,16 @@ impl Loop {
         }
         let entry = timer.clone_ref(py);
         let when = Instant::from_secs_f64(when);
-        let rung = {
-            let mut core = this.core(py);
-            if core.poller.is_some() {
-                timer.set_place(py, core.timers.push(when, entry));
-                // Only a loop that sleeps already can have missed it.
-                core.poller.as_ref().map_or(Ok(()), |poller| poller.bell.ring())
-            } else {
-                let gone = core.gone();
-                drop(core);
-                timer.left_heap(py);
-                return Err(gone);
-            }
-        };
-        rung.map_err(Error::from)?;
-        Ok(timer)
+        let mut core = this.core(py);
+        // Only a loop that sleeps already can have missed it.
+        let rung = core.ring_or_gone();
+        if rung.is_ok() {
+            timer.set_place(py, core.timers.push(when, entry));
+        }
+        drop(core);
+        if rung.is_err() {
+            timer.left_heap(py);
+        }
+        rung.map(|()| timer)
     }
 }
