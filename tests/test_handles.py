@@ -7,9 +7,11 @@ import contextvars
 import functools
 import gc
 import sys
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
+import greenlet
 import pytest
 
 import plait
@@ -132,6 +134,42 @@ def test_a_long_chain_of_handles_is_freed_without_recursion() -> None:
     last = weakref.ref(handle)
     del handle
     assert last() is None
+
+
+@pytest.mark.parametrize("parked", ["thread", "greenlet"])
+def test_a_destructor_that_is_held_up_keeps_no_other_handle(parked: str) -> None:
+    loop = plait.new_event_loop()
+    entered, goes_on = threading.Event(), threading.Event()
+
+    class Waits:
+        def __del__(self) -> None:
+            entered.set()
+            if parked == "greenlet":
+                greenlet.getcurrent().parent.switch()
+            else:
+                goes_on.wait(30)
+
+    handles = [loop.call_soon(print, Waits())]
+    chain = weakref.ref(last := Thing())
+    handle = loop.call_soon(print, last)
+    for _ in range(200):
+        handle = loop.call_soon(print, handle)
+    loop.close()
+    if parked == "greenlet":
+        other = greenlet.greenlet(handles.clear)
+        other.switch()
+    else:
+        thread = threading.Thread(target=handles.clear)
+        thread.start()
+    assert entered.wait(30)
+    del handle, last
+    gone = chain() is None
+    if parked == "greenlet":
+        other.switch()
+    else:
+        goes_on.set()
+        thread.join()
+    assert gone
 
 
 @pytest.mark.parametrize("schedule", ["call_soon", "call_later"])

@@ -1,5 +1,6 @@
 //! The memory of a handle: what is in it, where it comes from and how it ends.
 
+use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use pyo3::ffi;
@@ -19,9 +20,17 @@ pub(super) const IN_A_TUPLE: usize = usize::MAX;
 /// ten thousand callbacks then allocates nothing.
 const FREE_LIST: usize = 16 * 1024;
 
-/// Deallocations nested deeper than this wait for the outermost to end: a
-/// chain of handles, each an argument of the next, must not exhaust the stack.
+/// Deallocations nested deeper than this wait for the deepest that is not to
+/// end: a chain of handles, each an argument of the next, must not exhaust the
+/// stack.
 const NESTED: usize = 50;
+
+thread_local! {
+    /// How many deallocations of handles are under way in this thread, one in
+    /// another. Another thread's may be held up for as long as it likes, by a
+    /// destructor that waits.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
 
 #[repr(C)]
 pub(super) struct Object {
@@ -52,16 +61,13 @@ pub(super) struct Object {
 struct Recycler {
     free: Vec<NonNull<Object>>,
     deferred: Vec<NonNull<Object>>,
-    /// How many deallocations of handles are under way, one in another.
-    depth: usize,
 }
 
 // SAFETY: the objects on the lists belong to no thread; the lists are in a
 // `GilCell`.
 unsafe impl Send for Recycler {}
 
-static RECYCLER: GilCell<Recycler> =
-    GilCell::new(Recycler { free: Vec::new(), deferred: Vec::new(), depth: 0 });
+static RECYCLER: GilCell<Recycler> = GilCell::new(Recycler { free: Vec::new(), deferred: Vec::new() });
 
 /// A new reference to what may be null.
 ///
@@ -171,32 +177,24 @@ pub(super) unsafe extern "C" fn deallocate(object: *mut ffi::PyObject) {
         ffi::PyObject_GC_UnTrack(object.cast());
         (Python::assume_attached(), NonNull::new_unchecked(object.cast::<Object>()))
     };
-    {
-        let mut recycler = RECYCLER.borrow(py);
-        if recycler.depth >= NESTED {
-            recycler.deferred.push(handle);
-            return;
-        }
-        recycler.depth += 1;
+    let depth = DEPTH.get();
+    if depth >= NESTED {
+        RECYCLER.borrow(py).deferred.push(handle);
+        return;
     }
+    DEPTH.set(depth + 1);
     free(py, handle);
-    // The outermost ends what the others put off. Another thread may have
-    // come in between; whoever is last sees all of it.
-    while let Some(next) = finish_one(py) {
+    // The deepest ends what was put off below it, one after the other.
+    while depth + 1 == NESTED
+        && let Some(next) = pop_deferred(py)
+    {
         free(py, next);
     }
+    DEPTH.set(DEPTH.get().saturating_sub(1));
 }
 
-/// One deallocation has ended; if it was the outermost, the next to begin.
-fn finish_one(py: Python<'_>) -> Option<NonNull<Object>> {
-    let mut recycler = RECYCLER.borrow(py);
-    recycler.depth -= 1;
-    if recycler.depth > 0 {
-        return None;
-    }
-    let next = recycler.deferred.pop();
-    recycler.depth += usize::from(next.is_some());
-    next
+fn pop_deferred(py: Python<'_>) -> Option<NonNull<Object>> {
+    RECYCLER.borrow(py).deferred.pop()
 }
 
 /// Ends a handle to which there is no reference (or only ours, and no weak
