@@ -354,7 +354,7 @@ impl Loop {
     /// Turns the loop until it is told to stop, or `goes_on` denies it.
     pub(super) fn turn_while(slf: &Bound<'_, Self>, wait: Wait, goes_on: impl Fn() -> bool) -> PyResult<()> {
         let this = slf.get();
-        let ran = this.set_runs(slf.py(), true);
+        let _run = Run { this, py: slf.py(), ran: this.set_runs(slf.py(), true) };
         let mut outcome = Ok(());
         while outcome.is_ok() && goes_on() {
             outcome = Self::turn_once(slf, wait);
@@ -362,9 +362,22 @@ impl Loop {
                 break;
             }
         }
-        this.set_runs(slf.py(), ran);
-        snapshot::forget(slf.py());
         outcome
+    }
+}
+
+/// While it lives, the loop runs; a panic that unwinds ends the run too.
+struct Run<'a, 'py> {
+    this: &'a Loop,
+    py: Python<'py>,
+    /// Whether it did before.
+    ran: bool,
+}
+
+impl Drop for Run<'_, '_> {
+    fn drop(&mut self) {
+        self.this.set_runs(self.py, self.ran);
+        snapshot::forget(self.py);
     }
 }
 
