@@ -15,8 +15,12 @@
 //! | the callback turns the loop | it is with its handle while that runs; a callback of the inner turns gets another one |
 //! | `get_context()` before or after the callback | the handle gets a copy of its own first |
 //!
-//! What is kept here lives no longer than the handles that share it, and is
-//! given up before the loop sleeps: contexts hold values, and values handles.
+//! Contexts hold values, and values handles; the collector does not see what
+//! is kept here. So it is given up with the last handle that shares it, before
+//! a loop sleeps, and when one comes to rest. A loop that never ran and is part
+//! of a cycle with such a value lives until any loop does one of these or other
+//! variables are scheduled with: one set of values at most, and to give it up
+//! with each call would undo the sharing for who turns the loop one by one.
 
 use std::ffi::c_void;
 use std::ptr;
