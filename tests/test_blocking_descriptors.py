@@ -97,7 +97,9 @@ def test_a_listener_that_was_made_to_block():
     async def main():
         loop = asyncio.get_running_loop()
         connected = asyncio.Queue()
-        server = await asyncio.start_server(lambda _, writer: connected.put_nowait(writer), "127.0.0.1", 0)
+        server = await asyncio.start_server(
+            lambda _, writer: connected.put_nowait(writer), "127.0.0.1", 0
+        )
         listener = server.sockets[0]
         os.set_blocking(listener.fileno(), True)
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""A loop whose `fileno()` an epoll outside watches: that hears of it whatever becomes of the inside.
+"""A loop whose `fileno()` an outer epoll watches: that hears of it whatever becomes of the inside.
 
 The loop makes a new epoll when the old one watches what nobody can name any more, and after a fork.
 """
