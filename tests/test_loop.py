@@ -7,6 +7,7 @@ import errno
 import gc
 import logging
 import os
+import re
 import socket
 import sys
 import threading
@@ -114,6 +115,10 @@ class TestTimers:
         loop.call_at(when, lambda: (seen.append(loop.time()), loop.stop()))
         loop.run_forever()
         assert seen[0] >= when - time.get_clock_info("monotonic").resolution
+
+    def test_what_the_clock_tells_apart(self, loop):
+        """Timers due within this of now are due: asyncio's figure, which is the clock's own."""
+        assert loop._clock_resolution == time.get_clock_info("monotonic").resolution
 
     def test_cancelled_ones_do_not_fire_and_do_not_keep_the_loop(self, loop):
         seen = []
@@ -399,13 +404,20 @@ class TestExceptionHandler:
 
 
 class TestDebug:
-    def test_slow_callbacks_are_named(self, loop, caplog):
-        loop.set_debug(True)
-        loop.slow_callback_duration = 0.0
+    @pytest.mark.parametrize(("debug", "duration"), [(True, 0.0), (True, 1000.0), (False, 0.0)])
+    def test_slow_callbacks_are_named(self, loop, caplog, debug, duration):
+        def slow():
+            pass
+
+        loop.set_debug(debug)
+        loop.slow_callback_duration = duration
+        loop.call_soon(slow)
         with caplog.at_level(logging.WARNING, logger="asyncio"):
             turn(loop)
-        assert "Executing" in caplog.text
-        assert "took" in caplog.text
+        told = [line for line in caplog.messages if re.search(r"^Executing .*slow.* took ", line)]
+        assert len(told) == (debug and not duration)
+        if not told:
+            assert caplog.messages == []
 
     def test_handles_tell_where_they_were_made(self, loop):
         loop.set_debug(True)
@@ -598,8 +610,22 @@ class TestExecutorAndNames:
     def test_getaddrinfo(self, loop):
         found = loop.run_until_complete(loop.getaddrinfo("127.0.0.1", 80, type=socket.SOCK_STREAM))
         assert found[0][4] == ("127.0.0.1", 80)
-        found = loop.run_until_complete(loop.getaddrinfo("localhost", 80))
-        assert found
+
+    def test_a_name_is_looked_up_by_the_socket_module(self, loop, monkeypatch):
+        """In a thread; not by this machine's resolver, which may know any name or none."""
+        answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))]
+        asked = []
+
+        def look_up(host, port, *options):
+            asked.append((host, port, threading.get_ident() == here))
+            if host == "unknown":
+                raise socket.gaierror(socket.EAI_NONAME, "unknown")
+            return answer
+
+        here = threading.get_ident()
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        assert loop.run_until_complete(loop.getaddrinfo("name", 80)) == answer
         with pytest.raises(socket.gaierror):
-            loop.run_until_complete(loop.getaddrinfo("no.such.host.invalid", 80))
+            loop.run_until_complete(loop.getaddrinfo("unknown", 80))
+        assert asked == [("name", 80, False), ("unknown", 80, False)]
         loop.run_until_complete(loop.shutdown_default_executor())

@@ -16,9 +16,11 @@ import plait
 
 CROWD = Path(__file__).parent / "helpers" / "crowd.py"
 IDLE, BUSY, ROUNDS = 10_000, 1000, 5
+# Under AddressSanitizer all is many times slower.
+LIMIT = 600 if "libasan" in os.environ.get("LD_PRELOAD", "") else 100
 
 
-def in_a_child(program, *args, timeout=100):
+def in_a_child(program, *args, timeout=LIMIT):
     """Run a program on the loops in a process of its own; return what it prints."""
     answer = subprocess.run(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(program), *map(str, args)],
@@ -32,9 +34,8 @@ def in_a_child(program, *args, timeout=100):
 
 def test_ten_thousand_idle_and_a_thousand_busy_connections():
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    # Scaled down where the machine forbids so many.
-    scale = min(1.0, (hard - 200) / (IDLE + BUSY))
-    idle, busy = int(IDLE * scale), int(BUSY * scale)
+    if hard < IDLE + BUSY + 200:
+        pytest.skip(f"a process here may have {hard} descriptors only (ulimit -Hn)")
     program = """
         import asyncio, os, resource, sys
         import plait
@@ -84,8 +85,8 @@ def test_ten_thousand_idle_and_a_thousand_busy_connections():
         plait.run(main())
         assert len(os.listdir("/proc/self/fd")) == before
     """
-    made, done, status = in_a_child(program, CROWD, idle, busy, ROUNDS)
-    assert (int(made), int(done), int(status)) == (idle + busy, busy * ROUNDS, 0)
+    made, done, status = in_a_child(program, CROWD, IDLE, BUSY, ROUNDS)
+    assert (int(made), int(done), int(status)) == (IDLE + BUSY, BUSY * ROUNDS, 0)
 
 
 async def slow_pair(high):

@@ -126,8 +126,6 @@ def test_who_replaces_the_look_up_is_asked(run, monkeypatch, host):
 def test_names_and_what_is_wrong(factory, debug):
     async def main():
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo("localhost", "http", family=socket.AF_INET)
-        assert ("127.0.0.1", 80) in [entry[4] for entry in found]
         for host, port, error in [
             ("127.0.0.1", "no such service", socket.gaierror),
             (None, None, socket.gaierror),
