@@ -82,6 +82,9 @@ pub(crate) struct Tls {
     protocol: Option<Py<PyAny>>,
     receiver: Receiver,
     link: Option<Link>,
+    /// True: as of a transport (`base::life`), the collector of 3.11 may see
+    /// an object whose fields are zero, which says nothing of an enum's.
+    whole: bool,
 }
 
 fn replace(place: &mut Option<Py<PyAny>>, value: Option<Py<PyAny>>) -> Option<Py<PyAny>> {
@@ -109,6 +112,7 @@ impl Tls {
             protocol: None,
             receiver: Receiver::Unknown,
             link: None,
+            whole: true,
         }
     }
 
@@ -199,6 +203,9 @@ impl Tls {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if !self.whole {
+            return Ok(());
+        }
         for object in [&self.state, &self.transport, &self.protocol] {
             visit.call(object)?;
         }
