@@ -29,7 +29,7 @@ def test_a_pipe_that_was_made_to_block(run):
             while data := os.read(reader, 1 << 16):
                 received.extend(data)
 
-        transport, _ = await loop.connect_write_pipe(asyncio.Protocol, open(writer, "wb", 0))  # noqa: SIM115
+        transport, _ = await loop.connect_write_pipe(asyncio.Protocol, os.fdopen(writer, "wb", 0))
         os.set_blocking(writer, True)
         thread = threading.Thread(target=empty)
         thread.start()
@@ -51,7 +51,7 @@ def test_a_pipe_to_read_that_was_made_to_block(run):
         stream = asyncio.StreamReader()
         await loop.connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(stream),
-            open(reader, "rb", 0),  # noqa: SIM115
+            os.fdopen(reader, "rb", 0),
         )
         os.set_blocking(reader, True)
         os.write(writer, b"one")
@@ -95,7 +95,6 @@ def test_a_socket_that_blocks_is_connected_without_the_lock(run):
 def test_a_listener_that_was_made_to_block():
     # asyncio accepts until there is none left, which blocks.
     async def main():
-        loop = asyncio.get_running_loop()
         connected = asyncio.Queue()
         server = await asyncio.start_server(
             lambda _, writer: connected.put_nowait(writer), "127.0.0.1", 0

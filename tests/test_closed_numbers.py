@@ -145,7 +145,7 @@ def test_what_waits_to_be_sent():
 @pytest.mark.parametrize("protocol_class", [Told, Buffered])
 def test_reads(run, protocol_class):
     async def main():
-        _transport, protocol, ours, peer = await connected(protocol_class)
+        _, protocol, ours, peer = await connected(protocol_class)
         # What it was lives on, so there is input to be told of.
         kept = os.dup(ours.fileno())
         heir, heirs_peer = closed_and_used_again(ours)
@@ -164,7 +164,7 @@ def test_reads(run, protocol_class):
 
 def test_closed_by_get_buffer(run):
     async def main():
-        _transport, protocol, ours, peer = await connected(Buffered)
+        _, protocol, ours, peer = await connected(Buffered)
         heirs = []
 
         def close():
