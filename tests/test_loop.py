@@ -120,6 +120,19 @@ class TestTimers:
         """Timers due within this of now are due: asyncio's figure, which is the clock's own."""
         assert loop._clock_resolution == time.get_clock_info("monotonic").resolution
 
+    def test_are_not_rounded_to_milliseconds(self):
+        """asyncio's are, by its selector. One of many is enough, on a busy machine."""
+        loop = plait.new_event_loop()
+
+        def wait():
+            begun = loop.time()
+            loop.call_later(0.0001, loop.stop)
+            loop.run_forever()
+            return loop.time() - begun
+
+        assert any(0.0001 <= wait() < 0.0009 for _ in range(1000))
+        loop.close()
+
     def test_cancelled_ones_do_not_fire_and_do_not_keep_the_loop(self, loop):
         seen = []
         handles = [loop.call_later(0.001, seen.append, n) for n in range(500)]

@@ -26,7 +26,7 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::raw::{borrow, replace};
+use crate::raw::{borrow, replace, wait_exactly};
 
 /// What somebody wants to hear of a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -169,14 +169,18 @@ impl Epoll {
     /// EBADF, EINVAL: the instance is gone.
     pub fn wait(&self, events: &mut Vec<Event>, timeout: Option<Duration>) -> Result<()> {
         let mut buffer = [const { MaybeUninit::<epoll::Event>::uninit() }; BATCH];
-        let fine = timeout.map(|t| Timespec {
+        let exact = timeout.map(|t| Timespec {
             tv_sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: i64::from(t.subsec_nanos()),
         });
-        // Relaxed: a hint; the worst that a stale value costs is one refusal.
         let mut answer = Err(Errno::NOSYS);
+        // Relaxed: a hint; the worst that a stale value costs is one refusal.
         if !self.milliseconds_only.load(Relaxed) {
-            answer = epoll::wait(&self.fd, &mut buffer, fine.as_ref()).map(|(ready, _)| ready);
+            answer = match &exact {
+                Some(exact) if exact.tv_nsec % 1_000_000 != 0 => wait_exactly(&self.fd, &mut buffer, exact),
+                // Rustix asks `epoll_pwait`, which does for these.
+                _ => epoll::wait(&self.fd, &mut buffer, exact.as_ref()).map(|(ready, _)| ready),
+            };
         }
         if matches!(answer, Err(Errno::NOSYS | Errno::PERM)) {
             self.milliseconds_only.store(true, Relaxed);
