@@ -12,6 +12,7 @@ import threading
 import warnings
 
 import pytest
+from both_loops import turns
 
 import plait
 
@@ -44,7 +45,9 @@ def test_communicate(run):
         assert await process.communicate(data) == (data, None)
         assert process.returncode == 0
         assert await process.wait() == 0
-        # It ended long ago: nothing is sent, to whatever has its number now.
+        # The transport lets go of the process in the turn after.
+        await turns()
+        # Nothing is sent, to whatever has its number now.
         with pytest.raises(ProcessLookupError):
             process.kill()
 

@@ -147,11 +147,7 @@ class SubprocessTransport(asyncio.base_subprocess.BaseSubprocessTransport):
         asyncio wakes them once every pipe has ended as well. That one which is
         full does when it is read to its end, so perhaps never.
         """
-        unread = any(
-            self._pipes[fd].pipe is not None and not self._pipes[fd].pipe.is_reading()
-            for fd in (1, 2)
-            if self._pipes.get(fd) is not None
-        )
+        unread = any(_is_left(self._pipes[fd].pipe) for fd in (1, 2) if self._pipes.get(fd))
         if unread and self._exit_waiters:
             waiters, self._exit_waiters = self._exit_waiters, []
             for waiter in waiters:
@@ -218,6 +214,11 @@ class SubprocessTransport(asyncio.base_subprocess.BaseSubprocessTransport):
     def kill(self) -> None:
         """End the process: SIGKILL."""
         self.send_signal(signal.SIGKILL)
+
+
+def _is_left(pipe: Any) -> bool:
+    """Whether it is open still, but nobody reads it. One that has ended does not read either."""
+    return pipe is not None and not pipe.is_closing() and not pipe.is_reading()
 
 
 def _send_signal(pidfd: int, sig: int) -> None:
