@@ -28,7 +28,8 @@ def _settle(future: asyncio.Future[None], error: Exception | None) -> None:
 class ExecutorsMixin:
     """The end of the default executor."""
 
-    if sys.version_info < (3, 12):
+    # 3.11 takes no timeout, and early releases of 3.12 do not keep it.
+    if sys.version_info < (3, 13):
         if TYPE_CHECKING:
             _default_executor: concurrent.futures.Executor | None
             _executor_shutdown_called: bool
