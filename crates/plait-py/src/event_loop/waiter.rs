@@ -32,6 +32,15 @@ pub(super) fn wake_unless_done(waiter: &Bound<'_, PyAny>) -> PyResult<()> {
     wake(waiter, intern!(waiter.py(), "done"))
 }
 
+/// `if not waiter.done(): waiter.set_exception(error)`
+pub(super) fn fail_unless_done(waiter: &Bound<'_, PyAny>, error: Py<PyAny>) -> PyResult<()> {
+    let py = waiter.py();
+    if waiter.call_method0(intern!(py, "done"))?.is_truthy()? {
+        return Ok(());
+    }
+    waiter.call_method1(intern!(py, "set_exception"), (error,)).map(drop)
+}
+
 fn wake(waiter: &Bound<'_, PyAny>, hindrance: &Bound<'_, PyString>) -> PyResult<()> {
     let py = waiter.py();
     let (class, set_result) = native_future(py)?;

@@ -254,10 +254,7 @@ pub(super) trait Transport: PyClass {
             let waiter = waiter.bind(py);
             match refused {
                 None => waiter::wake_unless_done(waiter)?,
-                Some(error) if !waiter.call_method0(intern!(py, "done"))?.is_truthy()? => {
-                    waiter.call_method1(intern!(py, "set_exception"), (error,))?;
-                }
-                Some(_) => {}
+                Some(error) => waiter::fail_unless_done(waiter, error.into_value(py).into_any())?,
             }
         }
         told.and(reported)

@@ -15,7 +15,6 @@ use plait_sys::epoll::Interest;
 use plait_sys::stream;
 use pyo3::exceptions::{PyOSError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
@@ -30,6 +29,7 @@ use super::base::{
 };
 use super::core::Loop;
 use super::endpoint::Endpoint;
+use super::waiter;
 use crate::error::Error;
 use crate::hot::cell::GilCell;
 
@@ -58,17 +58,14 @@ impl SocketTransport {
         let py = slf.py();
         let Some(waiter) = slf.get().state(py).file_waiter.take() else { return Ok(()) };
         let waiter = waiter.bind(py);
-        if waiter.call_method0(intern!(py, "done"))?.is_truthy()? {
-            return Ok(());
-        }
         let error = Self::life(slf).error.as_ref().map(|error| error.clone_ref(py));
         match error {
             // What the system said of the connection; of other ends it is
             // enough to know that there was one.
             Some(error) if error.bind(py).is_instance_of::<PyOSError>() => {
-                waiter.call_method1(intern!(py, "set_exception"), (error,)).map(drop)
+                waiter::fail_unless_done(waiter, error)
             }
-            _ => waiter.call_method1(intern!(py, "set_result"), (py.None(),)).map(drop),
+            _ => waiter::wake_unless_done(waiter),
         }
     }
 }
