@@ -13,6 +13,7 @@ pub(crate) mod call;
 pub(crate) mod cell;
 pub(crate) mod context;
 pub(crate) mod handle;
+mod handle_context;
 pub(crate) mod handle_text;
 pub(crate) mod handle_type;
 pub(crate) mod instance;
