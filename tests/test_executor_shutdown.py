@@ -16,7 +16,15 @@ def needs_timeout(loop):
         pytest.skip("asyncio takes no timeout on 3.11, and 3.12.1 does not keep it")
 
 
-def test_a_stuck_thread_is_left_behind(loop):
+@pytest.mark.parametrize(
+    "shut_down",
+    [
+        lambda loop, seconds: loop.shutdown_default_executor(seconds),
+        lambda loop, seconds: loop.shutdown_default_executor(timeout=seconds),
+    ],
+    ids=["by place", "by name"],
+)
+def test_a_stuck_thread_is_left_behind(loop, shut_down):
     """The call ends in time with a warning; what ran ends when it does, and its result arrives."""
     needs_timeout(loop)
     begun, release = threading.Event(), threading.Event()
@@ -30,8 +38,8 @@ def test_a_stuck_thread_is_left_behind(loop):
         future = loop.run_in_executor(None, stuck)
         assert begun.wait(LIMIT)
         try:
-            with pytest.warns(RuntimeWarning, match=r"within 0\.01 seconds"):
-                await loop.shutdown_default_executor(timeout=0.01)
+            with pytest.warns(RuntimeWarning, match=r"its threads within 0\.01 seconds"):
+                await shut_down(loop, 0.01)
             assert not future.done()
             with pytest.raises(RuntimeError, match="shutdown"):
                 loop.run_in_executor(None, print)
@@ -65,6 +73,9 @@ def test_without_a_limit_or_within_it_threads_are_waited_for(loop, timeout):
         release.set()
         await closing
         assert ended == [True]
+        assert future.done()
+        with pytest.raises(RuntimeError, match="shutdown"):
+            loop.run_in_executor(None, print)
         await future
 
     loop.run_until_complete(main())

@@ -9,7 +9,6 @@ import logging
 import os
 import re
 import socket
-import sys
 import threading
 import time
 import weakref
@@ -590,31 +589,6 @@ class TestExecutorAndNames:
 
         assert loop.run_until_complete(main()) != threading.get_ident()
         loop.run_until_complete(loop.shutdown_default_executor())
-
-    @pytest.mark.parametrize("waits", [True, False])
-    def test_shutdown_with_a_timeout(self, loop, waits):
-        """Of a thread that is stuck, and of one that comes to its end."""
-        if sys.version_info < (3, 13) and not isinstance(loop, plait.EventLoop):
-            pytest.skip("asyncio takes no timeout on 3.11, and 3.12.1 does not keep it")
-        started, release = threading.Event(), threading.Event()
-
-        async def main():
-            stuck = loop.run_in_executor(None, lambda: (started.set(), release.wait(PATIENCE)))
-            await asyncio.to_thread(started.wait, PATIENCE)
-            if waits:
-                loop.call_soon(release.set)
-                await loop.shutdown_default_executor(timeout=PATIENCE)
-                assert stuck.done()
-            else:
-                with pytest.warns(RuntimeWarning, match=r"its threads within 0\.001 seconds"):
-                    await loop.shutdown_default_executor(0.001)
-                assert not stuck.done()
-            with pytest.raises(RuntimeError, match="shutdown"):
-                loop.run_in_executor(None, print)
-            release.set()
-            assert (await stuck)[1]
-
-        loop.run_until_complete(main())
 
     def test_default_executor_must_be_of_threads(self, loop):
         with pytest.raises(TypeError, match="ThreadPoolExecutor"):
