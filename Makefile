@@ -10,7 +10,7 @@ DEV := $(ENVIRONMENT) dev
 # The binding has no tests of its own in Rust: it is tested from Python.
 CARGO_TEST := cargo test --quiet --locked --workspace --exclude plait-py
 
-.PHONY: help run test test-rust test-python test-all test-asyncio test-tornado loom san soak develop bench bench-loop lint format package clean
+.PHONY: help run test test-rust test-python test-all test-asyncio test-tornado loom san soak develop bench bench-loop bench-pool lint format package clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -61,9 +61,13 @@ develop: ## Make the environment to work in, and say where it is
 	@echo "make develop: sets up what is missing, editable, with a debug build"
 	@$(DEV) sh -c 'echo ". $$VIRTUAL_ENV/bin/activate"'
 
-bench: ## Measure the pools beside their peers (ARGS=--record keeps the results)
-	@echo "make bench: sets up what is missing (an optimised build), then measures beside the peers"
+bench: ## Measure what a task costs in the standard library's pools and plait's (ARGS=--record, ...)
+	@echo "make bench: sets up what is missing (an optimised build), then measures beside the standard library"
 	@$(ENVIRONMENT) bench python benches/pools.py $(ARGS)
+
+bench-pool: ## Measure the process pool beside its peers and bare memory (ARGS=--quick, row names, ...)
+	@echo "make bench-pool: sets up what is missing (an optimised build), then measures (15 minutes)"
+	@$(ENVIRONMENT) bench python benches/bench_pool.py $(ARGS)
 
 bench-loop: ## Measure the event loop beside its peers and bare servers (ARGS=--quick, row names, ...)
 	@echo "make bench-loop: sets up what is missing (an optimised build), then measures (20 minutes)"

@@ -19,7 +19,7 @@ def bench() -> Iterator[Any]:
     yield importlib.import_module
     sys.path.remove(str(BENCHES))
     for name in set(sys.modules) - before:
-        if name.partition(".")[0] in ("loop", "report"):
+        if name.partition(".")[0] in ("loop", "report", "notes", "child", "verdict", "rounds"):
             del sys.modules[name]
 
 
@@ -57,7 +57,7 @@ def test_a_program_without_a_bar_is_held_to_the_best_peer(bench: Any) -> None:
 
 
 def test_what_is_missing_is_said_once(bench: Any) -> None:
-    lines = bench("loop.notes").notes([("a", {"x": "no"}), ("b", {"x": "no", "y": "never"})])
+    lines = bench("notes").notes([("a", {"x": "no"}), ("b", {"x": "no", "y": "never"})])
     assert "- x: a, b: no" in lines
     assert "- y: b: never" in lines
 
@@ -72,7 +72,7 @@ def test_every_program_runs(bench: Any) -> None:
 
 
 def test_a_child_tells_its_times_or_why_it_cannot(bench: Any) -> None:
-    child = bench("loop.child")
+    child = bench("child")
     with child.Child(child.python("loop.perform", "plait", "sleep", "0")) as working:
         wall, cpu = bench("loop.callbacks").run(working, 10)
         assert wall > 0
@@ -85,7 +85,7 @@ def test_a_child_tells_its_times_or_why_it_cannot(bench: Any) -> None:
 
 
 def test_a_server_starts_and_ends_with_who_started_it(bench: Any) -> None:
-    child = bench("loop.child")
+    child = bench("child")
     command = child.python("loop.serve", "plait", "protocol", "0", "", "")
     starter = "import subprocess, sys; subprocess.Popen(sys.argv[1:]); sys.stdin.read()"
     with child.Child([sys.executable, "-c", starter, *command]) as between:

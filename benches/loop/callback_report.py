@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from statistics import median
 
-from loop.bars import at_least, spread
 from loop.callback_rows import Unit
 from loop.callbacks import CallbackResult, Timing
-from loop.notes import notes
 from loop.peers import OURS, REFERENCE
+from notes import notes
 from report import table
+from verdict import at_least, spread
 
 # Whom a row without a bar of its own is not to be behind.
 NOT_BEHIND = ("asyncio", REFERENCE, "rloop")

@@ -5,9 +5,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from child import Child, Unable, python
 from loop.callback_rows import CallbackRow
-from loop.child import Child, Unable, python
-from loop.peers import rotated
+from rounds import rotated
 
 # The first run is to be at least so long before it says how often to repeat.
 PILOT = 0.02

@@ -5,7 +5,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from loop.child import Unable
+from child import Unable
 from report import ROOT
 
 PROGRAM = ROOT / "target/load/release/plait-load"

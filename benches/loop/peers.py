@@ -23,9 +23,3 @@ def present(names: Sequence[str]) -> tuple[list[str], list[str]]:
 def factory(name: str) -> Factory:
     """Return what makes a loop of a peer."""
     return cast(Factory, importlib.import_module(name).new_event_loop)
-
-
-def rotated(names: Sequence[str], turn: int) -> list[str]:
-    """Let another one begin each round, so that no one always follows the same."""
-    first = turn % len(names) if names else 0
-    return [*names[first:], *names[:first]]

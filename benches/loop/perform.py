@@ -9,8 +9,8 @@ import json
 import os
 import sys
 
+from child import reason
 from loop.callback_rows import BY_NAME
-from loop.child import reason
 from loop.micro.watch import Watch
 from loop.peers import factory
 

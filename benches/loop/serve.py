@@ -12,8 +12,8 @@ import signal
 import sys
 from collections.abc import Awaitable
 
+from child import reason
 from loop.apps import APPS
-from loop.child import reason
 from loop.peers import factory
 
 # prctl's number for it, on Linux.

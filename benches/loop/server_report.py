@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from statistics import median
 
-from loop.bars import at_least, at_most, spread
-from loop.notes import notes
 from loop.peers import OURS, REFERENCE
 from loop.servers import LIMIT, ServerResult
+from notes import notes
 from report import table
+from verdict import at_least, at_most, spread
 
 
 def _cpu(result: ServerResult, name: str) -> float | None:

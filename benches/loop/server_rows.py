@@ -2,10 +2,17 @@
 
 from dataclasses import dataclass
 
-from loop.bars import Bar
 from loop.load import Traffic
 
 KIB = 1024
+
+
+@dataclass(frozen=True)
+class Bar:
+    """At most so many times the limit, and at least so many times as fast as the reference."""
+
+    of_limit: float | None = None
+    of_reference: float | None = None
 
 
 @dataclass(frozen=True)

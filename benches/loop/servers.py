@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loop.child import Child, Unable, python
+from child import Child, Unable, python
 from loop.load import PROGRAM, Sample, certificate, drive
-from loop.peers import rotated
 from loop.server_rows import ServerRow
+from rounds import rotated
 
 # The bare server's name among the loops'.
 LIMIT = "limit"

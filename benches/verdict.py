@@ -1,16 +1,8 @@
-"""The bars of issue 4, and whether a figure reaches them."""
+"""Whether a figure reaches its bar."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-
-
-@dataclass(frozen=True)
-class Bar:
-    """At most so many times the limit, and at least so many times as fast as the reference."""
-
-    of_limit: float | None = None
-    of_reference: float | None = None
 
 
 @dataclass(frozen=True)

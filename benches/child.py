@@ -1,8 +1,10 @@
 """Processes that are measured: each tells a line of JSON at a time."""
 
+import contextlib
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-BENCHES = Path(__file__).resolve().parent.parent
+BENCHES = Path(__file__).resolve().parent
 
 
 # How long a process may take to end that has closed its output.
@@ -46,6 +48,8 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             env={**os.environ, "PYTHONPATH": str(BENCHES)},
+            # What it has started ends with it, in whatever way it ends.
+            start_new_session=True,
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -95,6 +99,16 @@ class Child:
         """Let its standard input end."""
         self._input.close()
 
+    def finish(self) -> None:
+        """Wait for it to end by itself, which it is about to do.
+
+        Raises:
+            Unable: it does not, or says that it failed.
+        """
+        words = self.last_words()
+        if self._process.returncode != 0:
+            raise Unable(words)
+
     def last_words(self) -> str:
         """Wait for its end, which is near, and say how that was."""
         try:
@@ -116,8 +130,9 @@ class Child:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End it."""
-        self._process.kill()
+        """End it, and what it has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
         self._input.close()
         self._output.close()

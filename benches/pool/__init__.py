@@ -1,0 +1,1 @@
+"""The process pool beside its peers: see docs/benchmarks.md."""
