@@ -13,7 +13,7 @@
 //! |---|---|
 //! | the owner changes what it watches for | the kernel knows no such entry: ENOENT, the owner loses the number |
 //! | the number gets a new owner | a new generation: the old entry's token finds nobody |
-//! | the old entry tells of an event, each time anew | a stray token: all is moved to a fresh epoll ([`FdTable::carry_over`]) |
+//! | the old entry tells of an event, each time anew | a stray token: all is moved to a fresh epoll ([`Poller::rebuild`](crate::poller::Poller::rebuild)) |
 
 use std::os::fd::RawFd;
 
@@ -123,7 +123,7 @@ impl<O> FdTable<O> {
     /// ENOENT: the number is another descriptor's than the one that is
     /// watched. Nothing is any more, and no event of either reaches the
     /// owner. Otherwise what [`Epoll::set`] reports; the old interest stays.
-    pub fn watch(&mut self, epoll: &Epoll, fd: RawFd, interest: Interest) -> Result<()> {
+    pub(crate) fn watch(&mut self, epoll: &Epoll, fd: RawFd, interest: Interest) -> Result<()> {
         self.set(epoll, fd, interest, false)
     }
 
@@ -133,7 +133,7 @@ impl<O> FdTable<O> {
     ///
     /// # Errors
     /// As of [`FdTable::watch`].
-    pub fn watch_once(&mut self, epoll: &Epoll, fd: RawFd, interest: Interest) -> Result<()> {
+    pub(crate) fn watch_once(&mut self, epoll: &Epoll, fd: RawFd, interest: Interest) -> Result<()> {
         self.set(epoll, fd, interest, true)
     }
 
@@ -192,7 +192,7 @@ impl<O> FdTable<O> {
     ///
     /// # Errors
     /// What [`Epoll::delete`] reports; the owner is forgotten all the same.
-    pub fn remove(&mut self, epoll: &Epoll, fd: RawFd) -> Result<Option<O>> {
+    pub(crate) fn remove(&mut self, epoll: &Epoll, fd: RawFd) -> Result<Option<O>> {
         let Some(slot) = index(fd).and_then(|index| self.slots.get_mut(index)) else { return Ok(None) };
         let owner = slot.owner.take();
         slot.generation = slot.generation.wrapping_add(1);
@@ -230,7 +230,7 @@ impl<O> FdTable<O> {
     ///
     /// # Errors
     /// ENOMEM, ENOSPC; all is as before then.
-    pub fn carry_over(&mut self, old: &Epoll, fresh: &Epoll) -> Result<Vec<RawFd>> {
+    pub(crate) fn carry_over(&mut self, old: &Epoll, fresh: &Epoll) -> Result<Vec<RawFd>> {
         let mut lost = Vec::new();
         for (index, slot) in self.slots.iter().enumerate().filter(|(_, slot)| !slot.interest.is_none()) {
             let fd = index as RawFd;

@@ -10,4 +10,5 @@ pub mod bell;
 pub mod fds;
 pub mod flow;
 pub mod outbox;
+pub mod poller;
 pub mod timers;

@@ -2,16 +2,15 @@
 
 use std::cell::RefMut;
 use std::collections::VecDeque;
-use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize};
-use std::sync::{Arc, OnceLock};
 
-use plait_loop::bell::Bell;
 use plait_loop::fds::FdTable;
+use plait_loop::poller::Poller;
 use plait_loop::timers::Timers;
 use plait_sys::clock::Instant;
-use plait_sys::epoll::{Epoll, Event, Interest};
+use plait_sys::epoll::Event;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -27,10 +26,6 @@ use crate::error::Error;
 use crate::hot::cell::GilCell;
 use crate::hot::handle::Handle;
 use crate::hot::spare::Spare;
-
-/// The token of the bell; no table entry has it, for it names the largest
-/// possible descriptor.
-pub(super) const BELL: u64 = u64::MAX;
 
 /// What waits for its turn.
 pub(super) enum Ready {
@@ -91,22 +86,6 @@ impl Owner {
     }
 }
 
-/// What the loop sleeps on.
-pub(super) struct Poller {
-    pub(super) epoll: Epoll,
-    pub(super) bell: Bell,
-    /// What another loop waits for, once it has asked: it watches `epoll`.
-    pub(super) front: OnceLock<Epoll>,
-}
-
-impl Poller {
-    fn new() -> Result<Self, Error> {
-        let poller = Self { epoll: Epoll::new()?, bell: Bell::new()?, front: OnceLock::new() };
-        poller.epoll.set(poller.bell.as_raw_fd(), BELL, Interest::READ, false)?;
-        Ok(poller)
-    }
-}
-
 /// What changes from turn to turn.
 pub(super) struct Core {
     pub(super) ready: VecDeque<Ready>,
@@ -144,7 +123,7 @@ impl Core {
     /// not happen all the same.
     pub(super) fn ring_or_gone(&self) -> PyResult<()> {
         let Some(poller) = &self.poller else { return Err(self.gone()) };
-        Ok(poller.bell.ring().map_err(Error::from)?)
+        Ok(poller.ring().map_err(Error::from)?)
     }
 
     /// A watcher has started (1) or stopped (-1).
@@ -272,7 +251,7 @@ impl Loop {
                 watchers: 0,
                 keeping: 0,
                 refs: 0,
-                poller: Some(Arc::new(Poller::new()?)),
+                poller: Some(Arc::new(Poller::new().map_err(Error::from)?)),
                 inherited: None,
             }),
             dead_timers: AtomicUsize::new(0),
@@ -316,7 +295,7 @@ impl Loop {
     fn _set_stopping(&self, py: Python<'_>, stopping: bool) -> PyResult<()> {
         self.stopping.store(stopping, SeqCst);
         if let Some(poller) = self.core(py).poller.clone() {
-            poller.bell.ring().map_err(Error::from)?;
+            poller.ring().map_err(Error::from)?;
         }
         Ok(())
     }

@@ -17,13 +17,14 @@ use std::os::fd::RawFd;
 use std::sync::Arc;
 
 use plait_loop::fds::FdTable;
+use plait_loop::poller::Poller;
 use plait_loop::timers::Timers;
 use plait_sys::clock::Instant;
 use pyo3::exceptions::{PyConnectionAbortedError, PyRuntimeError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use super::core::{Core, Loop, Owner, Poller, Ready};
+use super::core::{Core, Loop, Owner, Ready};
 use super::endpoint::Endpoint;
 use super::listeners::{self, Watch};
 use crate::error::Error;
@@ -118,9 +119,9 @@ impl Core {
     fn rebuild_here(&mut self, gone: &mut Vec<Dropped>) -> PyResult<()> {
         let poller = self.poller.clone().ok_or_else(|| self.gone())?;
         let mut lost = Vec::new();
-        let rebuilt = self.rebuild(&poller, &mut lost);
+        let rebuilt = poller.rebuild(&mut self.fds, &mut lost);
         gone.extend(lost.into_iter().map(Dropped::Owner));
-        Ok(rebuilt?)
+        Ok(rebuilt.map_err(Error::from)?)
     }
 
     /// Goes on with what came along from the parent.
@@ -135,12 +136,9 @@ impl Core {
         gone: &mut Vec<Dropped>,
     ) -> PyResult<()> {
         let poller = Arc::clone(&inherited.poller);
-        // The bell first: it is watched by its number.
-        let renewed = poller.bell.renew().map_err(Error::from).and_then(|()| poller.fresh_epoll());
-        let replaced = renewed.and_then(|fresh| poller.renew_apart(&fresh));
-        if let Err(error) = replaced {
+        if let Err(error) = poller.part() {
             self.inherited = Some(inherited);
-            return Err(error.into());
+            return Err(Error::from(error).into());
         }
         let Inherited { ready, timers, fds, open: endpoints, .. } = *inherited;
         (self.timers, self.fds) = (timers, fds);
@@ -164,7 +162,7 @@ impl Core {
                 }
             };
             if lost {
-                gone.extend(self.fds.remove(&poller.epoll, fd).map_err(Error::from)?.map(Dropped::Owner));
+                gone.extend(poller.remove(&mut self.fds, fd).map_err(Error::from)?.map(Dropped::Owner));
             }
         }
         outcome

@@ -9,13 +9,14 @@
 use std::os::fd::RawFd;
 
 use plait_loop::fds::FdTable;
+use plait_loop::poller::Poller;
 use plait_sys::epoll::{Event, Interest};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use super::core::{Core, Owner, Poller, Ready};
+use super::core::{Core, Owner, Ready};
 use super::io_watcher::IoWatcher;
-use super::turn::Polled;
+use super::poll::Polled;
 use crate::error::Error;
 use crate::hot::handle::Handle;
 
@@ -154,7 +155,7 @@ pub(super) fn on_event(
     if (spent && !interest.is_none()) || (!spent && interest != before) {
         match tell(core, poller, fd) {
             Err(error) if is_lost(&error) => {
-                told.gone.extend(core.fds.remove(&poller.epoll, fd)?);
+                told.gone.extend(poller.remove(&mut core.fds, fd)?);
             }
             outcome => outcome?,
         }
@@ -167,9 +168,9 @@ fn tell(core: &mut Core, poller: &Poller, fd: RawFd) -> Result<(), Error> {
     let Some(Owner::Watch(watch)) = core.fds.get(fd) else { return Ok(()) };
     let (interest, once) = (watch.interest(), watch.once());
     if once && !interest.is_none() {
-        core.fds.watch_once(&poller.epoll, fd, interest)?;
+        poller.watch_once(&mut core.fds, fd, interest)?;
     } else {
-        core.fds.watch(&poller.epoll, fd, interest)?;
+        poller.watch(&mut core.fds, fd, interest)?;
     }
     Ok(())
 }
@@ -223,14 +224,14 @@ fn evict(
     fresh: Watch,
     others: &mut Vec<Owner>,
 ) -> Result<(), Error> {
-    others.extend(core.fds.remove(&poller.epoll, fd)?);
+    others.extend(poller.remove(&mut core.fds, fd)?);
     if fresh.interest().is_none() {
         return Ok(());
     }
     core.fds.insert(fd, Owner::Watch(fresh))?;
     let told = tell(core, poller, fd);
     if told.is_err() {
-        others.extend(core.fds.remove(&poller.epoll, fd)?);
+        others.extend(poller.remove(&mut core.fds, fd)?);
     }
     told
 }
@@ -246,7 +247,7 @@ fn admit(core: &mut Core, fd: RawFd) -> PyResult<()> {
 /// Forgets `fd` if nobody listens to it.
 fn forget_unused(core: &mut Core, poller: &Poller, fd: RawFd, others: &mut Vec<Owner>) -> Result<(), Error> {
     if matches!(core.fds.get(fd), Some(Owner::Watch(watch)) if watch.interest().is_none()) {
-        others.extend(core.fds.remove(&poller.epoll, fd)?);
+        others.extend(poller.remove(&mut core.fds, fd)?);
     }
     Ok(())
 }

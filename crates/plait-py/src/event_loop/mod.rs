@@ -2,13 +2,17 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | `core`, `turn` | the state and what schedules; one turn (`hot` has the handles and the Python methods) |
-//! | `phases`, `outside`, `rebuild` | callbacks between the steps of a turn; for who turns it; a new epoll in place of the old |
+//! | `core` | the state and what schedules (`hot` has the handles and the Python methods) |
+//! | `turn`, `poll` | one turn; what it begins with |
+//! | `phases`, `outside`, `inherited` | callbacks between the steps of a turn; for who turns it; after a fork |
 //! | `listeners` | who listens to a descriptor that is no transport's |
 //! | `watch`, `io_watcher` | `add_reader` and its family; what any number may have of one descriptor |
 //! | `sockets`, `connecting`, `resolving` | the `sock_*` calls; what makes connections; numeric addresses |
 //! | `base` | what all transports share |
 //! | `transport`, `datagram`, `pipe` | a connection; a datagram socket; one direction of a connection |
+//!
+//! The kernel tells of descriptors through `plait_loop::poller`, which says what
+//! a back end has to supply.
 //!
 //! The Python half (`plait._loop`) is what happens once in a while: addresses,
 //! servers, signals, the start and the end.
@@ -28,8 +32,8 @@ mod listeners;
 mod outside;
 mod phases;
 mod pipe;
+mod poll;
 mod reading;
-mod rebuild;
 mod resolving;
 mod scheduling;
 mod sockets;

@@ -1,14 +1,15 @@
 //! For who turns the loop from outside: one turn, turns while there is
 //! something to wait for, and what another loop needs to wait in its place.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 use plait_sys::clock::Instant;
 use pyo3::prelude::*;
 
 use super::core::{Core, Loop};
-use super::turn::Wait;
+use super::poll::Wait;
+use crate::error::Error;
 use crate::hot::snapshot;
 
 impl Loop {
@@ -48,7 +49,7 @@ impl Loop {
             let mut core = this.core(py);
             core.polled = Instant::default();
             if let Some(poller) = &core.poller {
-                poller.bell.get_up();
+                poller.get_up();
             }
         }
         let limit =
@@ -93,7 +94,7 @@ impl Loop {
         let core = self.core(py);
         core.alive_or_gone()?;
         let Some(poller) = &core.poller else { return Ok(-1) };
-        Ok(poller.front()?.as_raw_fd())
+        Ok(poller.fileno().map_err(Error::from)?)
     }
 
     /// How many seconds another loop may wait for `fileno()` before it turns
@@ -105,7 +106,7 @@ impl Loop {
             let mut core = self.core(py);
             core.alive_or_gone()?;
             if let Some(poller) = &core.poller {
-                poller.bell.lie_down();
+                poller.lie_down();
             }
             self.sleep_time(py, &mut core, Wait::FOREVER, &mut removed)
         };

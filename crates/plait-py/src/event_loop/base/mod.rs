@@ -144,7 +144,7 @@ pub(super) trait Transport: PyClass {
             && Self::owns(slf, core, fd)
             && core.fds.interest(fd) != interest
         {
-            core.fds.watch(&poller.epoll, fd, interest).map_err(Error::from)?;
+            poller.watch(&mut core.fds, fd, interest).map_err(Error::from)?;
         }
         Ok(())
     }
@@ -164,7 +164,7 @@ pub(super) trait Transport: PyClass {
             let core = &mut *core;
             match core.poller.clone() {
                 Some(poller) if Self::owns(slf, core, fd) => {
-                    core.fds.remove(&poller.epoll, fd).map_err(Error::from)?
+                    poller.remove(&mut core.fds, fd).map_err(Error::from)?
                 }
                 _ => None,
             }
