@@ -43,12 +43,8 @@ def test_callbacks_timers_and_watches_live_on_in_both() -> None:
         loop.run_forever()
         loop.close()
 
-    pid = os.fork()
-    if pid == 0:
-        child()
-        os._exit(0)
     # The parent watches what it did, whatever the child did with its own.
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert in_child(child) == 0
     theirs.send(b"x")
     stopped.stop()
     loop.run_forever()
@@ -90,7 +86,7 @@ def test_each_hears_of_what_both_watch_until_it_stops() -> None:
     assert heard == [1], heard
     loop.remove_reader(ours)
     go[1].send(b"2")
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert exit_code(pid) == 0
     loop.close()
     """)
 
@@ -103,8 +99,8 @@ def test_the_bell_is_the_childs_own() -> None:
     loop = plait.new_event_loop()
     # As if it slept, so that the bell is rung.
     loop.backend_timeout()
-    pid = os.fork()
-    if pid == 0:
+
+    def child():
         loop.reinit()
         loop.backend_timeout()
         loop.call_soon(print)
@@ -118,8 +114,8 @@ def test_the_bell_is_the_childs_own() -> None:
         while not ran:
             loop.turn()
         thread.join()
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    assert in_child(child) == 0
     import select
     poll = select.poll()
     poll.register(loop.fileno(), select.POLLIN)
@@ -157,7 +153,7 @@ def test_a_fork_in_a_callback_goes_on_in_the_child() -> None:
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
     if pid:
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert exit_code(pid) == 0
     print("child" if os.getpid() != parent else "parent")
     """)
     assert sorted(said.split()) == ["child", "parent"]
@@ -173,16 +169,16 @@ def test_a_fork_in_another_thread_leaves_a_loop_that_does_not_run() -> None:
     thread.start()
     started.wait()
     # It sleeps, so nothing is in the middle of being run.
-    pid = os.fork()
-    if pid == 0:
+
+    def child():
         loop.reinit()
         assert not loop.is_running()
         loop.call_soon(ran.append, 1)
         assert loop.turn(0) is False
         assert ran == [1]
         loop.close()
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    assert in_child(child) == 0
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
     loop.close()
@@ -192,12 +188,7 @@ def test_a_fork_in_another_thread_leaves_a_loop_that_does_not_run() -> None:
 def test_connections_stay_with_the_parent() -> None:
     run("""
     async def main():
-        ours, theirs = socket.socketpair()
-        theirs.setblocking(False)
-        reader, writer = await asyncio.open_connection(sock=ours)
-        # More than fits: some of it waits in the transport.
-        writer.write(b"a" * 1_000_000)
-        assert writer.transport.get_write_buffer_size() > 0
+        reader, writer, theirs = await crowded()
         waiting = asyncio.create_task(reader.read(10))
         await asyncio.sleep(0)
         pid = os.fork()
@@ -228,12 +219,8 @@ def test_connections_stay_with_the_parent() -> None:
             mine[1].close()
             theirs.close()
             os._exit(0)
-        received = bytearray()
-        while len(received) < 1_000_000:
-            received += await loop.sock_recv(theirs, 65536)
-        assert received == b"a" * 1_000_000
-        status = await asyncio.to_thread(os.waitpid, pid, 0)
-        assert os.waitstatus_to_exitcode(status[1]) == 0
+        assert await received(theirs, len(CROWD)) == CROWD
+        assert await asyncio.to_thread(exit_code, pid) == 0
         theirs.send(b"x")
         assert await waiting == b"x"
         writer.close()
@@ -267,16 +254,16 @@ def test_a_server_is_served_by_both() -> None:
     loop = plait.new_event_loop()
     server = loop.run_until_complete(asyncio.start_server(answer, "127.0.0.1", 0))
     port = server.sockets[0].getsockname()[1]
-    pid = os.fork()
-    if pid == 0:
+
+    def child():
         loop.reinit()
         assert loop.run_until_complete(ask(port)) == os.getpid()
         server.close()
         loop.run_until_complete(server.wait_closed())
         loop.close()
-        os._exit(0)
+
     # The parent does not turn its loop meanwhile: the child answers.
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert in_child(child) == 0
     assert loop.run_until_complete(ask(port)) == parent
     server.close()
     loop.run_until_complete(server.wait_closed())
@@ -289,8 +276,8 @@ def test_signal_handlers_live_on_in_both() -> None:
     heard = []
     loop = plait.new_event_loop()
     loop.add_signal_handler(signal.SIGUSR1, heard.append, "heard")
-    pid = os.fork()
-    if pid == 0:
+
+    def child():
         loop.reinit()
         os.kill(os.getpid(), signal.SIGUSR1)
         while not heard:
@@ -298,8 +285,8 @@ def test_signal_handlers_live_on_in_both() -> None:
         assert heard == ["heard"]
         assert loop.remove_signal_handler(signal.SIGUSR1)
         loop.close()
-        os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    assert in_child(child) == 0
     loop.turn(0)
     loop.turn(0)
     assert heard == [], "it was the child's"

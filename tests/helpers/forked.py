@@ -4,7 +4,7 @@ import subprocess
 import sys
 import textwrap
 
-PRELUDE = """
+PRELUDE = '''
 import asyncio, os, signal, socket, sys, threading, warnings
 import plait
 
@@ -12,6 +12,7 @@ signal.alarm(30)
 if sys.version_info >= (3, 12):
     warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)
 parent = os.getpid()
+CROWD = b"a" * 1_000_000
 
 
 def in_child(work):
@@ -24,6 +25,10 @@ def in_child(work):
             sys.excepthook(*sys.exc_info())
             os._exit(1)
         os._exit(0)
+    return exit_code(pid)
+
+
+def exit_code(pid):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
@@ -36,7 +41,24 @@ def refused(call, *args):
         assert "make a new loop here" in str(error), error
     else:
         raise AssertionError(f"{call} did not raise")
-"""
+
+
+async def crowded():
+    """A connection, with more written to it than fits: some of it waits in the transport."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    reader, writer = await asyncio.open_connection(sock=ours)
+    writer.write(CROWD)
+    assert writer.transport.get_write_buffer_size() > 0
+    return reader, writer, theirs
+
+
+async def received(sock, count):
+    data = bytearray()
+    while len(data) < count and (more := await asyncio.get_running_loop().sock_recv(sock, 65536)):
+        data += more
+    return bytes(data)
+'''
 
 
 def run(program: str) -> str:
