@@ -10,7 +10,7 @@ DEV := $(ENVIRONMENT) dev
 # The binding has no tests of its own in Rust: it is tested from Python.
 CARGO_TEST := cargo test --quiet --locked --workspace --exclude plait-py
 
-.PHONY: help run test test-rust test-python test-all test-asyncio test-tornado loom san soak develop bench bench-loop bench-pool lint format package clean
+.PHONY: help run test test-rust test-python test-all test-asyncio test-tornado loom san soak faults develop bench bench-loop bench-pool lint format package clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,10 @@ san: ## Run the Rust and the Python tests under AddressSanitizer (needs a nightl
 soak: ## Use the loop at random for SECONDS=600, and fail if anything is left (SEED=...)
 	@echo "make soak: sets up what is missing, then uses the loop for $${SECONDS:-600} seconds"
 	@$(DEV) env PLAIT_ALLOW_DEBUG=1 python tests/soak/soak.py
+
+faults: ## Use the process pool at random for SECONDS=300 while everything around it fails (SEED=...)
+	@echo "make faults: sets up what is missing, then uses the process pool for $${SECONDS:-300} seconds"
+	@$(DEV) env PLAIT_ALLOW_DEBUG=1 python tests/soak/faults.py
 
 develop: ## Make the environment to work in, and say where it is
 	@echo "make develop: sets up what is missing, editable, with a debug build"
