@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import environment
-from interpreters import SetupError, choose, commands, find_all, probe
+from interpreters import SetupError, choose, commands, find_all, newest, probe
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -107,6 +107,18 @@ def test_every_release_is_found_once_the_usable_one_first(tmp_path: Path) -> Non
         ]
     )
     assert [Path(each.executable).name for each in found] == ["b", "c"]
+
+
+def test_the_newest_that_serves(tmp_path: Path) -> None:
+    found = [
+        fake(tmp_path / "old", "3.11.9"),
+        fake(tmp_path / "new", "3.13.10"),
+        fake(tmp_path / "less", "3.13.9"),
+        fake(tmp_path / "no-venv", "3.14.0", venv=False),
+    ]
+    assert newest(found).executable == str(tmp_path / "new")
+    with pytest.raises(SetupError, match="no-venv"):
+        newest(found[3:])
 
 
 def test_candidates_come_from_the_path_and_from_elsewhere(

@@ -1,6 +1,7 @@
 """Finds the interpreters of this machine that plait can be built for.
 
-Run as a script, it lists every one, and says of the others what is wrong with them.
+Run as a script, it lists every one, and says of the others what is wrong with them; with `--newest`
+it prints the path of the newest that serves.
 """
 
 import functools
@@ -9,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -149,8 +151,21 @@ def choose(
     raise SetupError(f"plait needs CPython 3.11 to 3.14, and none was found{seen}")
 
 
+def newest(found: Iterable[str] | None = None) -> Interpreter:
+    """Pick the newest interpreter that serves.
+
+    Raises:
+        SetupError: none does.
+    """
+    serving = [each for each in find_all(found) if not each.problem]
+    return max(serving, key=lambda each: each.version) if serving else choose(None, found)
+
+
 def main() -> None:
-    """Print a line for each interpreter."""
+    """Print a line for each interpreter, or with `--newest` the path of that one."""
+    if sys.argv[1:] == ["--newest"]:
+        print(newest().executable)
+        return
     for each in find_all():
         print(f"{each.release:10} {each.executable}{': ' + each.problem if each.problem else ''}")
 
