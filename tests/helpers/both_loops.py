@@ -214,8 +214,12 @@ def noting(record, base=asyncio.Protocol, hooks=None):
     if issubclass(base, asyncio.BufferedProtocol):
 
         class NotingBuffered(Noting):
+            asked = False
+
             def get_buffer(self, sizehint):
-                if not self.received:
+                # TLS asks again where a message had nothing for the application.
+                first, self.asked = not self.asked, True
+                if first:
                     self._told("get_buffer")
                 return self.buffer
 
