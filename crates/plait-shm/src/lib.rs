@@ -2,6 +2,7 @@
 #![doc = include_str!("../README.md")]
 
 mod bell;
+mod claims;
 #[cfg(not(loom))]
 mod link;
 mod prim;
@@ -10,7 +11,7 @@ mod ring;
 mod spin;
 
 #[cfg(not(loom))]
-pub use link::{Heard, Requests, Responses, WorkerLink, link};
+pub use link::{CLAIMS, Heard, Requests, Responses, WorkerLink, link};
 pub use ring::Corrupt;
 #[cfg(not(loom))]
 pub use spin::Spin;

@@ -3,18 +3,23 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
+use plait_sys::clock::Instant;
 use plait_sys::eventfd::EventFd;
 use plait_sys::futex::{self, Scope, Woken};
 use plait_sys::memory::SharedMemory;
 
 use crate::Result;
 use crate::bell::{ASLEEP, Bell};
+use crate::claims::Claims;
 use crate::ring::{Cursors, Memory, Reader, Step, Writer};
 use crate::spin::Spin;
 
 /// Room on each ring: small enough to stay in a core's cache, large enough
 /// that most messages are one record.
 const CAPACITY: usize = 256 * 1024;
+/// So many tasks can be with a worker at once. What a worker does while a
+/// sleeping parent wakes up (some 60 µs), at a microsecond a task, fits.
+pub const CLAIMS: usize = 128;
 const PAGE: usize = 4096;
 const LENGTH: usize = PAGE + 2 * CAPACITY;
 
@@ -25,6 +30,7 @@ struct Header {
     responses: Cursors,
     worker: Bell,
     parent: Bell,
+    claims: Claims<CLAIMS>,
 }
 
 const _: () = assert!(size_of::<Header>() <= PAGE && align_of::<Header>() <= PAGE);
@@ -94,7 +100,8 @@ impl Memory for Half {
 pub fn link() -> Result<(Requests, Responses)> {
     let memory = Arc::new(SharedMemory::create("plait-rings", LENGTH)?);
     let half = |responses| Half { memory: Arc::clone(&memory), responses };
-    let requests = Requests { writer: Writer::new(half(false)), memory: Arc::clone(&memory) };
+    let writer = Writer::new(half(false));
+    let requests = Requests { writer, memory: Arc::clone(&memory), offered: 0 };
     let responses = Responses { reader: Reader::new(half(true)), memory: Arc::clone(&memory) };
     Ok((requests, responses))
 }
@@ -103,6 +110,7 @@ pub fn link() -> Result<(Requests, Responses)> {
 pub struct Requests {
     writer: Writer<Half>,
     memory: Arc<SharedMemory>,
+    offered: u64,
 }
 
 impl Requests {
@@ -131,6 +139,37 @@ impl Requests {
     #[must_use]
     pub fn all_taken(&self) -> bool {
         self.writer.all_taken()
+    }
+
+    /// Offers the next task, whose message is to be pushed after those of all
+    /// that were offered before: the worker may begin it. Its sequence; that of
+    /// a task still with the worker must not be [`CLAIMS`] less.
+    pub fn offer(&mut self) -> u64 {
+        self.offered += 1;
+        header(&self.memory).claims.offer(self.offered);
+        self.offered
+    }
+
+    /// The sequence of the task that was last offered.
+    #[must_use]
+    pub fn offered(&self) -> u64 {
+        self.offered
+    }
+
+    /// Takes a task back that was offered: the worker will skip its message,
+    /// which still has to be sent if it is not. False: it has begun.
+    ///
+    /// # Errors
+    /// `Corrupt`: kill the worker.
+    pub fn revoke(&self, sequence: u64) -> Result<bool> {
+        Ok(header(&self.memory).claims.revoke(sequence)?)
+    }
+
+    /// When the worker has begun a task that is still with it, by what the
+    /// worker says; `None` if it has not.
+    #[must_use]
+    pub fn begun(&self, sequence: u64) -> Option<Instant> {
+        header(&self.memory).claims.begun(sequence).map(Instant::from_nanos)
     }
 
     /// The descriptor that the worker maps.
@@ -199,6 +238,7 @@ pub struct WorkerLink {
     memory: Arc<SharedMemory>,
     parent: EventFd,
     spin: Spin,
+    offered: u64,
 }
 
 impl WorkerLink {
@@ -210,7 +250,7 @@ impl WorkerLink {
         let memory = Arc::new(SharedMemory::map(memory, LENGTH)?);
         let half = |responses| Half { memory: Arc::clone(&memory), responses };
         let (reader, writer) = (Reader::new(half(false)), Writer::new(half(true)));
-        Ok(Self { reader, writer, memory, parent, spin: Spin::new() })
+        Ok(Self { reader, writer, memory, parent, spin: Spin::new(), offered: 0 })
     }
 
     /// Waits for the next message.
@@ -231,6 +271,13 @@ impl WorkerLink {
                 }
             }
         }
+    }
+
+    /// Begins the task whose message was just received; `now` is kept for the
+    /// parent. False: it was taken back. To be called for each task's message.
+    pub fn begin(&mut self, now: Instant) -> bool {
+        self.offered += 1;
+        header(&self.memory).claims.begin(self.offered, now.as_nanos())
     }
 
     /// Sends as much of `message` as there is room for, from `done` on, which
@@ -288,108 +335,5 @@ fn sleep(memory: &SharedMemory, spin: &mut Spin, ready: impl FnMut() -> bool) ->
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use plait_sys::epoll::{Epoll, Interest};
-    use std::os::fd::AsRawFd;
-
-    struct Parent {
-        requests: Requests,
-        responses: Responses,
-        bell: EventFd,
-        epoll: Epoll,
-    }
-
-    fn pair() -> (Parent, WorkerLink) {
-        let (requests, responses) = link().unwrap();
-        let bell = EventFd::new().unwrap();
-        let theirs = EventFd::from(bell.as_fd().try_clone_to_owned().unwrap());
-        let worker = WorkerLink::open(requests.memory().try_clone_to_owned().unwrap(), theirs).unwrap();
-        let epoll = Epoll::new().unwrap();
-        epoll.set(bell.as_raw_fd(), 0, Interest::READ, false).unwrap();
-        (Parent { requests, responses, bell, epoll }, worker)
-    }
-
-    impl Parent {
-        fn sleep(&self, ready: impl FnOnce() -> bool) {
-            self.responses.announce_sleep();
-            if !ready() {
-                self.epoll.wait(&mut Vec::new(), None).unwrap();
-            }
-            self.responses.retract_sleep();
-            self.bell.drain().unwrap();
-        }
-
-        fn receive(&mut self) -> Vec<u8> {
-            loop {
-                match self.responses.receive().unwrap() {
-                    Some(message) => return message,
-                    None => self.sleep(|| self.responses.is_ready()),
-                }
-            }
-        }
-    }
-
-    fn echo(mut worker: WorkerLink) -> std::thread::JoinHandle<()> {
-        std::thread::spawn(move || {
-            loop {
-                let Heard::Message(message) = worker.receive().unwrap() else { continue };
-                let mut done = 0;
-                while !worker.send(&message, &mut done).unwrap() {}
-                if message.is_empty() {
-                    return;
-                }
-            }
-        })
-    }
-
-    #[test]
-    fn messages_of_every_size_go_there_and_back() {
-        let (mut parent, worker) = pair();
-        let worker = echo(worker);
-        for len in [1, 7, 8, 1000, CAPACITY / 4 - 8, CAPACITY / 4 - 7, CAPACITY, 5 * CAPACITY + 3, 0] {
-            let message: Vec<u8> = (0..len).map(|i| (i * 31 % 251) as u8).collect();
-            let mut done = 0;
-            loop {
-                let Parent { requests, responses, bell, epoll } = &mut parent;
-                if requests.push(&message, &mut done).unwrap() {
-                    break;
-                }
-                responses.announce_sleep();
-                if !requests.may_go_on(&message, done) {
-                    epoll.wait(&mut Vec::new(), None).unwrap();
-                }
-                responses.retract_sleep();
-                bell.drain().unwrap();
-            }
-            assert_eq!(parent.receive(), message);
-        }
-        worker.join().unwrap();
-    }
-
-    #[test]
-    fn many_small_messages_lose_no_wake_up() {
-        let (mut parent, worker) = pair();
-        let worker = echo(worker);
-        for round in 0..20_000u32 {
-            assert!(parent.requests.push(&round.to_ne_bytes(), &mut 0).unwrap());
-            assert_eq!(parent.receive(), round.to_ne_bytes());
-        }
-        assert!(parent.requests.push(&[], &mut 0).unwrap());
-        assert_eq!(parent.receive(), []);
-        worker.join().unwrap();
-    }
-
-    #[test]
-    fn garbage_from_the_worker_is_an_error_for_the_parent() {
-        let (mut parent, worker) = pair();
-        // SAFETY: the offset lies in the mapping; this plays a worker that
-        // writes where it should not.
-        let responses = unsafe { worker.memory.base().add(PAGE + CAPACITY) };
-        let mut worker = worker;
-        assert!(worker.send(b"fine", &mut 0).unwrap());
-        // SAFETY: as above.
-        unsafe { responses.cast::<u64>().write_volatile(u64::MAX) };
-        assert!(matches!(parent.responses.receive(), Err(crate::Error::Corrupt(_))));
-    }
-}
+#[path = "link_tests.rs"]
+mod tests;

@@ -225,4 +225,4 @@ impl<M: Memory> Reader<M> {
 
 #[cfg(test)]
 #[path = "ring_tests.rs"]
-mod tests;
+pub(crate) mod tests;

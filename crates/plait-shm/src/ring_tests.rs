@@ -13,14 +13,14 @@ const CAPACITY: usize = 64;
 
 /// A ring in private memory, each byte watched by loom.
 #[cfg(loom)]
-struct Private {
+pub(crate) struct Private {
     cursors: Cursors,
     bytes: [UnsafeCell<u8>; CAPACITY],
 }
 
 #[cfg(loom)]
 impl Private {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { cursors: Cursors::new(), bytes: std::array::from_fn(|_| UnsafeCell::new(0)) })
     }
 }
