@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use plait_pool::completion::Waited;
-use plait_pool::process::{self, Answer, End, Pool, Program, Settings, Ticket, ToDo};
+use plait_pool::process::{self, Answer, End, Handle, Pool, Program, Settings, Ticket, ToDo, Withdrawn};
 use plait_sys::{descriptor, lifeline};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -16,7 +16,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyTuple};
 
 use crate::error::{Error, Result};
-use crate::future::{Decoded, Encoded, Fate, Future, Outcome, new_future, wake};
+use crate::future::{Decoded, Encoded, Engine, Fate, Future, Outcome, new_future, wake};
 use crate::sync::lock;
 
 /// Bytes that a worker is told once.
@@ -48,8 +48,8 @@ struct Seat {
 }
 
 impl Ticket for Seat {
-    fn try_begin(&self) -> bool {
-        self.fate.try_begin()
+    fn is_wanted(&self) -> bool {
+        !self.fate.state().is_final()
     }
 
     fn cancel(self) {
@@ -63,6 +63,20 @@ impl Ticket for Seat {
         if let Ok(wakers) = self.fate.finish(Outcome::encoded(Delivery { end, name: self.name })) {
             wake(wakers);
         }
+    }
+}
+
+/// What a future asks about its task.
+struct Tasks(Handle<Seat>);
+
+impl Engine for Tasks {
+    fn withdraw(&self, task: u64) -> Result<bool> {
+        // The ticket goes: who asks ends the future.
+        Ok(matches!(self.0.withdraw(task)?, Withdrawn::TakenBack(_)))
+    }
+
+    fn has_begun(&self, task: u64) -> Result<bool> {
+        Ok(self.0.has_begun(task)?)
     }
 }
 
@@ -113,7 +127,10 @@ impl Encoded for Delivery {
 
 /// The pool itself.
 #[pyclass(frozen, weakref, module = "plait._native")]
-struct ProcessPool(Pool<Seat>);
+struct ProcessPool {
+    pool: Pool<Seat>,
+    tasks: Arc<Tasks>,
+}
 
 #[pymethods]
 impl ProcessPool {
@@ -142,11 +159,13 @@ impl ProcessPool {
             initializer,
             arguments: initargs,
         };
-        Ok(Self(py.detach(|| Pool::start(settings)).map_err(Error::from)?))
+        let pool = py.detach(|| Pool::start(settings)).map_err(Error::from)?;
+        let tasks = Arc::new(Tasks(pool.handle()));
+        Ok(Self { pool, tasks })
     }
 
     fn check_open(&self) -> Result<()> {
-        Ok(self.0.check_open()?)
+        Ok(self.pool.check_open()?)
     }
 
     fn submit(
@@ -160,23 +179,24 @@ impl ProcessPool {
         self.check_open()?;
         let (future, fate) = new_future(py)?;
         let ticket = Seat { fate, name: name.into() };
-        self.0.submit(image, needs(images)?, data, ticket).map_err(Error::from)?;
+        let task = self.pool.submit(image, needs(images)?, data, ticket).map_err(Error::from)?;
+        future.get().work_for(Arc::clone(&self.tasks) as _, task);
         Ok(future)
     }
 
     fn close(&self, cancel: bool) -> Result<()> {
-        Ok(self.0.close(cancel)?)
+        Ok(self.pool.close(cancel)?)
     }
 
     fn terminate(&self, grace: f64) -> PyResult<()> {
         let grace = Duration::try_from_secs_f64(grace)
             .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
-        Ok(self.0.terminate(grace).map_err(Error::from)?)
+        Ok(self.pool.terminate(grace).map_err(Error::from)?)
     }
 
     fn wait(&self, py: Python<'_>) -> PyResult<()> {
         loop {
-            match py.detach(|| self.0.wait(None)).map_err(Error::from)? {
+            match py.detach(|| self.pool.wait(None)).map_err(Error::from)? {
                 Waited::Interrupted => py.check_signals()?,
                 Waited::Done | Waited::TimedOut => return Ok(()),
             }
@@ -186,11 +206,11 @@ impl ProcessPool {
     #[getter]
     fn ended(&self) -> PyResult<bool> {
         let past = plait_sys::clock::Instant::from_nanos(0);
-        Ok(self.0.wait(Some(past)).map_err(Error::from)? == Waited::Done)
+        Ok(self.pool.wait(Some(past)).map_err(Error::from)? == Waited::Done)
     }
 
     fn pids(&self) -> Result<Vec<u32>> {
-        Ok(self.0.pids()?)
+        Ok(self.pool.pids()?)
     }
 }
 
@@ -200,9 +220,9 @@ struct Worker(Mutex<process::Worker>);
 
 impl Worker {
     fn send(&self, py: Python<'_>, answer: Answer, well: bool, data: &[u8]) -> PyResult<()> {
-        let message = process::Worker::answer(answer, well, data);
         let sent: Result<()> = py.detach(|| {
             let (mut worker, mut done) = (lock(&self.0), 0);
+            let message = worker.answer(answer, well, data);
             // Half an answer must not stay: signals are acted upon afterwards.
             while !worker.send(&message, &mut done)? {}
             Ok(())

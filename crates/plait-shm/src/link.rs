@@ -135,12 +135,6 @@ impl Requests {
         self.writer.may_go_on(message, done)
     }
 
-    /// Whether the worker has taken everything that was sent to it.
-    #[must_use]
-    pub fn all_taken(&self) -> bool {
-        self.writer.all_taken()
-    }
-
     /// Offers the next task, whose message is to be pushed after those of all
     /// that were offered before: the worker may begin it. Its sequence; that of
     /// a task still with the worker must not be [`CLAIMS`] less.

@@ -118,12 +118,6 @@ impl<M: Memory> Writer<M> {
         self.has_room(HEADER + padded(part)).unwrap_or(true)
     }
 
-    /// Whether the reader has taken all that was written.
-    #[cfg(not(loom))]
-    pub(crate) fn all_taken(&self) -> bool {
-        self.memory.cursors().head.0.load(Relaxed) == self.tail
-    }
-
     fn copy_in(&self, at: u64, bytes: &[u8]) {
         let capacity = self.memory.capacity();
         let at = (at % capacity as u64) as usize;

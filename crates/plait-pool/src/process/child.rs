@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use plait_shm::{Heard, WorkerLink};
+use plait_sys::clock::Instant;
 use plait_sys::eventfd::EventFd;
 
 use super::Result;
@@ -52,6 +53,8 @@ pub enum Answer {
 /// A worker, in its own process.
 pub struct Worker {
     link: WorkerLink,
+    /// When it began the last task.
+    begun: Instant,
 }
 
 impl Worker {
@@ -60,33 +63,43 @@ impl Worker {
     /// # Errors
     /// The memory is not what the parent makes.
     pub fn new(memory: OwnedFd, bell: OwnedFd) -> Result<Self> {
-        Ok(Self { link: WorkerLink::open(memory, EventFd::from(bell))? })
+        let link = WorkerLink::open(memory, EventFd::from(bell))?;
+        Ok(Self { link, begun: Instant::default() })
     }
 
-    /// Waits for the next thing to do.
+    /// Waits for the next thing to do. A task has begun when this returns it.
     ///
     /// # Errors
     /// What the parent wrote is garbage: leave.
     pub fn receive(&mut self) -> Result<ToDo> {
-        let Heard::Message(message) = self.link.receive()? else { return Ok(ToDo::Interrupted) };
-        let Some(([kind, first, second], _)) = wire::parse(&message) else { return Ok(ToDo::Leave) };
-        let bytes = Body::of(message);
-        Ok(match kind {
-            wire::IMAGE => ToDo::Image { id: first, bytes },
-            wire::BEGIN => ToDo::Begin { image: second, bytes },
-            wire::TASK => ToDo::Task { task: first, image: second, bytes },
-            _ => ToDo::Leave,
-        })
+        loop {
+            let Heard::Message(message) = self.link.receive()? else { return Ok(ToDo::Interrupted) };
+            let Some(([kind, first, second], _)) = wire::parse(&message) else { return Ok(ToDo::Leave) };
+            let bytes = Body::of(message);
+            return Ok(match kind {
+                wire::IMAGE => ToDo::Image { id: first, bytes },
+                wire::BEGIN => ToDo::Begin { image: second, bytes },
+                wire::TASK => {
+                    self.begun = Instant::now();
+                    if !self.link.begin(self.begun) {
+                        continue;
+                    }
+                    ToDo::Task { task: first, image: second, bytes }
+                }
+                _ => ToDo::Leave,
+            });
+        }
     }
 
     /// Puts an answer together, for [`send`](Self::send).
     #[must_use]
-    pub fn answer(answer: Answer, well: bool, body: &[u8]) -> Vec<u8> {
+    pub fn answer(&self, answer: Answer, well: bool, body: &[u8]) -> Vec<u8> {
+        let took = || Instant::now().saturating_since(self.begun).as_nanos() as u64;
         match (answer, well) {
             (Answer::Begun, true) => wire::message(wire::READY, 0, 0, &[]),
             (Answer::Begun, false) => wire::message(wire::UNFIT, 0, 0, body),
-            (Answer::Task(task), true) => wire::message(wire::RETURNED, task, 0, body),
-            (Answer::Task(task), false) => wire::message(wire::RAISED, task, 0, body),
+            (Answer::Task(task), true) => wire::message(wire::RETURNED, task, took(), body),
+            (Answer::Task(task), false) => wire::message(wire::RAISED, task, took(), body),
         }
     }
 

@@ -1,20 +1,29 @@
 //! The process pool: tasks as bytes, workers as processes, one supervisor.
 #![doc = include_str!("README.md")]
 
+mod aftermath;
 mod child;
+mod deal;
 mod death;
+mod pace;
 mod pool;
+mod queue;
+mod slot;
 mod state;
 mod supervisor;
+mod task;
 mod template;
 mod wire;
+#[cfg(test)]
+mod world;
 
 use std::sync::Arc;
 
 pub use child::{Answer, ToDo, Worker};
+pub use deal::Withdrawn;
 pub use death::Death;
 pub use plait_sys::process::{Program, Status};
-pub use pool::{Pool, Settings};
+pub use pool::{Handle, Pool, Settings};
 pub use wire::{Body, Image, Reply};
 
 /// What goes wrong with a pool.
@@ -43,10 +52,13 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Whoever waits for a task.
+///
+/// What is handed to a worker may still be taken back, so nothing is said when
+/// a task begins: [`Handle::has_begun`] tells.
 pub trait Ticket: Send + 'static {
-    /// The task is about to be handed to a worker. False if it was cancelled:
-    /// then nobody wants to hear of it any more.
-    fn try_begin(&self) -> bool;
+    /// Whether anybody waits: false if somebody else has ended the task. Asked
+    /// when it is to be handed out; it hears of it no more then.
+    fn is_wanted(&self) -> bool;
 
     /// The pool gives up a task that has not begun, because it was asked to.
     fn cancel(self);

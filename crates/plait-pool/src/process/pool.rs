@@ -9,7 +9,9 @@ use plait_sys::clock::Instant;
 use plait_sys::eventfd::EventFd;
 use plait_sys::process::Program;
 
-use super::state::{Aftermath, State};
+use super::aftermath::Aftermath;
+use super::deal::Withdrawn;
+use super::state::State;
 use super::supervisor::Supervisor;
 use super::wire::Image;
 use super::{Error, Result, Ticket};
@@ -33,6 +35,8 @@ pub struct Settings {
 }
 
 pub(crate) struct Shared<T> {
+    /// The process that the pool belongs to.
+    owner: u32,
     state: Mutex<State<T>>,
     /// Wakes the supervisor; gone when that is.
     bell: Mutex<Option<Arc<EventFd>>>,
@@ -40,6 +44,10 @@ pub(crate) struct Shared<T> {
 }
 
 impl<T> Shared<T> {
+    fn check_owner(&self) -> Result<()> {
+        if std::process::id() == self.owner { Ok(()) } else { Err(Error::Forked(self.owner)) }
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -59,7 +67,6 @@ impl<T> Shared<T> {
 /// A pool of worker processes. Dropping it lets what was accepted finish.
 pub struct Pool<T: Ticket> {
     shared: Arc<Shared<T>>,
-    owner: u32,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -71,6 +78,7 @@ impl<T: Ticket> Pool<T> {
     pub fn start(settings: Settings) -> Result<Self> {
         let bell = Arc::new(EventFd::new()?);
         let shared = Arc::new(Shared {
+            owner: std::process::id(),
             state: Mutex::new(State::new(settings.limit)),
             bell: Mutex::new(Some(Arc::clone(&bell))),
             ended: Completion::new(),
@@ -96,11 +104,17 @@ impl<T: Ticket> Pool<T> {
             let errno = error.raw_os_error().unwrap_or_default();
             plait_sys::Error::from_raw_os_error("clone", errno)
         })?;
-        Ok(Self { shared, owner: std::process::id(), thread: Mutex::new(Some(thread)) })
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
     fn check_owner(&self) -> Result<()> {
-        if std::process::id() == self.owner { Ok(()) } else { Err(Error::Forked(self.owner)) }
+        self.shared.check_owner()
+    }
+
+    /// What tasks are asked after by, as long as anybody likes.
+    #[must_use]
+    pub fn handle(&self) -> Handle<T> {
+        Handle(Arc::clone(&self.shared))
     }
 
     /// Whether [`submit`](Self::submit) would accept a task now.
@@ -112,12 +126,13 @@ impl<T: Ticket> Pool<T> {
         self.shared.lock().check_open()
     }
 
-    /// Accepts a task: `image` (one of `needs`, or 0) on `body`.
+    /// Accepts a task: `image` (one of `needs`, or 0) on `body`. Returns the
+    /// number that [`Handle`] knows it by.
     ///
     /// # Errors
     /// The pool is shut, broken, or of another process. Then `ticket` is
     /// dropped and hears nothing.
-    pub fn submit(&self, image: u64, needs: Arc<[Arc<Image>]>, body: &[u8], ticket: T) -> Result<()> {
+    pub fn submit(&self, image: u64, needs: Arc<[Arc<Image>]>, body: &[u8], ticket: T) -> Result<u64> {
         self.check_owner()?;
         let mut after = Aftermath::new();
         let mut state = self.shared.lock();
@@ -125,14 +140,14 @@ impl<T: Ticket> Pool<T> {
             drop(state);
             return Err(error);
         }
-        state.submit(image, needs, body, ticket, &mut after);
+        let task = state.submit(image, needs, body, ticket, &mut after);
         let wanted = state.wanted() > 0;
         drop(state);
         after.run();
         if wanted {
             self.shared.ring()?;
         }
-        Ok(())
+        Ok(task)
     }
 
     /// Accepts no more tasks. What was accepted is finished, or cancelled
@@ -185,6 +200,39 @@ impl<T: Ticket> Pool<T> {
     pub fn pids(&self) -> Result<Vec<u32>> {
         self.check_owner()?;
         Ok(self.shared.lock().pids())
+    }
+}
+
+/// Asks after the tasks of a pool. Does not keep the pool from ending.
+pub struct Handle<T>(Arc<Shared<T>>);
+
+impl<T: Ticket> Handle<T> {
+    /// Takes a task back, if it has not begun.
+    ///
+    /// # Errors
+    /// The pool is of another process.
+    pub fn withdraw(&self, task: u64) -> Result<Withdrawn<T>> {
+        self.0.check_owner()?;
+        let mut after = Aftermath::new();
+        let mut state = self.0.lock();
+        let withdrawn = state.withdraw(task);
+        state.dispatch(&mut after);
+        drop(state);
+        after.run();
+        // A pool that is to end when its last task has may have waited for it.
+        if matches!(withdrawn, Withdrawn::TakenBack(_)) {
+            self.0.ring()?;
+        }
+        Ok(withdrawn)
+    }
+
+    /// Whether a worker has begun the task and not answered yet.
+    ///
+    /// # Errors
+    /// The pool is of another process.
+    pub fn has_begun(&self, task: u64) -> Result<bool> {
+        self.0.check_owner()?;
+        Ok(self.0.lock().has_begun(task))
     }
 }
 

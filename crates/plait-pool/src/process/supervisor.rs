@@ -14,8 +14,9 @@ use plait_sys::lifeline::Lifeline;
 use plait_sys::process::{Blow, ProcessFd, Status};
 
 use super::Ticket;
+use super::aftermath::Aftermath;
 use super::pool::{Settings, Shared};
-use super::state::{Aftermath, Slot};
+use super::slot::Slot;
 use super::template::Template;
 use super::wire::{self, Report};
 
@@ -209,12 +210,10 @@ impl<T: Ticket> Supervisor<T> {
                 Ok(None) => return,
                 Ok(Some(message)) => self.shared.lock().heard(worker, message, &mut after),
                 Err(_) => {
-                    if let Some(slot) = self.shared.lock().slots.get_mut(&worker) {
-                        slot.condemn(true);
-                    }
+                    self.shared.lock().distrust(worker, &mut after);
                     // Nothing more of it can be understood.
                     self.lanes.remove(&worker);
-                    return;
+                    return after.run();
                 }
             }
             after.run();
@@ -222,12 +221,11 @@ impl<T: Ticket> Supervisor<T> {
     }
 
     fn worker_died(&mut self, worker: u64) {
-        let mut state = self.shared.lock();
-        let Some(slot) = state.slots.get_mut(&worker) else { return };
+        let state = self.shared.lock();
+        let Some(slot) = state.slots.get(&worker) else { return };
         if slot.dead_since.is_some() {
             return;
         }
-        slot.dead_since = Some(Instant::now());
         if let Some(fd) = slot.fd() {
             // It stays readable for ever, and has said all it can.
             let deleted = self.epoll.delete(fd.as_raw_fd());
@@ -236,6 +234,9 @@ impl<T: Ticket> Supervisor<T> {
         let orphan = slot.template != self.generation || self.template.is_none();
         drop(state);
         self.read_ring(worker);
+        let mut after = Aftermath::new();
+        self.shared.lock().died(worker, &mut after);
+        after.run();
         if orphan {
             self.bury(worker, Status::Unknown);
         }

@@ -16,7 +16,7 @@ pub(crate) const HEAD: usize = 24;
 pub(crate) const IMAGE: u64 = 1;
 /// To the worker: set yourself up, then say `READY` (or `UNFIT`).
 pub(crate) const BEGIN: u64 = 2;
-/// To the worker: run this.
+/// To the worker: run this, if it has not been taken back.
 pub(crate) const TASK: u64 = 3;
 /// To the worker: leave.
 pub(crate) const LEAVE: u64 = 4;
@@ -25,9 +25,9 @@ pub(crate) const LEAVE: u64 = 4;
 pub(crate) const READY: u64 = 16;
 /// From the worker: the initializer failed; the body says how.
 pub(crate) const UNFIT: u64 = 17;
-/// From the worker: the task returned the body.
+/// From the worker: the task returned the body, after so many nanoseconds.
 pub(crate) const RETURNED: u64 = 18;
-/// From the worker: the task raised the body.
+/// From the worker: the task raised the body, likewise.
 pub(crate) const RAISED: u64 = 19;
 
 /// Puts a message together, with one copy of the body.

@@ -14,6 +14,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
+use super::engine::Work;
 use super::face::{Face, call_back};
 use super::waker::{self, Waker};
 use super::{Fate, Outcome};
@@ -27,6 +28,8 @@ pub(crate) struct Future {
     pub(super) fate: Arc<Fate>,
     /// Where its task lives; empty if anybody may end it.
     home: OnceLock<Home>,
+    /// Who has its task, if that is somebody who can give it back.
+    pub(super) work: OnceLock<Work>,
     /// Whether `set_running_or_notify_cancel` has reported the cancellation.
     reported: AtomicBool,
     /// Locked by attached threads only, for a few instructions.
@@ -117,6 +120,7 @@ impl Future {
         Self {
             fate: Arc::new(Fate::new()),
             home: OnceLock::new(),
+            work: OnceLock::new(),
             reported: AtomicBool::new(false),
             face: Mutex::default(),
         }
@@ -132,6 +136,9 @@ impl Future {
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
         slf.get().check_home()?;
         let fate = &slf.get().fate;
+        if !slf.get().withdraw()? {
+            return Ok(false);
+        }
         match fate.try_cancel() {
             Some(wakers) => waker::deliver(slf.py(), wakers).map(|()| true),
             None => Ok(fate.state() == State::Cancelled),
@@ -145,7 +152,7 @@ impl Future {
 
     /// Whether the task has begun and not ended.
     fn running(&self) -> bool {
-        self.fate.state() == State::Running
+        self.state() == State::Running
     }
 
     /// Whether the task has ended or was cancelled.
@@ -293,7 +300,7 @@ impl Future {
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
         let py = slf.py();
         let this = slf.get();
-        let state = match this.fate.state() {
+        let state = match this.state() {
             State::Pending => "pending",
             State::Running => "running",
             State::Cancelled => "cancelled",

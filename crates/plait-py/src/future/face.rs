@@ -94,7 +94,7 @@ impl Future {
             Some(standard) => standard.is_published(),
             None => true,
         };
-        match (this.fate.state(), published) {
+        match (this.state(), published) {
             (State::Pending, _) => "PENDING",
             (State::Running, _) | (State::Finished, false) => "RUNNING",
             (State::Finished, true) => "FINISHED",

@@ -15,6 +15,7 @@
 //! collection, since only attached threads reach the future.
 
 mod class;
+mod engine;
 mod face;
 pub(crate) mod notifier;
 mod outcome;
@@ -31,6 +32,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
 pub(crate) use class::Future;
+pub(crate) use engine::Engine;
 pub(crate) use outcome::{Decoded, Encoded, Outcome};
 pub(crate) use waker::{Waker, deliver, wake, wake_here};
 

@@ -1,0 +1,26 @@
+//! What is left to do when the lock of the state has been let go of.
+
+use super::task::Task;
+use super::{End, Ticket};
+
+pub(crate) struct Aftermath<T> {
+    pub(crate) ended: Vec<(T, End)>,
+    pub(crate) cancelled: Vec<T>,
+    pub(crate) dropped: Vec<Task<T>>,
+}
+
+impl<T: Ticket> Aftermath<T> {
+    pub(crate) fn new() -> Self {
+        Self { ended: Vec::new(), cancelled: Vec::new(), dropped: Vec::new() }
+    }
+
+    pub(crate) fn run(self) {
+        drop(self.dropped);
+        for (ticket, end) in self.ended {
+            ticket.finish(end);
+        }
+        for ticket in self.cancelled {
+            ticket.cancel();
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! What is known of one worker, and what is on its way to it.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Weak};
+
+use plait_shm::{CLAIMS, Requests};
+use plait_sys::clock::Instant;
+use plait_sys::lifeline::Lifeline;
+use plait_sys::process::{Blow, ProcessFd};
+
+use super::task::Task;
+use super::wire::{self, Image};
+
+/// A worker that knows fewer images than this may keep them all.
+pub(crate) const FIRST_SWEEP: usize = 256;
+/// A message longer than this is not handed ahead: it goes to whoever is idle.
+const AHEAD_LARGEST: usize = 16 * 1024;
+/// So many bytes of messages are handed ahead: a quarter of the ring.
+const AHEAD_BYTES: usize = 64 * 1024;
+
+enum Outgoing {
+    Image(Arc<Image>),
+    /// The message of the handed task of this sequence.
+    Task(u64),
+    Order(Vec<u8>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The template has been told to fork it.
+    Asked,
+    /// It runs the initializer.
+    Starting,
+    /// It takes tasks.
+    Serving,
+    /// It was told to stop.
+    Leaving,
+}
+
+/// A task that is with a worker.
+pub(crate) struct Handed<T> {
+    pub(crate) task: Task<T>,
+    pub(crate) sequence: u64,
+}
+
+/// What is to become of a task that is taken back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Another worker gets it.
+    Another,
+    /// Nobody does.
+    Nobody,
+}
+
+pub(crate) struct Slot<T> {
+    pub(crate) stage: Stage,
+    requests: Requests,
+    outgoing: VecDeque<Outgoing>,
+    /// How much of the first of them is sent.
+    done: usize,
+    /// The tasks that it has and has not answered, in the order of handing.
+    pub(crate) handed: VecDeque<Handed<T>>,
+    /// What their messages weigh.
+    bytes: usize,
+    /// Whether it stands in the list of those who may be handed more.
+    pub(crate) open: bool,
+    /// Whether its task takes much longer than most.
+    pub(crate) late: bool,
+    /// The images that it has been sent.
+    pub(crate) told: HashMap<u64, Weak<Image>>,
+    /// When so many are known, those that nobody can name any more are to be
+    /// forgotten.
+    sweep_at: usize,
+    pub(crate) process: Option<(u32, ProcessFd)>,
+    /// The worker dies when this goes.
+    _lifeline: Lifeline,
+    /// Of which template it is the child.
+    pub(crate) template: u64,
+    pub(crate) dead_since: Option<Instant>,
+    /// We have ended it.
+    condemned: bool,
+    /// Because it wrote garbage.
+    pub(crate) corrupt: bool,
+}
+
+impl<T> Slot<T> {
+    pub(crate) fn new(requests: Requests, lifeline: Lifeline, template: u64) -> Self {
+        Self {
+            stage: Stage::Asked,
+            requests,
+            outgoing: VecDeque::new(),
+            done: 0,
+            handed: VecDeque::new(),
+            bytes: 0,
+            open: false,
+            late: false,
+            told: HashMap::new(),
+            sweep_at: FIRST_SWEEP,
+            process: None,
+            _lifeline: lifeline,
+            template,
+            dead_since: None,
+            condemned: false,
+            corrupt: false,
+        }
+    }
+
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    pub(crate) fn fd(&self) -> Option<&ProcessFd> {
+        self.process.as_ref().map(|(_, fd)| fd)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().map_or(0, |&(pid, _)| pid)
+    }
+
+    // ---- its tasks
+
+    /// Whether it can be given tasks at all.
+    pub(crate) fn serves(&self) -> bool {
+        self.stage == Stage::Serving && !self.condemned && self.dead_since.is_none()
+    }
+
+    /// Whether it may be handed a task ahead, being `depth` the most that it
+    /// should have.
+    pub(crate) fn has_room(&self, depth: usize) -> bool {
+        let oldest = self.handed.front().map_or(u64::MAX, |handed| handed.sequence);
+        self.serves()
+            && !self.late
+            && self.handed.len() < depth
+            && self.outgoing.is_empty()
+            && self.requests.offered() + 1 < oldest.saturating_add(CLAIMS as u64)
+    }
+
+    /// Whether there is room for this message, of one that [has
+    /// room](Self::has_room).
+    pub(crate) fn fits(&self, message: usize) -> bool {
+        message <= AHEAD_LARGEST && self.bytes + message <= AHEAD_BYTES
+    }
+
+    pub(crate) fn hand(&mut self, task: Task<T>) {
+        self.tell(&task.needs);
+        let sequence = self.requests.offer();
+        self.outgoing.push_back(Outgoing::Task(sequence));
+        self.bytes += weight(&task);
+        self.handed.push_back(Handed { task, sequence });
+        self.pump();
+    }
+
+    /// The task that it has answered.
+    pub(crate) fn answered(&mut self, id: u64) -> Option<Task<T>> {
+        // The first, unless it runs several at once.
+        let at = self.handed.iter().position(|handed| handed.task.id == id)?;
+        self.remove(at)
+    }
+
+    /// Takes back the handed task at `index`, if it has not begun.
+    pub(crate) fn take_back(&mut self, index: usize, fate: Fate) -> Option<Task<T>> {
+        let sequence = self.handed.get(index)?.sequence;
+        match self.requests.revoke(sequence) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(_) => {
+                self.condemn(true);
+                return None;
+            }
+        }
+        let mut task = self.remove(index)?;
+        let unsent =
+            self.outgoing.iter().position(|next| matches!(next, Outgoing::Task(s) if *s == sequence));
+        if let Some(at) = unsent {
+            // The worker counts the messages of tasks, so one has to come: what
+            // is left of this one, or a short one in its place.
+            let message = match (at == 0 && self.done > 0, fate) {
+                (false, _) => wire::message(wire::TASK, task.id, 0, &[]),
+                (true, Fate::Another) => task.message.clone(),
+                (true, Fate::Nobody) => std::mem::take(&mut task.message),
+            };
+            self.outgoing[at] = Outgoing::Order(message);
+        }
+        Some(task)
+    }
+
+    fn remove(&mut self, index: usize) -> Option<Task<T>> {
+        let task = self.handed.remove(index)?.task;
+        self.bytes -= weight(&task);
+        Some(task)
+    }
+
+    /// Takes away whatever it has.
+    pub(crate) fn strip(&mut self) -> VecDeque<Handed<T>> {
+        self.bytes = 0;
+        std::mem::take(&mut self.handed)
+    }
+
+    // ---- what is sent to it
+
+    /// Queues the images that it has not been sent.
+    pub(crate) fn tell(&mut self, needs: &[Arc<Image>]) {
+        for image in needs {
+            if let Entry::Vacant(place) = self.told.entry(image.id()) {
+                place.insert(Arc::downgrade(image));
+                self.outgoing.push_back(Outgoing::Image(Arc::clone(image)));
+            }
+        }
+        if self.told.len() >= self.sweep_at {
+            self.sweep();
+        }
+    }
+
+    /// Has the worker forget the images that are gone here.
+    fn sweep(&mut self) {
+        let Self { told, outgoing, .. } = self;
+        told.retain(|&id, image| {
+            let lives = image.strong_count() > 0;
+            if !lives {
+                outgoing.push_back(Outgoing::Order(wire::message(wire::IMAGE, id, 0, &[])));
+            }
+            lives
+        });
+        self.sweep_at = 2 * told.len() + FIRST_SWEEP;
+    }
+
+    pub(crate) fn order(&mut self, message: Vec<u8>) {
+        self.outgoing.push_back(Outgoing::Order(message));
+    }
+
+    /// Sends what there is room for.
+    pub(crate) fn pump(&mut self) {
+        let Self { outgoing, handed, requests, done, .. } = self;
+        while let Some(message) = outgoing.front().map(|next| message_of(next, handed)) {
+            match requests.push(message, done) {
+                Ok(true) => {
+                    outgoing.pop_front();
+                    *done = 0;
+                }
+                Ok(false) => return,
+                Err(_) => return self.condemn(true),
+            }
+        }
+    }
+
+    /// Whether [`pump`](Self::pump) would get on.
+    pub(crate) fn may_pump(&mut self) -> bool {
+        let Self { outgoing, handed, requests, done, .. } = self;
+        outgoing.front().is_some_and(|next| requests.may_go_on(message_of(next, handed), *done))
+    }
+
+    // ---- its end
+
+    /// Ends the worker: what it wrote cannot be trusted, or is not wanted.
+    pub(crate) fn condemn(&mut self, corrupt: bool) {
+        self.condemned = true;
+        self.corrupt |= corrupt;
+        self.outgoing.clear();
+        self.done = 0;
+        self.strike(Blow::Kill);
+    }
+
+    pub(crate) fn strike(&self, blow: Blow) {
+        if let Some((_, fd)) = &self.process {
+            // Refused only to a worker that changed its user; its lifeline
+            // still holds.
+            let _ = fd.strike(blow);
+        }
+    }
+
+    /// The template has forked it.
+    pub(crate) fn forked(&mut self, pid: u32, fd: ProcessFd) {
+        if self.stage == Stage::Asked {
+            self.stage = Stage::Starting;
+        }
+        self.process = Some((pid, fd));
+        if self.condemned {
+            self.strike(Blow::Kill);
+        }
+    }
+}
+
+fn weight<T>(task: &Task<T>) -> usize {
+    task.message.len().min(AHEAD_LARGEST)
+}
+
+fn message_of<'a, T>(next: &'a Outgoing, handed: &'a VecDeque<Handed<T>>) -> &'a [u8] {
+    match next {
+        Outgoing::Image(image) => image.message(),
+        Outgoing::Order(message) => message,
+        Outgoing::Task(sequence) => {
+            // Nearly always the last; one that is taken away leaves an order.
+            let handed = handed.iter().rev().find(|handed| handed.sequence == *sequence);
+            debug_assert!(handed.is_some(), "what is not sent yet is still there");
+            handed.map_or(&[], |handed| &handed.task.message)
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! A task, from its submission to its end.
+
+use std::sync::Arc;
+
+use super::wire::Image;
+
+pub(crate) struct Task<T> {
+    /// Its number: later ones are larger.
+    pub(crate) id: u64,
+    pub(crate) message: Vec<u8>,
+    pub(crate) needs: Arc<[Arc<Image>]>,
+    pub(crate) ticket: T,
+}

@@ -1,0 +1,65 @@
+//! What a future asks of the engine that has its task.
+
+use std::sync::Arc;
+
+use plait_pool::completion::State;
+
+use super::Future;
+use crate::error::Result;
+
+/// An engine that holds on to tasks after it has accepted them, and can be
+/// asked for them by number. Called by attached threads; it never waits.
+pub(crate) trait Engine: Send + Sync {
+    /// Takes the task back: true if it has not begun and never will. The
+    /// engine then forgets it, and the caller ends its future.
+    ///
+    /// # Errors
+    /// The engine is of another process.
+    fn withdraw(&self, task: u64) -> Result<bool>;
+
+    /// Whether the task has begun and not ended.
+    ///
+    /// # Errors
+    /// The engine is of another process.
+    fn has_begun(&self, task: u64) -> Result<bool>;
+}
+
+/// A task and who has it.
+pub(super) struct Work {
+    engine: Arc<dyn Engine>,
+    task: u64,
+}
+
+impl Future {
+    /// Says which task of which engine it waits for.
+    pub(crate) fn work_for(&self, engine: Arc<dyn Engine>, task: u64) {
+        // Set once, by the engine that has just made it.
+        let _ = self.work.set(Work { engine, task });
+    }
+
+    /// Where its task stands: an engine that can take it back says nothing
+    /// when it begins, but can be asked.
+    pub(super) fn state(&self) -> State {
+        let state = self.fate.state();
+        match self.work.get() {
+            Some(work) if state == State::Pending => match work.engine.has_begun(work.task) {
+                Ok(true) => State::Running,
+                // In a forked child nobody can tell.
+                Ok(false) | Err(_) => State::Pending,
+            },
+            _ => state,
+        }
+    }
+
+    /// Takes the task back from its engine. False: it has begun. Without an
+    /// engine that holds it, or at its end, there is nothing to take back.
+    ///
+    /// # Errors
+    /// The engine is of another process.
+    pub(super) fn withdraw(&self) -> Result<bool> {
+        match self.work.get() {
+            Some(work) if !self.fate.state().is_final() => work.engine.withdraw(work.task),
+            _ => Ok(true),
+        }
+    }
+}
