@@ -7,6 +7,7 @@ mod fork;
 mod future;
 mod hot;
 mod process_pool;
+mod processes;
 mod sync;
 mod thread_queue;
 mod trace;
@@ -28,6 +29,7 @@ mod _native {
         fork::register(module)?;
         future::register(module)?;
         process_pool::register(module)?;
+        processes::register(module)?;
         thread_queue::register(module)?;
         choice::register(module)?;
         trace::register(module)?;

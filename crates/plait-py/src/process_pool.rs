@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use plait_pool::completion::Waited;
 use plait_pool::process::{self, Answer, End, Handle, Pool, Program, Settings, Ticket, ToDo, Withdrawn};
-use plait_sys::{descriptor, lifeline};
+use plait_sys::descriptor;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -261,26 +261,8 @@ impl Worker {
     }
 }
 
-#[pyfunction]
-fn lifelines_before_fork() {
-    lifeline::before_fork();
-}
-
-#[pyfunction]
-fn lifelines_after_fork_in_parent() {
-    lifeline::after_fork_in_parent();
-}
-
-#[pyfunction]
-fn lifelines_after_fork_in_child() {
-    lifeline::after_fork_in_child();
-}
-
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Image>()?;
     module.add_class::<ProcessPool>()?;
-    module.add_class::<Worker>()?;
-    module.add_function(wrap_pyfunction!(lifelines_before_fork, module)?)?;
-    module.add_function(wrap_pyfunction!(lifelines_after_fork_in_parent, module)?)?;
-    module.add_function(wrap_pyfunction!(lifelines_after_fork_in_child, module)?)
+    module.add_class::<Worker>()
 }

@@ -7,6 +7,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("plait runs on Linux only, for now: its engines are built on epoll, futex, memfd and pidfd");
 
+pub mod alarm;
 pub mod allocator;
 pub mod clock;
 pub mod connection;
