@@ -1,4 +1,4 @@
-"""plait under valgrind, where the auxiliary vector of the kernel tells of a vDSO that is not there."""
+"""plait under valgrind, where the kernel tells of a vDSO that is not there."""
 
 import os
 import shutil
