@@ -49,23 +49,6 @@ def _numeric(host: Any, port: Any) -> socket.AddressFamily | None:
     return family
 
 
-def _describe(sock: socket.socket, extra: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what `get_extra_info` answers: asked now, while the peer is there."""
-    info: dict[str, Any] = {"socket": asyncio.trsock.TransportSocket(sock)}
-    try:
-        info["sockname"] = sock.getsockname()
-    except OSError:
-        info["sockname"] = None
-    if not extra or "peername" not in extra:
-        try:
-            info["peername"] = sock.getpeername()
-        except OSError:
-            info["peername"] = None
-    if extra:
-        info.update(extra)
-    return info
-
-
 def _accepts(sock: socket.socket) -> Callable[[bool], tuple[socket.socket, Any] | None]:
     """Return what accepts one connection and tells its peer; None if there is none.
 
@@ -228,9 +211,7 @@ class ServingMixin:
         waiter: asyncio.Future[None] | None = None,
         extra: dict[str, Any] | None = None,
     ) -> native.DatagramTransport:
-        transport = native.DatagramTransport(
-            self, sock, protocol, address, waiter, _describe(sock, extra)
-        )
+        transport = native.DatagramTransport(self, sock, protocol, address, waiter, extra)
         transport._start()
         return transport
 

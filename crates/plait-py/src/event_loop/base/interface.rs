@@ -35,7 +35,7 @@ macro_rules! transport_interface {
             }
 
             fn set_protocol(slf: &Bound<'_, Self>, protocol: Py<PyAny>) {
-                <Self as Transport>::set_protocol(slf, protocol);
+                <Self as $crate::event_loop::base::Receives>::set_protocol(slf, protocol);
             }
 
             fn get_protocol(slf: &Bound<'_, Self>) -> Option<Py<PyAny>> {
@@ -48,13 +48,8 @@ macro_rules! transport_interface {
                 name: &Bound<'_, PyAny>,
                 default: Option<Py<PyAny>>,
             ) -> PyResult<Option<Py<PyAny>>> {
-                let extra = <Self as Transport>::base(slf).extra.bind(slf.py());
-                if let Some(known) = extra.get_item(name)? {
-                    return Ok(Some(known.unbind()));
-                }
-                let Some(made) = <Self as Transport>::info(slf, name)? else { return Ok(default) };
-                extra.set_item(name, &made)?;
-                Ok(Some(made))
+                let known = <Self as Transport>::base(slf).info(name)?;
+                Ok(known.map(Bound::unbind).or(default))
             }
 
             /// What `isinstance` goes by: the class is native, and what users

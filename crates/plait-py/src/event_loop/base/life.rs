@@ -9,6 +9,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::super::core::Loop;
+use super::names::Names;
+use super::receiver::Receiver;
 use crate::hot::{context, socket};
 
 /// After so many writes to a lost transport asyncio says so in the log.
@@ -17,9 +19,11 @@ const WRITES_TO_LOST: u32 = 5;
 /// What a transport is made with and keeps.
 pub(in super::super) struct Base {
     pub(in super::super) event_loop: Py<Loop>,
-    pub(in super::super) extra: Py<PyDict>,
+    extra: Py<PyDict>,
     /// What the protocol's methods run in.
     pub(in super::super) context: Py<PyAny>,
+    /// Of a socket.
+    names: Option<Names>,
     /// True. In Python 3.11 the collector may see an object before its fields
     /// are written: they are zero while its dictionary is made, and that is an
     /// allocation.
@@ -27,18 +31,46 @@ pub(in super::super) struct Base {
 }
 
 impl Base {
-    pub(in super::super) fn new(
+    /// What the transport over a pipe is made with.
+    pub(in super::super) fn of_pipe(
         py: Python<'_>,
+        event_loop: Py<Loop>,
+        extra: Option<Py<PyDict>>,
+    ) -> PyResult<Self> {
+        let extra = extra.unwrap_or_else(|| PyDict::new(py).unbind());
+        Ok(Self { event_loop, extra, context: context::copy_current(py)?, names: None, whole: true })
+    }
+
+    /// What the transport over `sock`, which has the number `fd`, is made with.
+    pub(in super::super) fn of_socket(
+        sock: &Bound<'_, PyAny>,
+        fd: RawFd,
         event_loop: Py<Loop>,
         extra: Option<Py<PyDict>>,
         context: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        let context = match context {
-            Some(context) => context,
-            None => context::copy_current(py)?,
-        };
-        let extra = extra.unwrap_or_else(|| PyDict::new(py).unbind());
-        Ok(Self { event_loop, extra, context, whole: true })
+        let py = sock.py();
+        // Ours to add to.
+        let extra = extra.map_or_else(|| Ok(PyDict::new(py)), |extra| extra.bind(py).copy())?;
+        let names = Some(Names::ask(sock, fd, &extra)?);
+        let context = context.map_or_else(|| context::copy_current(py), Ok)?;
+        Ok(Self { event_loop, extra: extra.unbind(), context, names, whole: true })
+    }
+
+    /// What is known of the transport under that name.
+    pub(in super::super) fn info<'py>(
+        &self,
+        name: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let extra = self.extra.bind(name.py());
+        if let Some(known) = extra.get_item(name)? {
+            return Ok(Some(known));
+        }
+        let made = self.names.as_ref().map_or(Ok(None), |names| names.get(name))?;
+        if let Some(made) = &made {
+            extra.set_item(name, made)?;
+        }
+        Ok(made)
     }
 
     /// Whether there are fields to look at: what the collector asks first.
@@ -49,7 +81,8 @@ impl Base {
     pub(in super::super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.event_loop)?;
         visit.call(&self.extra)?;
-        visit.call(&self.context)
+        visit.call(&self.context)?;
+        self.names.as_ref().map_or(Ok(()), |names| names.traverse(visit))
     }
 }
 
@@ -65,6 +98,8 @@ pub(in super::super) struct Life {
     /// The socket or pipe; none once the transport has ended.
     pub(in super::super) file: Option<Py<PyAny>>,
     pub(in super::super) protocol: Option<Py<PyAny>>,
+    /// How the protocol takes input.
+    pub(in super::super) receiver: Receiver,
     /// Set when the protocol has been told of the transport.
     pub(in super::super) waiter: Option<Py<PyAny>>,
     /// What ended the transport.
@@ -82,7 +117,7 @@ pub(in super::super) struct Life {
 }
 
 /// Objects on their way out of the lock.
-pub(in super::super) type Gone = [Option<Py<PyAny>>; 4];
+pub(in super::super) type Gone = ([Option<Py<PyAny>>; 4], Receiver);
 
 impl Life {
     /// The life of a transport over `file`, which has a descriptor.
@@ -99,6 +134,7 @@ impl Life {
             own: None,
             file: Some(file.clone().unbind()),
             protocol: Some(protocol),
+            receiver: Receiver::Unknown,
             waiter,
             error: None,
             open: false,
@@ -144,14 +180,15 @@ impl Life {
 
     /// Lets go of every object, to be dropped outside the lock.
     pub(in super::super) fn release(&mut self) -> Gone {
-        [self.file.take(), self.protocol.take(), self.waiter.take(), self.error.take()]
+        let objects = [self.file.take(), self.protocol.take(), self.waiter.take(), self.error.take()];
+        (objects, self.receiver.forget())
     }
 
     pub(in super::super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         for object in [&self.file, &self.protocol, &self.waiter, &self.error] {
             visit.call(object)?;
         }
-        Ok(())
+        self.receiver.traverse(visit)
     }
 
     /// For the `repr` of a pipe: how far it is, its descriptor, and unless it

@@ -17,7 +17,9 @@
 
 mod interface;
 mod life;
+mod names;
 mod output;
+mod receiver;
 mod writes;
 
 use std::cell::RefMut;
@@ -34,6 +36,7 @@ use pyo3::{PyClass, intern};
 pub(super) use self::interface::{reading_interface, transport_interface, writing_interface};
 pub(super) use self::life::{Base, Gone, Life, word};
 pub(super) use self::output::{Output, SendsBytes};
+pub(super) use self::receiver::{Receiver, Receives};
 pub(super) use self::writes::{Mark, Writes};
 use super::core::{Core, Loop, Owner, Ready, is_fatal};
 use super::endpoint::Endpoint;
@@ -58,11 +61,6 @@ pub(super) trait Transport: PyClass {
 
     /// What the kernel is to be asked for.
     fn interest(slf: &Bound<'_, Self>) -> Interest;
-
-    /// What `get_extra_info` answers that is not in the dictionary yet.
-    fn info(_slf: &Bound<'_, Self>, _name: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
-        Ok(None)
-    }
 
     /// Reads and writes what the kernel said can be read and written, if that
     /// is still wanted: it may have been said before a pause or a close.
@@ -99,9 +97,6 @@ pub(super) trait Transport: PyClass {
     fn on_closed(_slf: &Bound<'_, Self>) -> PyResult<()> {
         Ok(())
     }
-
-    /// Changes the protocol.
-    fn set_protocol(slf: &Bound<'_, Self>, protocol: Py<PyAny>);
 
     fn protocol(slf: &Bound<'_, Self>) -> Option<Py<PyAny>> {
         Self::life(slf).protocol.as_ref().map(|protocol| protocol.clone_ref(slf.py()))

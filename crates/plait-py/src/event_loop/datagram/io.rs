@@ -6,7 +6,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
-use super::super::base::{Transport, Writes, logger};
+use super::super::base::{Receiver, Receives, Transport, Writes, logger};
 use super::super::inherited::stayed_with_parent;
 use super::super::reading::READ_SIZE;
 use super::DatagramTransport;
@@ -25,6 +25,12 @@ const WRITE_ERROR: &str = "Fatal write error on datagram transport";
 /// A datagram and its sender.
 type Received<'py> = (Bound<'py, PyAny>, Bound<'py, PyAny>);
 
+/// How `protocol` takes datagrams.
+fn receiver_of(protocol: &Bound<'_, PyAny>) -> PyResult<Receiver> {
+    let received = protocol.getattr(intern!(protocol.py(), "datagram_received"))?;
+    Ok(Receiver::Method(received.unbind()))
+}
+
 impl DatagramTransport {
     pub(super) fn on_readable(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
@@ -42,26 +48,13 @@ impl DatagramTransport {
     }
 
     fn deliver<'py>(slf: &Bound<'py, Self>, (data, sender): Received<'py>) -> PyResult<()> {
-        let told = Self::receiver(slf).and_then(|received| match received {
-            Some(received) => received.call1((data, sender)).map(drop),
-            None => Ok(()),
+        let told = Self::receiver(slf, receiver_of).and_then(|receiver| match receiver {
+            Receiver::Method(received) => received.call1(slf.py(), (data, sender)).map(drop),
+            // Those of bytes.
+            _ => Ok(()),
         });
         // As asyncio has it, the transport outlives such an error.
         told.or_else(|e| Self::report(slf, e, "Exception in callback datagram_received() of the protocol"))
-    }
-
-    /// The protocol's `datagram_received`.
-    fn receiver<'py>(slf: &Bound<'py, Self>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let py = slf.py();
-        let this = slf.get();
-        if let Some(received) = &this.state(py).received {
-            return Ok(Some(received.bind(py).clone()));
-        }
-        let Some(protocol) = Self::protocol(slf) else { return Ok(None) };
-        let received = protocol.bind(py).getattr(intern!(py, "datagram_received"))?;
-        let before = this.state(py).received.replace(received.clone().unbind());
-        drop(before);
-        Ok(Some(received))
     }
 
     /// Receives one datagram: through the loop's buffer into an object of the

@@ -15,6 +15,7 @@ use plait_sys::datagram::Family;
 use plait_sys::epoll::Interest;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView};
@@ -83,14 +84,6 @@ impl Transport for DatagramTransport {
         drop(unsent);
     }
 
-    fn set_protocol(slf: &Bound<'_, Self>, protocol: Py<PyAny>) {
-        let before = {
-            let mut state = slf.get().state(slf.py());
-            (state.life.protocol.replace(protocol), state.received.take())
-        };
-        drop(before);
-    }
-
     fn release(slf: &Bound<'_, Self>) {
         let held = slf.get().state(slf.py()).release();
         drop(held);
@@ -149,23 +142,24 @@ impl DatagramTransport {
         protocol: Py<PyAny>,
         address: Option<Bound<'_, PyAny>>,
         waiter: Option<Py<PyAny>>,
-        extra: Option<Bound<'_, PyDict>>,
+        extra: Option<Py<PyDict>>,
     ) -> PyResult<Self> {
-        let extra = extra.unwrap_or_else(|| PyDict::new(py));
-        let peer = extra.get_item("peername")?.filter(|peer| !peer.is_none());
+        let life = Life::new(sock, protocol, waiter, 1)?;
+        let base = Base::of_socket(sock, life.fd, event_loop, extra, None)?;
+        let peer = base.info(intern!(py, "peername"))?.filter(|peer| !peer.is_none());
         let named = peer.as_ref().map_or(Ok(false), |peer| peer.is_truthy())?;
         let address = match address {
             Some(address) if address.is_truthy()? => Some(address.unbind()),
             _ => None,
         };
         Ok(Self {
-            base: Base::new(py, event_loop, Some(extra.unbind()), None)?,
+            base,
             family: Family::from_raw(sock.getattr("family")?.extract()?),
             address,
             has_peer: peer.is_some(),
             has_named_peer: named,
             header: if py.version_info() >= (3, 13) { HEADER } else { 0 },
-            state: GilCell::new(State::new(Life::new(sock, protocol, waiter, 1)?)),
+            state: GilCell::new(State::new(life)),
         })
     }
 

@@ -29,12 +29,10 @@ pub(super) struct Queued {
 }
 
 /// Objects on their way out of the lock.
-type Released = (Gone, Option<Py<PyAny>>, VecDeque<Queued>, Peers);
+type Released = (Gone, VecDeque<Queued>, Peers);
 
 pub(super) struct State {
     pub(super) life: Life,
-    /// The protocol's `datagram_received`, once looked up.
-    pub(super) received: Option<Py<PyAny>>,
     pub(super) peers: Peers,
     pub(super) queue: VecDeque<Queued>,
     /// The size of the queue, for flow control.
@@ -44,14 +42,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(life: Life) -> Self {
-        Self {
-            life,
-            received: None,
-            peers: Peers::default(),
-            queue: VecDeque::new(),
-            queued: 0,
-            flow: Flow::default(),
-        }
+        Self { life, peers: Peers::default(), queue: VecDeque::new(), queued: 0, flow: Flow::default() }
     }
 
     /// What the kernel is to be asked for.
@@ -67,13 +58,12 @@ impl State {
 
     /// Lets go of every object, to be dropped outside the lock.
     pub(super) fn release(&mut self) -> Released {
-        (self.life.release(), self.received.take(), self.clear_queue(), std::mem::take(&mut self.peers))
+        (self.life.release(), self.clear_queue(), std::mem::take(&mut self.peers))
     }
 
     /// The known peers are left out: tuples of text and numbers, made here.
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.life.traverse(visit)?;
-        visit.call(&self.received)?;
         for queued in &self.queue {
             if let Destination::Python(address) = &queued.to {
                 visit.call(address)?;

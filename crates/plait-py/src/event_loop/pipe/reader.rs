@@ -4,7 +4,6 @@ use std::cell::RefMut;
 
 use plait_sys::epoll::Interest;
 use plait_sys::pipe;
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -13,10 +12,11 @@ use pyo3::types::{PyBytes, PyDict};
 
 use super::own_number;
 use crate::error::Error;
-use crate::event_loop::base::{Base, Gone, Life, Transport, reading_interface, transport_interface, word};
+use crate::event_loop::base::{
+    Base, Life, Receiver, Receives, Transport, reading_interface, transport_interface, word,
+};
 use crate::event_loop::core::Loop;
 use crate::event_loop::endpoint::Endpoint;
-use crate::event_loop::transport::state::Receiver;
 use crate::hot::buffer::fill;
 use crate::hot::cell::GilCell;
 use crate::hot::context;
@@ -30,15 +30,8 @@ pub(crate) struct ReadPipeTransport {
 
 struct State {
     life: Life,
-    receiver: Receiver,
     /// The input has ended, and the protocol has not been told.
     at_end: bool,
-}
-
-impl State {
-    fn release(&mut self) -> (Gone, Receiver) {
-        (self.life.release(), self.receiver.forget())
-    }
 }
 
 impl Transport for ReadPipeTransport {
@@ -64,8 +57,8 @@ impl Transport for ReadPipeTransport {
         if !readable || !Self::interest(slf).read {
             return Ok(());
         }
-        match Self::receiver(slf) {
-            Ok(Receiver::Stream(received)) => Self::read_bytes(slf, &received),
+        match Self::receiver(slf, Receiver::of_application) {
+            Ok(Receiver::Method(received)) => Self::read_bytes(slf, &received),
             Ok(Receiver::Buffered(get, updated)) => Self::read_into(slf, &get, &updated),
             // Those of a connection alone.
             Ok(Receiver::Unknown | Receiver::Reader(_) | Receiver::Tls(_)) => Ok(()),
@@ -73,16 +66,8 @@ impl Transport for ReadPipeTransport {
         }
     }
 
-    fn set_protocol(slf: &Bound<'_, Self>, protocol: Py<PyAny>) {
-        let before = {
-            let mut state = slf.get().state(slf.py());
-            (state.life.protocol.replace(protocol), state.receiver.forget())
-        };
-        drop(before);
-    }
-
     fn release(slf: &Bound<'_, Self>) {
-        let held = slf.get().state(slf.py()).release();
+        let held = Self::life(slf).release();
         drop(held);
     }
 
@@ -99,24 +84,6 @@ impl Transport for ReadPipeTransport {
 impl ReadPipeTransport {
     fn state(&self, py: Python<'_>) -> RefMut<'_, State> {
         self.state.borrow(py)
-    }
-
-    fn receiver(slf: &Bound<'_, Self>) -> PyResult<Receiver> {
-        let py = slf.py();
-        let this = slf.get();
-        {
-            let state = this.state(py);
-            if !matches!(state.receiver, Receiver::Unknown) {
-                return Ok(state.receiver.clone_ref(py));
-            }
-        }
-        let Some(protocol) = Self::protocol(slf) else {
-            return Err(PyRuntimeError::new_err("the transport has no protocol"));
-        };
-        let receiver = Receiver::of_application(protocol.bind(py))?;
-        let before = std::mem::replace(&mut this.state(py).receiver, receiver.clone_ref(py));
-        drop(before);
-        Ok(receiver)
     }
 
     /// Reads what there is: through the loop's buffer into an object of the
@@ -193,8 +160,8 @@ impl ReadPipeTransport {
     ) -> PyResult<Self> {
         let life = Life::new(pipe, protocol, waiter, 0)?;
         Ok(Self {
-            base: Base::new(pipe.py(), event_loop, extra, None)?,
-            state: GilCell::new(State { life, receiver: Receiver::Unknown, at_end: false }),
+            base: Base::of_pipe(pipe.py(), event_loop, extra)?,
+            state: GilCell::new(State { life, at_end: false }),
         })
     }
 
@@ -209,12 +176,11 @@ impl ReadPipeTransport {
         }
         self.base.traverse(&visit)?;
         let Some(state) = self.state.visit(&visit) else { return Ok(()) };
-        state.life.traverse(&visit)?;
-        state.receiver.traverse(&visit)
+        state.life.traverse(&visit)
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        let held = self.state(py).release();
+        let held = self.state(py).life.release();
         drop(held);
     }
 }

@@ -77,11 +77,6 @@ impl Transport for WritePipeTransport {
         drop(unsent);
     }
 
-    fn set_protocol(slf: &Bound<'_, Self>, protocol: Py<PyAny>) {
-        let before = Self::life(slf).protocol.replace(protocol);
-        drop(before);
-    }
-
     fn release(slf: &Bound<'_, Self>) {
         let held = slf.get().let_go(slf.py());
         drop(held);
@@ -156,7 +151,7 @@ impl WritePipeTransport {
     ) -> PyResult<Self> {
         let life = Life::new(pipe, protocol, waiter, 0)?;
         Ok(Self {
-            base: Base::new(pipe.py(), event_loop, extra, None)?,
+            base: Base::of_pipe(pipe.py(), event_loop, extra)?,
             hears_the_end,
             state: GilCell::new(State { life, output: Output::default() }),
         })

@@ -7,10 +7,10 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyMemoryView};
 
-use super::super::base::{SendsBytes, Transport};
+use super::super::base::{Receiver, Receives, SendsBytes, Transport};
 use super::super::core::is_fatal;
 use super::SocketTransport;
-use super::state::{self, Receiver};
+use super::{Tls, reader, state};
 use crate::error::Error;
 use crate::hot::buffer::{bytes_from, fill, write_from};
 use crate::hot::call::call_one;
@@ -28,19 +28,18 @@ enum Filled {
     Untold(PyErr),
 }
 
-impl SocketTransport {
-    /// How the protocol takes input, found out anew.
-    fn find_receiver(slf: &Bound<'_, Self>) -> PyResult<Receiver> {
-        let py = slf.py();
-        let Some(protocol) = Self::protocol(slf) else {
-            return Err(PyRuntimeError::new_err("the transport has no protocol"));
-        };
-        let receiver = Receiver::of(protocol.bind(py))?;
-        let before = std::mem::replace(&mut slf.get().state(py).receiver, receiver.clone_ref(py));
-        drop(before);
-        Ok(receiver)
+/// How `protocol` takes what the socket receives.
+fn receiver_of(protocol: &Bound<'_, PyAny>) -> PyResult<Receiver> {
+    if let Ok(tls) = protocol.cast::<Tls>() {
+        return Ok(Receiver::Tls(tls.clone().unbind()));
     }
+    if reader::is_standard(protocol)? {
+        return Ok(Receiver::Reader(protocol.clone().unbind()));
+    }
+    Receiver::of_application(protocol)
+}
 
+impl SocketTransport {
     pub(super) fn on_readable(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let known = {
@@ -48,14 +47,14 @@ impl SocketTransport {
             if !state.interest().read {
                 return Ok(());
             }
-            state.receiver.clone_ref(py)
+            state.life.receiver.clone_ref(py)
         };
         let receiver = match known {
-            Receiver::Unknown => Self::find_receiver(slf),
+            Receiver::Unknown => Self::find_receiver(slf, receiver_of),
             known => Ok(known),
         };
         match receiver {
-            Ok(Receiver::Stream(received)) => Self::read_bytes(slf, &received),
+            Ok(Receiver::Method(received)) => Self::read_bytes(slf, &received),
             Ok(Receiver::Buffered(get, updated)) => Self::read_into(slf, &get, &updated),
             Ok(Receiver::Reader(protocol)) => Self::read_for_reader(slf, &protocol),
             Ok(Receiver::Tls(tls)) => Self::read_tls(slf, &tls),

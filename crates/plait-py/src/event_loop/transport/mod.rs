@@ -1,7 +1,6 @@
 //! A connected stream socket: asyncio's transport interface.
 
 mod io;
-mod names;
 mod reader;
 pub(super) mod state;
 mod tls;
@@ -19,7 +18,6 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict};
 
-use self::names::Names;
 use self::state::State;
 
 pub(super) use self::tls::{Scratch, Tls};
@@ -37,7 +35,6 @@ use crate::hot::cell::GilCell;
 #[pyclass(frozen, subclass, weakref, dict, module = "plait._native")]
 pub(crate) struct SocketTransport {
     base: Base,
-    names: Names,
     state: GilCell<State>,
 }
 
@@ -87,10 +84,6 @@ impl Transport for SocketTransport {
         slf.get().state(slf.py()).interest()
     }
 
-    fn info(slf: &Bound<'_, Self>, name: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
-        slf.get().names.get(name)
-    }
-
     fn on_ready(slf: &Bound<'_, Self>, readable: bool, writable: bool) -> PyResult<()> {
         if readable {
             Self::on_readable(slf)?;
@@ -108,14 +101,6 @@ impl Transport for SocketTransport {
     fn discard(slf: &Bound<'_, Self>) {
         let unsent = Self::output(slf).clear();
         drop(unsent);
-    }
-
-    fn set_protocol(slf: &Bound<'_, Self>, protocol: Py<PyAny>) {
-        let before = {
-            let mut state = slf.get().state(slf.py());
-            (state.life.protocol.replace(protocol), state.receiver.forget())
-        };
-        drop(before);
     }
 
     fn release(slf: &Bound<'_, Self>) {
@@ -181,9 +166,7 @@ impl SendsBytes for SocketTransport {
 impl SocketTransport {
     #[new]
     #[pyo3(signature = (event_loop, sock, protocol, waiter=None, extra=None, server=None, context=None))]
-    #[expect(clippy::too_many_arguments, reason = "asyncio's own list, called from one place")]
     fn new(
-        py: Python<'_>,
         event_loop: Py<Loop>,
         sock: &Bound<'_, PyAny>,
         protocol: Py<PyAny>,
@@ -193,18 +176,12 @@ impl SocketTransport {
         context: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let life = Life::new(sock, protocol, waiter, 1)?;
-        // Ours to add to.
-        let extra = extra.map_or_else(|| Ok(PyDict::new(py)), |extra| extra.bind(py).copy())?;
-        let names = Names::ask(sock, life.fd, &extra)?;
+        let base = Base::of_socket(sock, life.fd, event_loop, extra, context)?;
         // asyncio does so only where the socket names its protocol; those of
         // `socket.create_server` and their connections have 0 there, and an
         // answer in two writes then takes 40 ms.
         connection::send_at_once(life.fd).map_err(Error::from)?;
-        Ok(Self {
-            base: Base::new(py, event_loop, Some(extra.unbind()), context)?,
-            names,
-            state: GilCell::new(State::new(life, server)),
-        })
+        Ok(Self { base, state: GilCell::new(State::new(life, server)) })
     }
 
     /// Sends all of `list_of_data`, in one system call where there is room.
@@ -285,7 +262,6 @@ impl SocketTransport {
             return Ok(());
         }
         self.base.traverse(&visit)?;
-        self.names.traverse(&visit)?;
         self.state.visit(&visit).map_or(Ok(()), |state| state.traverse(&visit))
     }
 

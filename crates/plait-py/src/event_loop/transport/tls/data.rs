@@ -7,9 +7,9 @@ use pyo3::types::{PyByteArray, PyBytes, PyMemoryView};
 
 use super::super::super::base::SendsBytes;
 use super::super::SocketTransport;
-use super::super::state::Receiver;
 use super::link::{Link, is_again, join, slice};
 use super::{Phase, Tls};
+use crate::event_loop::base::Receiver;
 
 /// What asyncio says of every failure in the path of the data.
 const FAILED: &str = "Fatal error on SSL protocol";
@@ -63,7 +63,7 @@ impl Tls {
         let link = Self::link(slf)?;
         if !slf.borrow().app_reading_paused {
             match Self::receiver(slf)? {
-                Receiver::Stream(received) => Self::read_chunks(slf, &link, &received)?,
+                Receiver::Method(received) => Self::read_chunks(slf, &link, &received)?,
                 Receiver::Buffered(get, updated) => Self::read_buffered(slf, &link, &get, &updated)?,
                 Receiver::Unknown | Receiver::Reader(_) | Receiver::Tls(_) => {}
             }

@@ -26,7 +26,7 @@ use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMemoryView, PyTuple};
 
 pub(in super::super) use self::input::Scratch;
 use self::link::{Calls, Link};
-use super::state::Receiver;
+use super::super::base::Receiver;
 
 /// The states of `SSLProtocol` in which data flows.
 #[derive(Clone, Copy, PartialEq, Eq)]

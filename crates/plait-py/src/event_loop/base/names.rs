@@ -1,4 +1,4 @@
-//! Who is at the two ends of a connection, for `get_extra_info`.
+//! Who is at the two ends of a socket, for `get_extra_info`.
 //!
 //! The kernel is asked when the transport is made, for it forgets the peer
 //! when the connection breaks. Python's form of the answer, which costs several
@@ -16,7 +16,7 @@ use pyo3::types::{PyDict, PyString, PyType};
 
 use super::super::datagram::address;
 
-/// What was asked already is in the dictionary of the transport.
+/// What was known before is in the dictionary of the transport.
 pub(super) struct Names {
     sock: Py<PyAny>,
     local: End,
@@ -51,22 +51,22 @@ impl Names {
     }
 
     /// The answer to `name`, if it is one of these.
-    pub(super) fn get(&self, name: &Bound<'_, PyAny>) -> PyResult<Option<Py<PyAny>>> {
+    pub(super) fn get<'py>(&self, name: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         static WRAPPER: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let py = name.py();
         let Ok(name) = name.cast::<PyString>() else { return Ok(None) };
         let end = match name.to_str()? {
             "socket" => {
                 let wrapper = WRAPPER.import(py, "asyncio.trsock", "TransportSocket")?;
-                return Ok(Some(wrapper.call1((&self.sock,))?.unbind()));
+                return wrapper.call1((&self.sock,)).map(Some);
             }
             "sockname" => &self.local,
             "peername" => &self.peer,
             _ => return Ok(None),
         };
         match end {
-            End::Named(address) => address::to_python(py, address).map(Some),
-            End::Nowhere | End::Strange => Ok(Some(py.None())),
+            End::Named(address) => Ok(Some(address::to_python(py, address)?.into_bound(py))),
+            End::Nowhere | End::Strange => Ok(Some(py.None().into_bound(py))),
         }
     }
 
