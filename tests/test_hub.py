@@ -5,6 +5,7 @@ Callbacks of the hub run before each poll, as gevent's do.
 """
 
 import asyncio
+import os
 import selectors
 import socket
 
@@ -15,6 +16,11 @@ from forked import run
 import plait
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
+pytestmark = pytest.mark.skipif(
+    "libasan" in os.environ.get("LD_PRELOAD", ""),
+    reason="greenlets copy stacks, which the sanitizer takes for an error",
+)
 
 
 class LoopExit(Exception):

@@ -1,6 +1,7 @@
 """Subprocesses, on plait's loop and, as the model, on asyncio's."""
 
 import asyncio
+import contextlib
 import errno
 import gc
 import logging
@@ -142,6 +143,30 @@ def test_what_cannot_be_executed_leaves_nothing_open(run, tmp_path):
         assert len(os.listdir("/proc/self/fd")) == before
 
     run(main())
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_all_tasks_may_be_cancelled_while_one_is_made(count):
+    """At the end of `asyncio.run`, say: asyncio waits for pipes that nobody connects any more."""
+
+    async def main():
+        before = len(os.listdir("/proc/self/fd"))
+        others = asyncio.all_tasks()
+        making = asyncio.create_task(
+            asyncio.create_subprocess_exec("cat", stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        )
+        await turns(count)
+        tasks = asyncio.all_tasks() - others
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            (await making).kill()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        del making, tasks
+        await turns()
+        assert len(os.listdir("/proc/self/fd")) <= before
+
+    run_plait(main())
 
 
 def test_many_at_once_leave_nothing_open(run):

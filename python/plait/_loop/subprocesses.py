@@ -144,15 +144,27 @@ class SubprocessTransport(asyncio.base_subprocess.BaseSubprocessTransport):
     def _wake_if_unread(self) -> None:
         """Wake who waits for a process that has ended, but nobody reads what it left.
 
-        asyncio wakes them once every pipe has ended as well. That one which is
-        full does when it is read to its end, so perhaps never.
+        asyncio wakes them once every pipe has ended as well. One which is full
+        does when it is read to its end, so perhaps never; one that was not
+        connected before `close` never does.
         """
         unread = any(_is_left(self._pipes[fd].pipe) for fd in (1, 2) if self._pipes.get(fd))
-        if unread and self._exit_waiters:
+        unmade = self._closed and None in self._pipes.values()
+        if (unread or unmade) and self._exit_waiters:
             waiters, self._exit_waiters = self._exit_waiters, []
             for waiter in waiters:
                 if not waiter.done():
                     waiter.set_result(self._returncode)
+
+    def _close_unconnected(self) -> None:
+        """Close what the transports of the pipes would have closed, had they been made."""
+        if self._proc is None:
+            # All of them have ended.
+            return
+        files = (self._proc.stdin, self._proc.stdout, self._proc.stderr)
+        for fd, file in enumerate(files):
+            if file is not None and self._pipes.get(fd) is None:
+                file.close()
 
     def _forget_pidfd(self) -> None:
         if self._pidfd is not None:
@@ -288,5 +300,6 @@ class SubprocessesMixin:
         except BaseException:
             transport.close()
             await transport._wait()
+            transport._close_unconnected()
             raise
         return transport
