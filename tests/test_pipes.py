@@ -9,6 +9,7 @@ import pty
 import socket
 import tempfile
 import termios
+import warnings
 import weakref
 
 import pytest
@@ -664,5 +665,8 @@ def test_no_cycle_stays():
         return refs
 
     refs = use()
-    gc.collect()
+    with warnings.catch_warnings(record=True):
+        # They were not closed.
+        warnings.simplefilter("always")
+        gc.collect()
     assert [ref() for ref in refs] == [None, None, None]

@@ -49,6 +49,7 @@ use pyo3::types::PyType;
 pub(crate) use self::core::Loop;
 pub(crate) use self::transport::SocketTransport;
 pub(crate) use self::waiter::is_native_future;
+use crate::hot::collected::{self, Collected};
 use crate::hot::{handle_type, schedule, write};
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -57,13 +58,18 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     schedule::install(&event_loop)?;
     module.add("Loop", event_loop)?;
     module.add("IoWatcher", PyType::new::<io_watcher::IoWatcher>(py))?;
-    module.add("DatagramTransport", PyType::new::<datagram::DatagramTransport>(py))?;
-    let connection = PyType::new::<SocketTransport>(py);
-    write::install(&connection)?;
-    module.add("SocketTransport", connection)?;
-    module.add("ReadPipeTransport", PyType::new::<pipe::ReadPipeTransport>(py))?;
-    module.add("WritePipeTransport", PyType::new::<pipe::WritePipeTransport>(py))?;
+    add_transport::<SocketTransport>(module, "SocketTransport")?;
+    write::install(&PyType::new::<SocketTransport>(py))?;
+    add_transport::<datagram::DatagramTransport>(module, "DatagramTransport")?;
+    add_transport::<pipe::ReadPipeTransport>(module, "ReadPipeTransport")?;
+    add_transport::<pipe::WritePipeTransport>(module, "WritePipeTransport")?;
     module.add("Tls", PyType::new::<transport::Tls>(py))?;
     module.add("Handle", handle_type::handle(py)?)?;
     module.add("TimerHandle", handle_type::timer(py)?)
+}
+
+fn add_transport<T: Collected>(module: &Bound<'_, PyModule>, name: &str) -> PyResult<()> {
+    let class = PyType::new::<T>(module.py());
+    collected::install::<T>(&class)?;
+    module.add(name, class)
 }

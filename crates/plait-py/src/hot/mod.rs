@@ -11,6 +11,7 @@ pub(crate) mod buffer;
 pub(crate) mod bytearray;
 pub(crate) mod call;
 pub(crate) mod cell;
+pub(crate) mod collected;
 pub(crate) mod context;
 pub(crate) mod handle;
 mod handle_context;

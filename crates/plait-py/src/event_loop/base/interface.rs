@@ -61,9 +61,25 @@ macro_rules! transport_interface {
                 TRANSPORT.import(slf.py(), $module, $abc).cloned()
             }
 
+            /// Warns of a transport that nobody has closed, and closes its file.
+            fn __del__(slf: &Bound<'_, Self>) -> PyResult<()> {
+                <Self as $crate::event_loop::base::Unclosed>::collect(slf)
+            }
+
             #[getter]
             fn _loop(slf: &Bound<'_, Self>) -> Py<Loop> {
                 <Self as Transport>::base(slf).event_loop.clone_ref(slf.py())
+            }
+        }
+
+        impl $crate::hot::collected::Collected for $class {
+            fn is_left(&self, py: Python<'_>) -> bool {
+                self.state(py).life.is_left()
+            }
+
+            fn deallocator() -> &'static std::sync::OnceLock<pyo3::ffi::destructor> {
+                static DEALLOCATOR: std::sync::OnceLock<pyo3::ffi::destructor> = std::sync::OnceLock::new();
+                &DEALLOCATOR
             }
         }
     };

@@ -157,6 +157,12 @@ impl Life {
         }
     }
 
+    /// Whether there is a file that nobody has closed. That of a parent process
+    /// is not ours to close.
+    pub(in super::super) fn is_left(&self) -> bool {
+        self.file.is_some() && !self.inherited
+    }
+
     /// Whether input is wanted.
     pub(in super::super) fn reads(&self) -> bool {
         self.open && !self.paused && !self.closing

@@ -20,6 +20,7 @@ mod life;
 mod names;
 mod output;
 mod receiver;
+mod unclosed;
 mod writes;
 
 use std::cell::RefMut;
@@ -37,6 +38,7 @@ pub(super) use self::interface::{reading_interface, transport_interface, writing
 pub(super) use self::life::{Base, Gone, Life, word};
 pub(super) use self::output::{Output, SendsBytes};
 pub(super) use self::receiver::{Receiver, Receives};
+pub(super) use self::unclosed::Unclosed;
 pub(super) use self::writes::{Mark, Writes};
 use super::core::{Core, Loop, Owner, Ready, is_fatal};
 use super::endpoint::Endpoint;
@@ -90,6 +92,11 @@ pub(super) trait Transport: PyClass {
     /// Before everything else of the end; an error puts that off until the
     /// loop is run again.
     fn before_end(_slf: &Bound<'_, Self>) -> PyResult<()> {
+        Ok(())
+    }
+
+    /// Once the file is closed because nobody refers to the transport.
+    fn on_collected(_slf: &Bound<'_, Self>) -> PyResult<()> {
         Ok(())
     }
 

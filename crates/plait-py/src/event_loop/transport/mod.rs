@@ -50,6 +50,11 @@ impl SocketTransport {
         self.state.borrow(py)
     }
 
+    fn leave_server(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let server = slf.get().state(slf.py()).server.take();
+        server.map_or(Ok(()), |server| state::detach(server.bind(slf.py()), slf))
+    }
+
     /// Wakes who waits to send a file, unless something else has done so.
     fn wake_file_waiter(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
@@ -117,13 +122,11 @@ impl Transport for SocketTransport {
     }
 
     fn on_closed(slf: &Bound<'_, Self>) -> PyResult<()> {
-        let woken = Self::wake_file_waiter(slf);
-        let server = slf.get().state(slf.py()).server.take();
-        let detached = match server {
-            Some(server) => state::detach(server.bind(slf.py()), slf),
-            None => Ok(()),
-        };
-        woken.and(detached)
+        Self::wake_file_waiter(slf).and(Self::leave_server(slf))
+    }
+
+    fn on_collected(slf: &Bound<'_, Self>) -> PyResult<()> {
+        Self::leave_server(slf)
     }
 }
 
