@@ -2,8 +2,8 @@
 //!
 //! The interpreter calls `__del__` of objects that its collector finds, and of
 //! those of subclasses. What PyO3 frees itself, as it does all others, it frees
-//! without a call. Most have nothing to say, and one look at them tells: no
-//! difference that can be measured for a connection that was closed.
+//! without a call. Most have nothing to say, and one look at their state tells:
+//! that is all that a connection which was closed pays.
 
 use std::sync::OnceLock;
 
