@@ -7,11 +7,13 @@ import socket
 import ssl
 import threading
 import traceback
+import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from types import GenericAlias
+from types import GenericAlias, ModuleType
 from typing import Any, Generic, Literal, NoReturn, Self, SupportsIndex, TypeVar, final
 
 import plait
+from plait._pickling.inbound import Inbound
 
 _T = TypeVar("_T")
 
@@ -390,6 +392,19 @@ class Image:
     def id(self) -> int: ...
 
 @final
+class Callees:
+    def __new__(cls) -> Self: ...
+    def add(
+        self,
+        reference: weakref.ref[Any],
+        image: int,
+        images: tuple[Image, ...],
+        name: str,
+        modules: list[tuple[str, ModuleType, list[tuple[str, bool, object]]]],
+    ) -> None: ...
+    def discard(self, address: int, reference: object) -> None: ...
+
+@final
 class ProcessPool:
     def __new__(
         cls,
@@ -408,6 +423,13 @@ class ProcessPool:
     def submit(
         self, image: int, images: tuple[Image, ...], data: bytes, name: str
     ) -> plait.Future[Any]: ...
+    def call(
+        self,
+        callees: Callees,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> plait.Future[Any] | None: ...
     def close(self, cancel: bool) -> None: ...
     def terminate(self, grace: float) -> None: ...
     def wait(self) -> None: ...
@@ -418,9 +440,7 @@ class ProcessPool:
 @final
 class Worker:
     def __new__(cls, memory: int, bell: int) -> Self: ...
-    def next(self) -> tuple[str, int, int, bytes]: ...
-    def begun(self, well: bool, reason: bytes) -> None: ...
-    def reply(self, task: int, well: bool, data: bytes) -> None: ...
+    def serve(self, inbound: Inbound) -> None: ...
 
 @final
 class Lifeline:

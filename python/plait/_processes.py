@@ -108,6 +108,9 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
                 started.
 
         """
+        future = self._pool.call(self._outbound.callees, fn, args, kwargs)
+        if future is not None:
+            return future
         self._pool.check_open()
         try:
             images, target, data = self._outbound.encode(fn, args, kwargs)

@@ -1,16 +1,20 @@
 //! The PyO3 binding of plait: classes and conversions, no algorithms.
 
+mod callees;
 mod choice;
 mod error;
 mod event_loop;
 mod fork;
 mod future;
 mod hot;
+#[cfg(debug_assertions)]
+mod plain_probe;
 mod process_pool;
 mod processes;
 mod sync;
 mod thread_queue;
 mod trace;
+mod worker;
 
 use pyo3::prelude::*;
 
@@ -28,8 +32,12 @@ mod _native {
         event_loop::register(module)?;
         fork::register(module)?;
         future::register(module)?;
+        #[cfg(debug_assertions)]
+        plain_probe::register(module)?;
+        callees::register(module)?;
         process_pool::register(module)?;
         processes::register(module)?;
+        worker::register(module)?;
         thread_queue::register(module)?;
         choice::register(module)?;
         trace::register(module)?;

@@ -1,23 +1,26 @@
 //! `plait.ProcessPoolExecutor`'s native half, and its workers'.
 
 use std::ffi::OsString;
-use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use plait_pool::completion::Waited;
-use plait_pool::process::{self, Answer, End, Handle, Pool, Program, Settings, Ticket, ToDo, Withdrawn};
-use plait_sys::descriptor;
+use plait_pool::process::{self, End, Handle, Pool, Program, Settings, Ticket, Withdrawn};
+use plait_sys::pid;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyTuple};
 
+use crate::callees::Callees;
 use crate::error::{Error, Result};
 use crate::future::{Decoded, Encoded, Engine, Fate, Future, Outcome, new_future, wake};
-use crate::sync::lock;
+use crate::hot::plain;
+
+/// Most arguments need no more bytes than this.
+const USUAL_BODY: usize = 128;
 
 /// Bytes that a worker is told once.
 #[pyclass(frozen, module = "plait._native")]
@@ -36,7 +39,7 @@ impl Image {
     }
 }
 
-fn needs(images: &Bound<'_, PyTuple>) -> PyResult<Arc<[Arc<process::Image>]>> {
+pub(crate) fn needs(images: &Bound<'_, PyTuple>) -> PyResult<Arc<[Arc<process::Image>]>> {
     images.iter().map(|image| Ok(Arc::clone(&image.cast::<Image>()?.get().0))).collect()
 }
 
@@ -101,6 +104,12 @@ impl Encoded for Delivery {
                 let decode = FAILURE.import(py, "plait._pickling.results", "decode_failure")?;
                 decode.call1((PyBytes::new(py, reply.body.as_ref()), &*self.name)).map(Err)
             }
+            End::Reply(reply) if plain::is_plain(reply.body.as_ref()) => {
+                return Ok(match plain::read_value(py, reply.body.as_ref()) {
+                    Ok(value) => Ok(value.unbind()),
+                    Err(error) => Err(error.into_value(py).into_any()),
+                });
+            }
             End::Reply(reply) => {
                 let decode = VALUE.import(py, "plait._pickling.results", "decode_value")?;
                 decode.call1((PyBytes::new(py, reply.body.as_ref()), &*self.name)).map(Ok)
@@ -159,6 +168,7 @@ impl ProcessPool {
             initializer,
             arguments: initargs,
         };
+        pid::prepare();
         let pool = py.detach(|| Pool::start(settings)).map_err(Error::from)?;
         let tasks = Arc::new(Tasks(pool.handle()));
         Ok(Self { pool, tasks })
@@ -182,6 +192,29 @@ impl ProcessPool {
         let task = self.pool.submit(image, needs(images)?, data, ticket).map_err(Error::from)?;
         future.get().work_for(Arc::clone(&self.tasks) as _, task);
         Ok(future)
+    }
+
+    /// As `submit`, of a function and arguments that need no pickling; `None`
+    /// if they do.
+    fn call(
+        &self,
+        py: Python<'_>,
+        callees: &Bound<'_, Callees>,
+        function: &Bound<'_, PyAny>,
+        args: &Bound<'_, PyTuple>,
+        kwargs: &Bound<'_, PyDict>,
+    ) -> PyResult<Option<Py<Future>>> {
+        let Some(callee) = callees.get().find(function)? else { return Ok(None) };
+        let mut body = Vec::with_capacity(USUAL_BODY);
+        if !plain::write_call(args, Some(kwargs), &mut body) {
+            return Ok(None);
+        }
+        let (future, fate) = new_future(py)?;
+        let ticket = Seat { fate, name: Arc::clone(&callee.name) };
+        let needs = Arc::clone(&callee.needs);
+        let task = self.pool.submit(callee.image, needs, &body, ticket).map_err(Error::from)?;
+        future.get().work_for(Arc::clone(&self.tasks) as _, task);
+        Ok(Some(future))
     }
 
     fn close(&self, cancel: bool) -> Result<()> {
@@ -214,55 +247,7 @@ impl ProcessPool {
     }
 }
 
-/// A worker's end, in its process.
-#[pyclass(frozen, module = "plait._native")]
-struct Worker(Mutex<process::Worker>);
-
-impl Worker {
-    fn send(&self, py: Python<'_>, answer: Answer, well: bool, data: &[u8]) -> PyResult<()> {
-        let sent: Result<()> = py.detach(|| {
-            let (mut worker, mut done) = (lock(&self.0), 0);
-            let message = worker.answer(answer, well, data);
-            // Half an answer must not stay: signals are acted upon afterwards.
-            while !worker.send(&message, &mut done)? {}
-            Ok(())
-        });
-        Ok(sent?)
-    }
-}
-
-#[pymethods]
-impl Worker {
-    #[new]
-    fn new(memory: RawFd, bell: RawFd) -> Result<Self> {
-        let worker = process::Worker::new(descriptor::duplicate(memory)?, descriptor::duplicate(bell)?)?;
-        Ok(Self(Mutex::new(worker)))
-    }
-
-    fn next<'py>(&self, py: Python<'py>) -> PyResult<(&'static str, u64, u64, Bound<'py, PyBytes>)> {
-        loop {
-            let bytes = |body: &process::Body| PyBytes::new(py, body.as_ref());
-            match py.detach(|| lock(&self.0).receive()).map_err(Error::from)? {
-                ToDo::Interrupted => py.check_signals()?,
-                ToDo::Image { id, bytes: body } => return Ok(("image", id, 0, bytes(&body))),
-                ToDo::Begin { image, bytes: body } => return Ok(("begin", 0, image, bytes(&body))),
-                ToDo::Task { task, image, bytes: body } => return Ok(("task", task, image, bytes(&body))),
-                ToDo::Leave => return Ok(("leave", 0, 0, PyBytes::new(py, &[]))),
-            }
-        }
-    }
-
-    fn begun(&self, py: Python<'_>, well: bool, reason: &[u8]) -> PyResult<()> {
-        self.send(py, Answer::Begun, well, reason)
-    }
-
-    fn reply(&self, py: Python<'_>, task: u64, well: bool, data: &[u8]) -> PyResult<()> {
-        self.send(py, Answer::Task(task), well, data)
-    }
-}
-
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Image>()?;
-    module.add_class::<ProcessPool>()?;
-    module.add_class::<Worker>()
+    module.add_class::<ProcessPool>()
 }

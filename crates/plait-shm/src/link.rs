@@ -247,22 +247,33 @@ impl WorkerLink {
         Ok(Self { reader, writer, memory, parent, spin: Spin::new(), offered: 0 })
     }
 
+    /// Takes the next message, if all of it has come.
+    ///
+    /// # Errors
+    /// `Corrupt`: end this process.
+    pub fn poll(&mut self) -> Result<Option<Vec<u8>>> {
+        loop {
+            match self.reader.next()? {
+                Step::Message(message) => return Ok(Some(message)),
+                // The parent may be waiting for the room that this gave back.
+                Step::Part => self.wake_parent()?,
+                Step::Empty => return Ok(None),
+            }
+        }
+    }
+
     /// Waits for the next message.
     ///
     /// # Errors
     /// `Corrupt`: end this process.
     pub fn receive(&mut self) -> Result<Heard> {
         loop {
-            match self.reader.next()? {
-                Step::Message(message) => return Ok(Heard::Message(message)),
-                // The parent may be waiting for the room that this gave back.
-                Step::Part => self.wake_parent()?,
-                Step::Empty => {
-                    let Self { reader, memory, spin, .. } = self;
-                    if sleep(memory, spin, || !reader.is_empty())? == Nap::Interrupted {
-                        return Ok(Heard::Interrupted);
-                    }
-                }
+            if let Some(message) = self.poll()? {
+                return Ok(Heard::Message(message));
+            }
+            let Self { reader, memory, spin, .. } = self;
+            if sleep(memory, spin, || !reader.is_empty())? == Nap::Interrupted {
+                return Ok(Heard::Interrupted);
             }
         }
     }
@@ -275,6 +286,17 @@ impl WorkerLink {
     }
 
     /// Sends as much of `message` as there is room for, from `done` on, which
+    /// it moves. True once all is sent.
+    ///
+    /// # Errors
+    /// `Corrupt`: end this process.
+    pub fn push(&mut self, message: &[u8], done: &mut usize) -> Result<bool> {
+        let complete = self.writer.push(message, done)?;
+        self.wake_parent()?;
+        Ok(complete)
+    }
+
+    /// Sends as much of `message` as there is room for, from `done` on, which
     /// it moves; sleeps if there is none. True once all is sent; false is for
     /// the caller to act on a signal, and come again.
     ///
@@ -282,9 +304,7 @@ impl WorkerLink {
     /// `Corrupt`: end this process.
     pub fn send(&mut self, message: &[u8], done: &mut usize) -> Result<bool> {
         loop {
-            let complete = self.writer.push(message, done)?;
-            self.wake_parent()?;
-            if complete {
+            if self.push(message, done)? {
                 return Ok(true);
             }
             let Self { writer, memory, spin, .. } = self;

@@ -21,6 +21,7 @@ pub mod lifeline;
 pub mod memory;
 pub mod open;
 pub mod pass;
+pub mod pid;
 pub mod pipe;
 pub mod process;
 mod raw;

@@ -52,58 +52,32 @@ class Inbound:
         else:
             self._new[first] = payload
 
-    def initialize(self, target: int, data: bytes) -> str | None:
-        """Call the initializer.
+    def initialize(self, target: int, data: bytes) -> bytes | None:
+        """Call the initializer, if there is one.
 
         Returns:
             The traceback if it failed.
 
         """
+        if not data:
+            return None
         try:
             function, args, kwargs = self._load_call(target, data)
             function(*args, **kwargs)
         except BaseException as error:
-            return format_failure(error)
+            _forget_our_frame(error)
+            return format_failure(error).encode(errors="replace")
         return None
 
-    def run(self, target: int, data: bytes) -> tuple[bool, bytes]:
-        """Run a task.
+    def function(self, target: int) -> Callable[..., Any]:
+        """Return a function that can be called until the next image comes.
 
-        Returns:
-            True and the pickled value, or False and the encoded exception.
+        Raises:
+            BaseException: what loading it, or what it relies on, has raised.
 
         """
-        try:
-            function, args, kwargs = self._load_call(target, data)
-        except BaseException as error:
-            error.add_note("while loading the function and its arguments in the worker")
-            for (module, name), failure in self._failed.items():
-                # It may be why.
-                if failure is not error:
-                    error.add_note(f"(the global {name!r} of {module} failed before: {failure!r})")
-            return False, encode_failure(error)
-        try:
-            value = function(*args, **kwargs)
-        except BaseException as error:
-            return False, encode_failure(error)
-        # The value alone may still need them.
-        del function, args, kwargs
-        try:
-            return True, encode_value(value)
-        except BaseException as error:
-            error.add_note(
-                f"while pickling the result, an object of type {type(value).__qualname__}"
-            )
-            return False, encode_failure(error)
-
-    def _load_call(
-        self, target: int, data: bytes
-    ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         while self._new:
             self._load(next(iter(self._new)))
-        if not target:
-            function, args, kwargs = pickle.loads(data)
-            return function, args, kwargs
         keys, known = self._functions[target]
         if self._failed:
             for key in keys:
@@ -112,8 +86,62 @@ class Inbound:
         if isinstance(known, bytes):
             known = pickle.loads(known)
             self._functions[target] = (keys, known)
-        args, kwargs = pickle.loads(data)
-        return known, args, kwargs
+        return known
+
+    def run(self, target: int, data: bytes) -> tuple[bool, bytes]:
+        """Run a task whose arguments are a pickle.
+
+        Returns:
+            True and the encoded value, or False and the encoded exception.
+
+        """
+        try:
+            function, args, kwargs = self._load_call(target, data)
+        except BaseException as error:
+            return self.not_loaded(error)
+        try:
+            value = function(*args, **kwargs)
+        except BaseException as error:
+            _forget_our_frame(error)
+            return self.raised(error)
+        # The value alone may still need them.
+        del function, args, kwargs
+        return self.returned(value)
+
+    def returned(self, value: Any) -> tuple[bool, bytes]:
+        """Encode what a task returned."""
+        try:
+            return True, encode_value(value)
+        except BaseException as error:
+            error.add_note(
+                f"while pickling the result, an object of type {type(value).__qualname__}"
+            )
+            return self.raised(error)
+
+    def raised(self, error: BaseException) -> tuple[bool, bytes]:
+        """Encode what a task raised."""
+        return False, encode_failure(error)
+
+    def not_loaded(self, error: BaseException) -> tuple[bool, bytes]:
+        """Encode what kept a task from being called."""
+        error.add_note("while loading the function and its arguments in the worker")
+        for (module, name), failure in self._failed.items():
+            # It may be why.
+            if failure is not error:
+                error.add_note(f"(the global {name!r} of {module} failed before: {failure!r})")
+        return self.raised(error)
+
+    def _load_call(
+        self, target: int, data: bytes
+    ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        if target:
+            function = self.function(target)
+            args, kwargs = pickle.loads(data)
+        else:
+            while self._new:
+                self._load(next(iter(self._new)))
+            function, args, kwargs = pickle.loads(data)
+        return function, args, kwargs
 
     def _load(self, key: _Key) -> None:
         """Bind the name to what was told."""
@@ -145,6 +173,12 @@ class Inbound:
             # subclasses, say). The base is there by now, so a second load gets
             # through, and the first goes on with what the second made.
             made_before[key] = _ImageUnpickler(self, self._loading.pop(key)).load()
+
+
+def _forget_our_frame(error: BaseException) -> None:
+    """Leave out the frame of this file that called; a function in C has no other."""
+    if error.__traceback__ is not None:
+        error.__traceback__ = error.__traceback__.tb_next
 
 
 class _ImageUnpickler(pickle.Unpickler):

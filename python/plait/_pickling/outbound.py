@@ -46,6 +46,19 @@ class _Needs(NamedTuple):
     def hold(self) -> bool:
         return all(_lookup(key) is value for key, value in self.bindings)
 
+    def by_module(self) -> list[tuple[str, ModuleType, list[tuple[str, bool, object]]]] | None:
+        """Sort the bindings by the modules that have them; None if one is no module."""
+        names: dict[str, list[tuple[str, bool, object]]] = {}
+        for key, value in self.bindings:
+            names.setdefault(key.module, []).append((key.name, value is not _MISSING, value))
+        found = []
+        for name, bindings in names.items():
+            module = sys.modules.get(name)
+            if not isinstance(module, ModuleType):
+                return None
+            found.append((name, module, bindings))
+        return found
+
 
 class _Known(NamedTuple):
     """A function that was sent before."""
@@ -63,6 +76,8 @@ class Outbound:
 
     def __init__(self) -> None:
         """Know nothing yet."""
+        # What the native half finds without a look at what is in it.
+        self.callees = native.Callees()
         self._globals: dict[Key, _Global] = {}
         self._functions: dict[int, _Known] = {}
         # Held for single dictionary accesses, never while anything is pickled.
@@ -146,10 +161,15 @@ class Outbound:
 
     def _remember(self, fn: Any, known: _Known) -> None:
         # Bound now: at interpreter exit the globals go before the functions.
-        forget = functools.partial(_forget, self._functions, id(fn))
+        forget = functools.partial(_forget, self._functions, self.callees, id(fn))
         known = known._replace(function=weakref.ref(fn, forget))
         with self._lock:
             self._functions[id(fn)] = known
+        if known.needs is not None and not known.contents:
+            modules = known.needs.by_module()
+            if modules is not None:
+                images = known.needs.images
+                self.callees.add(known.function, known.target, images, describe(fn), modules)
 
     def _needs(self, keys: Iterable[Key], fn: Callable[..., Any]) -> _Needs:
         """Follow `keys` to everything that they lead to."""
@@ -209,9 +229,10 @@ def _lookup(key: Key) -> object:
     return _MISSING if module is None else vars(module).get(key.name, _MISSING)
 
 
-def _forget(functions: dict[int, _Known], key: int, gone: object) -> None:
+def _forget(functions: dict[int, _Known], callees: native.Callees, key: int, gone: object) -> None:
     # Called by the collector at any point: no lock, one step each. The number
     # may be another function's by now: only the entry of this one goes.
+    callees.discard(key, gone)
     known = functions.get(key)
     if known is not None and known.function is gone:
         functions.pop(key, None)

@@ -46,13 +46,8 @@ def format_failure(error: BaseException) -> str:
     """Format the traceback of an exception that a task or initializer raised."""
     import traceback
 
-    # Without the frame of ours that called it; there is no other for a
-    # function written in C.
-    frames = error.__traceback__
-    if frames is not None:
-        frames = frames.tb_next
     try:
-        return "".join(traceback.format_exception(type(error), error, frames))
+        return "".join(traceback.format_exception(error))
     except Exception as failure:
         # Its `__str__` may raise.
         return f"{type(error).__qualname__} (its traceback cannot be formatted: {failure!r})\n"

@@ -33,7 +33,7 @@ def main(
     os.close(bell)
     _introduce(number, parent_pid, lifeline, settings)
     _reseed()
-    _work(channel, Inbound(settings["main_file"], settings["main_package"]))
+    channel.serve(Inbound(settings["main_file"], settings["main_package"]))
     _leave()
 
 
@@ -57,29 +57,6 @@ def _reseed() -> None:
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed()
-
-
-def _work(channel: native.Worker, inbound: Inbound) -> None:
-    pid = os.getpid()
-    while True:
-        kind, number, image, data = channel.next()
-        if kind == "task":
-            well, reply = inbound.run(image, data)
-            if os.getpid() != pid:
-                return  # a child that the task forked: its parent answers
-            channel.reply(number, well, reply)
-            # Nothing of a task stays while the worker waits for the next.
-            del reply
-        elif kind == "image":
-            inbound.add_image(number, data)
-        elif kind == "begin":
-            failure = inbound.initialize(image, data) if data else None
-            if os.getpid() != pid:
-                return
-            channel.begun(failure is None, (failure or "").encode(errors="replace"))
-        else:
-            return
-        del data
 
 
 def _leave() -> NoReturn:

@@ -67,6 +67,20 @@ impl Worker {
         Ok(Self { link, begun: Instant::default() })
     }
 
+    /// The next thing to do, if it has come. A task has begun when this
+    /// returns it.
+    ///
+    /// # Errors
+    /// What the parent wrote is garbage: leave.
+    pub fn poll(&mut self) -> Result<Option<ToDo>> {
+        while let Some(message) = self.link.poll()? {
+            if let Some(todo) = self.understand(message) {
+                return Ok(Some(todo));
+            }
+        }
+        Ok(None)
+    }
+
     /// Waits for the next thing to do. A task has begun when this returns it.
     ///
     /// # Errors
@@ -74,33 +88,49 @@ impl Worker {
     pub fn receive(&mut self) -> Result<ToDo> {
         loop {
             let Heard::Message(message) = self.link.receive()? else { return Ok(ToDo::Interrupted) };
-            let Some(([kind, first, second], _)) = wire::parse(&message) else { return Ok(ToDo::Leave) };
-            let bytes = Body::of(message);
-            return Ok(match kind {
-                wire::IMAGE => ToDo::Image { id: first, bytes },
-                wire::BEGIN => ToDo::Begin { image: second, bytes },
-                wire::TASK => {
-                    self.begun = Instant::now();
-                    if !self.link.begin(self.begun) {
-                        continue;
-                    }
-                    ToDo::Task { task: first, image: second, bytes }
-                }
-                _ => ToDo::Leave,
-            });
+            if let Some(todo) = self.understand(message) {
+                return Ok(todo);
+            }
         }
     }
 
-    /// Puts an answer together, for [`send`](Self::send).
-    #[must_use]
-    pub fn answer(&self, answer: Answer, well: bool, body: &[u8]) -> Vec<u8> {
+    /// What a message says; `None` for a task that was taken back.
+    fn understand(&mut self, message: Vec<u8>) -> Option<ToDo> {
+        let Some(([kind, first, second], _)) = wire::parse(&message) else { return Some(ToDo::Leave) };
+        let bytes = Body::of(message);
+        Some(match kind {
+            wire::IMAGE => ToDo::Image { id: first, bytes },
+            wire::BEGIN => ToDo::Begin { image: second, bytes },
+            wire::TASK => {
+                self.begun = Instant::now();
+                if !self.link.begin(self.begun) {
+                    return None;
+                }
+                ToDo::Task { task: first, image: second, bytes }
+            }
+            _ => ToDo::Leave,
+        })
+    }
+
+    /// Begins an answer, for [`send`](Self::send); the body comes behind it.
+    pub fn begin_answer(&self, answer: Answer, well: bool, message: &mut Vec<u8>) {
         let took = || Instant::now().saturating_since(self.begun).as_nanos() as u64;
-        match (answer, well) {
-            (Answer::Begun, true) => wire::message(wire::READY, 0, 0, &[]),
-            (Answer::Begun, false) => wire::message(wire::UNFIT, 0, 0, body),
-            (Answer::Task(task), true) => wire::message(wire::RETURNED, task, took(), body),
-            (Answer::Task(task), false) => wire::message(wire::RAISED, task, took(), body),
-        }
+        let (kind, number, took) = match (answer, well) {
+            (Answer::Begun, true) => (wire::READY, 0, 0),
+            (Answer::Begun, false) => (wire::UNFIT, 0, 0),
+            (Answer::Task(task), true) => (wire::RETURNED, task, took()),
+            (Answer::Task(task), false) => (wire::RAISED, task, took()),
+        };
+        wire::begin(message, kind, number, took);
+    }
+
+    /// As [`send`](Self::send), but never sleeps: false if there is no room
+    /// for the rest.
+    ///
+    /// # Errors
+    /// What the parent wrote is garbage: leave.
+    pub fn push(&mut self, answer: &[u8], done: &mut usize) -> Result<bool> {
+        Ok(self.link.push(answer, done)?)
     }
 
     /// Sends an answer from `done` on, which it moves. False is for the

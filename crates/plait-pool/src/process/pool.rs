@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use plait_sys::clock::Instant;
 use plait_sys::eventfd::EventFd;
+use plait_sys::pid;
 use plait_sys::process::Program;
 
 use super::aftermath::Aftermath;
@@ -45,7 +46,7 @@ pub(crate) struct Shared<T> {
 
 impl<T> Shared<T> {
     fn check_owner(&self) -> Result<()> {
-        if std::process::id() == self.owner { Ok(()) } else { Err(Error::Forked(self.owner)) }
+        if pid::current() == self.owner { Ok(()) } else { Err(Error::Forked(self.owner)) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State<T>> {
@@ -78,7 +79,7 @@ impl<T: Ticket> Pool<T> {
     pub fn start(settings: Settings) -> Result<Self> {
         let bell = Arc::new(EventFd::new()?);
         let shared = Arc::new(Shared {
-            owner: std::process::id(),
+            owner: pid::current(),
             state: Mutex::new(State::new(settings.limit)),
             bell: Mutex::new(Some(Arc::clone(&bell))),
             ended: Completion::new(),

@@ -33,11 +33,16 @@ pub(crate) const RAISED: u64 = 19;
 /// Puts a message together, with one copy of the body.
 pub(crate) fn message(kind: u64, first: u64, second: u64, body: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(HEAD + body.len());
+    begin(&mut message, kind, first, second);
+    message.extend_from_slice(body);
+    message
+}
+
+/// Adds what comes before the body.
+pub(crate) fn begin(message: &mut Vec<u8>, kind: u64, first: u64, second: u64) {
     for number in [kind, first, second] {
         message.extend_from_slice(&number.to_ne_bytes());
     }
-    message.extend_from_slice(body);
-    message
 }
 
 /// Takes a message apart; `None` if it is too short to be one.
