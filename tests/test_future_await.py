@@ -1,4 +1,4 @@
-"""plait.Future in coroutines, on asyncio's own loop."""
+"""plait.Future in coroutines, on asyncio's own loop and on plait's."""
 
 import asyncio
 import concurrent.futures as cf
@@ -17,6 +17,12 @@ class Boom(Exception):
     pass
 
 
+@pytest.fixture(params=[asyncio.run, plait.run], ids=["asyncio", "plait"])
+def run(request):
+    """Run a coroutine on a new loop."""
+    return request.param
+
+
 async def wait_for(future):
     return await future
 
@@ -29,7 +35,7 @@ async def waiting_for(future):
     return task
 
 
-def test_returns_or_raises_at_once_if_it_has_ended():
+def test_returns_or_raises_at_once_if_it_has_ended(run):
     async def main():
         good, bad, gone = plait.Future(), plait.Future(), plait.Future()
         good.set_result(1)
@@ -44,11 +50,11 @@ def test_returns_or_raises_at_once_if_it_has_ended():
             await gone
         assert ended == []
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize("end", ["set_result", "set_exception", "cancel"])
-def test_is_woken_from_another_thread(end):
+def test_is_woken_from_another_thread(end, run):
     async def main():
         future = plait.Future()
         task = await waiting_for(future)
@@ -65,10 +71,10 @@ def test_is_woken_from_another_thread(end):
                 await task
             assert not task.cancelled()
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_a_cancelled_future_is_an_error_for_a_task_group():
+def test_a_cancelled_future_is_an_error_for_a_task_group(run):
     async def main():
         future = plait.Future()
 
@@ -82,10 +88,10 @@ def test_a_cancelled_future_is_an_error_for_a_task_group():
             await group()
         assert [type(error) for error in raised.value.exceptions] == [cf.CancelledError]
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_cancelling_the_task_withdraws_what_has_not_begun():
+def test_cancelling_the_task_withdraws_what_has_not_begun(run):
     async def main():
         future = plait.Future()
         task = await waiting_for(future)
@@ -94,10 +100,10 @@ def test_cancelling_the_task_withdraws_what_has_not_begun():
             await task
         assert future.cancelled()
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_cancelling_the_task_lets_go_on_what_has_begun():
+def test_cancelling_the_task_lets_go_on_what_has_begun(run):
     async def main():
         future = plait.Future()
         future.set_running_or_notify_cancel()
@@ -109,10 +115,10 @@ def test_cancelling_the_task_lets_go_on_what_has_begun():
         future.set_result(1)
         assert await future == 1
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_many_given_up_waits_leave_nothing_behind():
+def test_many_given_up_waits_leave_nothing_behind(run):
     async def main():
         future = plait.Future()
         future.set_running_or_notify_cancel()
@@ -137,10 +143,10 @@ def test_many_given_up_waits_leave_nothing_behind():
         assert len(made) == 100
         assert sum(waiter() is not None for waiter in made) == 0
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_gather_wait_for_timeout_and_shield():
+def test_gather_wait_for_timeout_and_shield(run):
     async def main():
         futures = [plait.Future() for _ in range(3)]
         thread = threading.Thread(target=lambda: [f.set_result(n) for n, f in enumerate(futures)])
@@ -165,10 +171,10 @@ def test_gather_wait_for_timeout_and_shield():
         slow.set_result("slow")
         assert await asyncio.wait_for(slow, LIMIT) == "slow"
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_wrap_future_both_ways():
+def test_wrap_future_both_ways(run):
     async def main():
         future = plait.Future()
         wrapped = asyncio.wrap_future(future)
@@ -190,20 +196,20 @@ def test_wrap_future_both_ways():
         with pytest.raises(asyncio.CancelledError):
             await wrapped
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_several_tasks_wait_for_one():
+def test_several_tasks_wait_for_one(run):
     async def main():
         future = plait.Future()
         tasks = [await waiting_for(future) for _ in range(5)]
         future.set_result(1)
         assert await asyncio.gather(*tasks) == [1] * 5
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_several_loops_wait_for_one():
+def test_several_loops_wait_for_one(run):
     future, answers = plait.Future(), []
     ready = threading.Barrier(4)
 
@@ -212,7 +218,7 @@ def test_several_loops_wait_for_one():
         ready.wait(LIMIT)
         answers.append(await asyncio.wait_for(task, LIMIT))
 
-    threads = [threading.Thread(target=asyncio.run, args=(main(),)) for _ in range(3)]
+    threads = [threading.Thread(target=run, args=(main(),)) for _ in range(3)]
     for thread in threads:
         thread.start()
     ready.wait(LIMIT)
@@ -222,7 +228,7 @@ def test_several_loops_wait_for_one():
     assert answers == ["all"] * 3
 
 
-def test_a_result_and_a_cancellation_of_the_task_in_one_turn():
+def test_a_result_and_a_cancellation_of_the_task_in_one_turn(run):
     async def main():
         future = plait.Future()
         task = await waiting_for(future)
@@ -232,7 +238,7 @@ def test_a_result_and_a_cancellation_of_the_task_in_one_turn():
             await task
         assert future.result() == 1
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_coroutine_that_is_thrown_away_lets_go():
@@ -257,7 +263,7 @@ def test_needs_a_running_loop():
         wait_for(plait.Future()).send(None)
 
 
-def test_a_raised_exception_does_not_keep_the_future():
+def test_a_raised_exception_does_not_keep_the_future(run):
     async def main():
         future = plait.Future()
         future.set_exception(Boom())
@@ -276,7 +282,7 @@ def test_a_raised_exception_does_not_keep_the_future():
 
     gc.disable()
     try:
-        reference, _kept = asyncio.run(main())
+        reference, _kept = run(main())
         _kept.__traceback__ = None
         assert reference() is None
     finally:

@@ -19,6 +19,7 @@ use pyo3::types::{PyDict, PyTuple};
 use super::endpoint::Endpoint;
 use super::inherited::Inherited;
 use super::io_watcher::IoWatcher;
+use super::letterbox::Letterbox;
 use super::listeners::Watch;
 use super::phases::Phases;
 use super::transport::Scratch;
@@ -175,6 +176,8 @@ pub(crate) struct Loop {
     /// `{"loop": self}`, what every new future is given; none while the loop
     /// is at rest, which it may be as garbage.
     pub(super) future_options: GilCell<Option<Py<PyDict>>>,
+    /// None until somebody waits for a thread without the interpreter.
+    pub(super) letterbox: GilCell<Option<Arc<Letterbox>>>,
 }
 
 impl Loop {
@@ -266,6 +269,7 @@ impl Loop {
             spare: GilCell::default(),
             tls_buffer: GilCell::default(),
             future_options: GilCell::default(),
+            letterbox: GilCell::default(),
         })
     }
 
@@ -317,6 +321,7 @@ impl Loop {
             owner.dismiss(py);
         }
         drop((ready, timers, phases, poller, inherited));
+        self.close_letterbox(py);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -331,6 +336,9 @@ impl Loop {
             owner.traverse(&visit)?;
         }
         core.phases.traverse(&visit)?;
+        if let Some(letterbox) = self.letterbox.visit(&visit).as_deref().and_then(Option::as_ref) {
+            letterbox.traverse(&visit)?;
+        }
         core.inherited.as_ref().map_or(Ok(()), |inherited| inherited.traverse(&visit))
     }
 

@@ -5,6 +5,7 @@
 //! | `core` | the state and what schedules (`hot` has the handles and the Python methods) |
 //! | `turn`, `poll` | one turn; what it begins with |
 //! | `phases`, `outside`, `inherited` | callbacks between the steps of a turn; for who turns it; after a fork |
+//! | `letterbox` | who is to be woken by threads without the interpreter |
 //! | `listeners` | who listens to a descriptor that is no transport's |
 //! | `watch`, `io_watcher` | `add_reader` and its family; what any number may have of one descriptor |
 //! | `sockets`, `connecting`, `resolving` | the `sock_*` calls; what makes connections; numeric addresses |
@@ -28,6 +29,7 @@ mod datagram;
 mod endpoint;
 mod inherited;
 mod io_watcher;
+mod letterbox;
 mod listeners;
 mod outside;
 mod phases;
@@ -47,6 +49,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 pub(crate) use self::core::Loop;
+pub(crate) use self::letterbox::Letterbox;
 pub(crate) use self::transport::SocketTransport;
 pub(crate) use self::waiter::is_native_future;
 use crate::hot::collected::{self, Collected};

@@ -18,7 +18,7 @@ impl Loop {
         if core.poller.is_none() {
             return false;
         }
-        if !core.ready.is_empty() || core.phases.keep_alive(py) {
+        if !core.ready.is_empty() || core.phases.keep_alive(py) || self.has_letters(py, false) {
             return true;
         }
         // A cancelled timer stays in the heap for a while.

@@ -69,7 +69,11 @@ impl Loop {
     ) -> Option<Duration> {
         core.timers.settle(|timer| timer.track(py));
         core.timers.compact(self.dead_timers(), |timer| timer.is_cancelled(py), removed);
-        if !core.ready.is_empty() || self.stopping.load(SeqCst) || core.phases.has_work(py) {
+        if !core.ready.is_empty()
+            || self.stopping.load(SeqCst)
+            || core.phases.has_work(py)
+            || self.has_letters(py, true)
+        {
             return Some(Duration::ZERO);
         }
         let deadline = core.timers.next_deadline(|timer| timer.is_cancelled(py), removed);
@@ -87,9 +91,14 @@ impl Loop {
         let (poller, timeout) = {
             let mut core = self.core(py);
             let poller = core.poller.clone().ok_or_else(|| core.gone())?;
-            let timeout = self.sleep_time(py, &mut core, wait, &mut removed);
+            let mut timeout = self.sleep_time(py, &mut core, wait, &mut removed);
             if timeout != Some(Duration::ZERO) {
                 poller.lie_down();
+                // These come without the interpreter.
+                if self.has_letters(py, true) {
+                    poller.get_up();
+                    timeout = Some(Duration::ZERO);
+                }
             } else if core.fds.watched() <= core.inner && !self.stopping.load(SeqCst) {
                 let tick = Instant::last_tick();
                 polls = core.polled != tick;
@@ -129,6 +138,7 @@ impl Loop {
         let mut told = Polled::default();
         let enqueued = self.enqueue(py, &poller, events, &mut told);
         told.outcome = signals.and(enqueued);
+        told.woken.append(&mut self.take_letters(py));
         Ok(told)
     }
 
@@ -210,6 +220,7 @@ impl Loop {
             && core.poller.is_some()
             && core.fds.watched() <= core.inner
             && !self.phased()
+            && !self.has_letters(py, false)
             && !self.stopping.load(SeqCst)
             && core.polled == Instant::last_tick()
     }

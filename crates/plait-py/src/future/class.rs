@@ -238,9 +238,13 @@ impl Future {
 
     /// Subscribes a coroutine: `waiter`, a future of `event_loop`, is set
     /// when the task has ended. False if it has ended already.
-    fn _subscribe(slf: &Bound<'_, Self>, event_loop: Py<PyAny>, waiter: Py<PyAny>) -> PyResult<bool> {
+    fn _subscribe(
+        slf: &Bound<'_, Self>,
+        event_loop: &Bound<'_, PyAny>,
+        waiter: Py<PyAny>,
+    ) -> PyResult<bool> {
         slf.get().check_home()?;
-        Ok(slf.get().fate.subscribe(Waker::Loop { event_loop, waiter }).is_ok())
+        Ok(slf.get().fate.subscribe(Waker::of_coroutine(event_loop, waiter)).is_ok())
     }
 
     /// Takes `_subscribe` back.
@@ -249,10 +253,7 @@ impl Future {
             // A coroutine of the parent is being thrown away: nobody will tell it.
             return;
         }
-        let withdrawn = self.fate.withdraw(|waker| match waker {
-            Waker::Loop { waiter: subscribed, .. } => subscribed.is(waiter),
-            Waker::Publish(_) => false,
-        });
+        let withdrawn = self.fate.withdraw(|waker| waker.is_for(waiter));
         // Not under the lock of the fate.
         drop(withdrawn);
     }

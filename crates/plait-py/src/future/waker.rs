@@ -1,5 +1,7 @@
 //! Those who are told of the end of a task by running Python code.
 
+use std::sync::Arc;
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -7,6 +9,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::class::Future;
 use super::notifier;
+use crate::event_loop::{Letterbox, Loop};
 
 /// Somebody to be told of the end of a task.
 pub(crate) enum Waker {
@@ -16,6 +19,13 @@ pub(crate) enum Waker {
     Loop {
         /// The event loop.
         event_loop: Py<PyAny>,
+        /// The loop's own future.
+        waiter: Py<PyAny>,
+    },
+    /// A coroutine that awaits on a loop of ours.
+    Letter {
+        /// Where the loop looks.
+        letterbox: Arc<Letterbox>,
         /// The loop's own future.
         waiter: Py<PyAny>,
     },
@@ -30,6 +40,12 @@ impl Waker {
         match self {
             Self::Publish(future) => Future::publish(future.bind(py)),
             Self::Loop { event_loop, waiter } => resume(event_loop.bind(py), waiter.bind(py)),
+            Self::Letter { letterbox, waiter } => {
+                // A closed loop has nobody left to be woken.
+                let refused = letterbox.post(waiter);
+                drop(refused);
+                Ok(())
+            }
         }
     }
 
@@ -40,6 +56,26 @@ impl Waker {
                 visit.call(event_loop)?;
                 visit.call(waiter)
             }
+            Self::Letter { waiter, .. } => visit.call(waiter),
+        }
+    }
+}
+
+impl Waker {
+    /// For a coroutine that awaits on `event_loop`, whose future `waiter` is.
+    pub(super) fn of_coroutine(event_loop: &Bound<'_, PyAny>, waiter: Py<PyAny>) -> Self {
+        let ours = event_loop.cast::<Loop>().ok();
+        match ours.and_then(|event_loop| event_loop.get().letterbox(event_loop.py())) {
+            Some(letterbox) => Self::Letter { letterbox, waiter },
+            None => Self::Loop { event_loop: event_loop.clone().unbind(), waiter },
+        }
+    }
+
+    /// Whether it is the one for the coroutine that waits for `waiter`.
+    pub(super) fn is_for(&self, waiter: &Bound<'_, PyAny>) -> bool {
+        match self {
+            Self::Publish(_) => false,
+            Self::Loop { waiter: own, .. } | Self::Letter { waiter: own, .. } => own.is(waiter),
         }
     }
 }
@@ -57,10 +93,24 @@ fn resume(event_loop: &Bound<'_, PyAny>, waiter: &Bound<'_, PyAny>) -> PyResult<
     Err(error)
 }
 
-/// Has the notifier tell them. Runs no Python code and needs no interpreter;
-/// an engine whose threads call it has called [`notifier::start`] before.
+/// Has their loop or the notifier tell them. Runs no Python code and needs no
+/// interpreter; an engine whose threads call it has called [`notifier::start`]
+/// before.
 pub(crate) fn wake(wakers: Vec<Waker>) {
-    notifier::send(wakers);
+    let mut others = Vec::new();
+    for waker in wakers {
+        match waker {
+            Waker::Letter { letterbox, waiter } => {
+                // A closed loop has nobody left to be woken; the notifier has
+                // the interpreter to let go of the waiter.
+                if let Err(waiter) = letterbox.post(waiter) {
+                    others.push(Waker::Letter { letterbox, waiter });
+                }
+            }
+            other => others.push(other),
+        }
+    }
+    notifier::send(others);
 }
 
 /// Tells them in this thread, one of an engine's: it has no caller who could
