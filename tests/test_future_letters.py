@@ -103,8 +103,7 @@ def test_many_tasks_are_cancelled_while_their_futures_end():
             results = await asyncio.gather(*tasks, return_exceptions=True)
             assert results[1::2] == [1] * 50
             assert all(
-                result == 1 or isinstance(result, asyncio.CancelledError)
-                for result in results[::2]
+                result == 1 or isinstance(result, asyncio.CancelledError) for result in results[::2]
             )
             ended += len(results)
         return ended

@@ -10,11 +10,12 @@ import traceback
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import GenericAlias, ModuleType
-from typing import Any, Generic, Literal, NoReturn, Self, SupportsIndex, TypeVar, final
+from typing import Any, Generic, Literal, NoReturn, ParamSpec, Self, SupportsIndex, TypeVar, final
 
 import plait
 from plait._pickling.inbound import Inbound
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 __version__: str
@@ -423,19 +424,19 @@ class ProcessPool:
     def submit(
         self, image: int, images: tuple[Image, ...], data: bytes, name: str
     ) -> plait.Future[Any]: ...
-    def call(
-        self,
-        callees: Callees,
-        function: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> plait.Future[Any] | None: ...
     def close(self, cancel: bool) -> None: ...
     def terminate(self, grace: float) -> None: ...
     def wait(self) -> None: ...
     @property
     def ended(self) -> bool: ...
     def pids(self) -> list[int]: ...
+
+class ProcessExecutor:
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    def submit(
+        self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> plait.Future[_T]: ...
+    def _submit_to(self, pool: ProcessPool, callees: Callees) -> None: ...
 
 @final
 class Worker:

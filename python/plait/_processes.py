@@ -11,7 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, ParamSpec, SupportsIndex, TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 from plait import _notifier
 from plait._arguments import check_initializer, worker_limit
@@ -22,14 +22,13 @@ from plait._worker.protocol import Settings
 
 __all__ = ["ProcessPoolExecutor"]
 
-_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 # What a running task gets to clean up when the user interrupts, in seconds.
 _GRACE = 0.2
 
 
-class ProcessPoolExecutor(concurrent.futures.Executor):
+class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
     """A pool of processes, as `concurrent.futures.ProcessPoolExecutor`.
 
     Workers are forked from a template process that was executed for this pool:
@@ -87,30 +86,13 @@ class ProcessPoolExecutor(concurrent.futures.Executor):
             initializer=target,
             initargs=data,
         )
+        self._submit_to(self._pool, self._outbound.callees)
         _exit.add(self._pool)
         # A pool that nobody holds any more finishes what it has and ends.
         weakref.finalize(self, _close, self._pool, os.getpid()).atexit = False
 
-    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
-        """Call `fn(*args, **kwargs)` in a worker.
-
-        The function and its arguments are pickled before this returns; what
-        cannot be pickled is the outcome of the future.
-
-        Returns:
-            The future of the call.
-
-        Raises:
-            RuntimeError: the pool has been shut down, the interpreter is
-                exiting, or the pool belongs to the process that this one was
-                forked from.
-            BrokenProcessPool: an initializer has failed, or no worker can be
-                started.
-
-        """
-        future = self._pool.call(self._outbound.callees, fn, args, kwargs)
-        if future is not None:
-            return future
+    def _submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
+        """Submit what `submit` cannot by itself: what needs the pickler."""
         self._pool.check_open()
         try:
             images, target, data = self._outbound.encode(fn, args, kwargs)

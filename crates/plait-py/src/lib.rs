@@ -4,11 +4,10 @@ mod callees;
 mod choice;
 mod error;
 mod event_loop;
+mod executor;
 mod fork;
 mod future;
 mod hot;
-#[cfg(debug_assertions)]
-mod plain_probe;
 mod process_pool;
 mod processes;
 mod sync;
@@ -30,10 +29,11 @@ mod _native {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("DEBUG_BUILD", cfg!(debug_assertions))?;
         event_loop::register(module)?;
+        executor::register(module)?;
         fork::register(module)?;
         future::register(module)?;
         #[cfg(debug_assertions)]
-        plain_probe::register(module)?;
+        hot::plain::probe::register(module)?;
         callees::register(module)?;
         process_pool::register(module)?;
         processes::register(module)?;

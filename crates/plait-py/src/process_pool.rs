@@ -12,15 +12,12 @@ use plait_sys::pid;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyTuple};
 
-use crate::callees::Callees;
+use crate::callees::Callee;
 use crate::error::{Error, Result};
 use crate::future::{Decoded, Encoded, Engine, Fate, Future, Outcome, new_future, wake};
 use crate::hot::plain;
-
-/// Most arguments need no more bytes than this.
-const USUAL_BODY: usize = 128;
 
 /// Bytes that a worker is told once.
 #[pyclass(frozen, module = "plait._native")]
@@ -134,9 +131,21 @@ impl Encoded for Delivery {
     }
 }
 
+impl ProcessPool {
+    /// As `submit`, of a function that the workers know and plain arguments.
+    pub(crate) fn call(&self, py: Python<'_>, callee: &Callee, body: &[u8]) -> PyResult<Py<Future>> {
+        let (future, fate) = new_future(py)?;
+        let ticket = Seat { fate, name: Arc::clone(&callee.name) };
+        let needs = Arc::clone(&callee.needs);
+        let task = self.pool.submit(callee.image, needs, body, ticket).map_err(Error::from)?;
+        future.get().work_for(Arc::clone(&self.tasks) as _, task);
+        Ok(future)
+    }
+}
+
 /// The pool itself.
 #[pyclass(frozen, weakref, module = "plait._native")]
-struct ProcessPool {
+pub(crate) struct ProcessPool {
     pool: Pool<Seat>,
     tasks: Arc<Tasks>,
 }
@@ -192,29 +201,6 @@ impl ProcessPool {
         let task = self.pool.submit(image, needs(images)?, data, ticket).map_err(Error::from)?;
         future.get().work_for(Arc::clone(&self.tasks) as _, task);
         Ok(future)
-    }
-
-    /// As `submit`, of a function and arguments that need no pickling; `None`
-    /// if they do.
-    fn call(
-        &self,
-        py: Python<'_>,
-        callees: &Bound<'_, Callees>,
-        function: &Bound<'_, PyAny>,
-        args: &Bound<'_, PyTuple>,
-        kwargs: &Bound<'_, PyDict>,
-    ) -> PyResult<Option<Py<Future>>> {
-        let Some(callee) = callees.get().find(function)? else { return Ok(None) };
-        let mut body = Vec::with_capacity(USUAL_BODY);
-        if !plain::write_call(args, Some(kwargs), &mut body) {
-            return Ok(None);
-        }
-        let (future, fate) = new_future(py)?;
-        let ticket = Seat { fate, name: Arc::clone(&callee.name) };
-        let needs = Arc::clone(&callee.needs);
-        let task = self.pool.submit(callee.image, needs, &body, ticket).map_err(Error::from)?;
-        future.get().work_for(Arc::clone(&self.tasks) as _, task);
-        Ok(Some(future))
     }
 
     fn close(&self, cancel: bool) -> Result<()> {

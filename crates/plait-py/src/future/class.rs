@@ -238,11 +238,7 @@ impl Future {
 
     /// Subscribes a coroutine: `waiter`, a future of `event_loop`, is set
     /// when the task has ended. False if it has ended already.
-    fn _subscribe(
-        slf: &Bound<'_, Self>,
-        event_loop: &Bound<'_, PyAny>,
-        waiter: Py<PyAny>,
-    ) -> PyResult<bool> {
+    fn _subscribe(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>, waiter: Py<PyAny>) -> PyResult<bool> {
         slf.get().check_home()?;
         Ok(slf.get().fate.subscribe(Waker::of_coroutine(event_loop, waiter)).is_ok())
     }

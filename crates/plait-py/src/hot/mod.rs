@@ -27,5 +27,6 @@ pub(crate) mod schedule;
 pub(crate) mod snapshot;
 pub(crate) mod socket;
 pub(crate) mod spare;
+pub(crate) mod submit;
 mod tasks;
 pub(crate) mod write;

@@ -27,6 +27,8 @@
 //! buffer for bytes, interns strings in the receiver, keeps identities only
 //! by a hash table per call, and makes a bytes object that is copied again.
 
+#[cfg(debug_assertions)]
+pub(crate) mod probe;
 mod read;
 mod write;
 
@@ -74,5 +76,4 @@ const DEPTH: u32 = 32;
 /// all those before it.
 const NUMBERED: usize = 64;
 
-// What PyO3 does not bind as static data of this name, or not on all versions.
 type Object = *mut ffi::PyObject;

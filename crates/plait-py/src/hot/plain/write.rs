@@ -7,7 +7,7 @@ use std::slice;
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyTuple};
+use pyo3::types::PyTuple;
 
 use super::{
     BYTES, CALL, COMPLEX, DEPTH, DICT, FALSE, FLOAT, INT_1, INT_4, INT_8, LIST, MEMO, NONE, NUMBERED, Object,
@@ -33,17 +33,21 @@ pub(crate) fn write_value(value: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> bool {
     plain
 }
 
-/// Adds the arguments of a call to `out`. False if they are not plain: `out`
-/// is as it was.
-pub(crate) fn write_call(
-    args: &Bound<'_, PyTuple>,
-    kwargs: Option<&Bound<'_, PyDict>>,
+/// Adds the arguments of a call to `out`, as vectorcall passes them: `names`
+/// are those of the last. False if they are not plain: `out` is as it was.
+///
+/// # Safety
+/// `args` are alive, and held by somebody else while this runs.
+pub(crate) unsafe fn write_call(
+    args: &[Object],
+    names: Option<Borrowed<'_, '_, PyTuple>>,
+    _py: Python<'_>,
     out: &mut Vec<u8>,
 ) -> bool {
     let start = out.len();
     let mut writer = Writer::new(out);
-    // SAFETY: live objects, and the interpreter lock is held.
-    let plain = unsafe { writer.call(args.as_ptr(), kwargs.map_or(ptr::null_mut(), Bound::as_ptr)) };
+    // SAFETY: the caller's, and the interpreter lock is held.
+    let plain = unsafe { writer.call(args, names.map_or(ptr::null_mut(), |names| names.as_ptr())) };
     if !plain {
         out.truncate(start);
     }
@@ -88,27 +92,23 @@ impl<'a> Writer<'a> {
     /// Writes the arguments of a call.
     ///
     /// # Safety
-    /// `args` is a tuple, `kwargs` a dict or null; both are held by the
-    /// caller, and so is the interpreter lock.
-    unsafe fn call(&mut self, args: Object, kwargs: Object) -> bool {
-        // SAFETY: a tuple, a dict or null, both alive.
-        let (positional, keywords) = unsafe {
-            (ffi::PyTuple_GET_SIZE(args), if kwargs.is_null() { 0 } else { ffi::PyDict_Size(kwargs) })
-        };
-        let (Ok(positional), Ok(keywords)) = (u8::try_from(positional), u8::try_from(keywords)) else {
+    /// `args` are alive, `names` is null or a tuple of the names of the last
+    /// of them; the caller holds all, and the interpreter lock.
+    unsafe fn call(&mut self, args: &[Object], names: Object) -> bool {
+        // SAFETY: a tuple, if there is one.
+        let keywords = if names.is_null() { 0 } else { unsafe { ffi::PyTuple_GET_SIZE(names) } };
+        let (positional, named) = args.split_at(args.len() - keywords.unsigned_abs());
+        let (Ok(count), Ok(keywords)) = (u8::try_from(positional.len()), u8::try_from(keywords)) else {
             return false;
         };
-        self.out.extend_from_slice(&[CALL, positional, keywords]);
-        self.open[0].write(args);
-        self.opened = 1;
-        for index in 0..positional {
-            // SAFETY: below the size of the tuple, which holds it.
-            if !unsafe { self.item(ffi::PyTuple_GET_ITEM(args, isize::from(index)), 1) } {
-                return false;
-            }
+        self.out.extend_from_slice(&[CALL, count, keywords]);
+        // SAFETY: the caller's; a tuple holds its items, below its size.
+        unsafe {
+            positional.iter().all(|&arg| self.item(arg, 1))
+                && named.iter().zip(0..).all(|(&arg, index)| {
+                    self.item(ffi::PyTuple_GET_ITEM(names, index), 1) && self.item(arg, 1)
+                })
         }
-        // SAFETY: as the caller's.
-        keywords == 0 || unsafe { self.pairs(kwargs, 1) }
     }
 
     /// Writes one object, if it is plain.

@@ -3,19 +3,19 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
-use crate::hot::plain;
+use super::{read_call, read_value, write_call, write_value};
 
 /// The bytes of `value`; None if it is not plain.
 #[pyfunction]
 fn _write_plain<'py>(py: Python<'py>, value: &Bound<'py, PyAny>) -> Option<Bound<'py, PyBytes>> {
     let mut bytes = Vec::new();
-    plain::write_value(value, &mut bytes).then(|| PyBytes::new(py, &bytes))
+    write_value(value, &mut bytes).then(|| PyBytes::new(py, &bytes))
 }
 
 /// What `_write_plain` wrote.
 #[pyfunction]
 fn _read_plain<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    plain::read_value(py, bytes)
+    read_value(py, bytes)
 }
 
 /// The bytes of the arguments of a call; None if they are not plain.
@@ -25,15 +25,25 @@ fn _write_plain_call<'py>(
     py: Python<'py>,
     args: &Bound<'py, PyTuple>,
     kwargs: Option<&Bound<'py, PyDict>>,
-) -> Option<Bound<'py, PyBytes>> {
+) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    let mut values: Vec<_> = args.iter().map(Bound::into_any).collect();
+    let mut names = Vec::new();
+    for (name, value) in kwargs.into_iter().flatten() {
+        names.push(name);
+        values.push(value);
+    }
+    let names = PyTuple::new(py, names)?;
+    let pointers: Vec<_> = values.iter().map(Bound::as_ptr).collect();
     let mut bytes = Vec::new();
-    plain::write_call(args, kwargs, &mut bytes).then(|| PyBytes::new(py, &bytes))
+    // SAFETY: `values` holds them.
+    let plain = unsafe { write_call(&pointers, Some(names.as_borrowed()), py, &mut bytes) };
+    Ok(plain.then(|| PyBytes::new(py, &bytes)))
 }
 
 /// Calls `function` with the arguments that `_write_plain_call` wrote.
 #[pyfunction]
 fn _call_plain<'py>(function: &Bound<'py, PyAny>, bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
-    plain::read_call(function.py(), bytes)?.call(function)
+    read_call(function.py(), bytes)?.call(function)
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
