@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plait_pool::completion::Waited;
-use plait_pool::process::{self, End, Handle, Pool, Program, Settings, Ticket, Withdrawn};
+use plait_pool::process::{self, End, Handle, Pool, Program, Request, Settings, Ticket, Withdrawn};
 use plait_sys::pid;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -133,11 +133,11 @@ impl Encoded for Delivery {
 
 impl ProcessPool {
     /// As `submit`, of a function that the workers know and plain arguments.
-    pub(crate) fn call(&self, py: Python<'_>, callee: &Callee, body: &[u8]) -> PyResult<Py<Future>> {
+    pub(crate) fn call(&self, py: Python<'_>, callee: &Callee, request: Request) -> PyResult<Py<Future>> {
         let (future, fate) = new_future(py)?;
         let ticket = Seat { fate, name: Arc::clone(&callee.name) };
         let needs = Arc::clone(&callee.needs);
-        let task = self.pool.submit(callee.image, needs, body, ticket).map_err(Error::from)?;
+        let task = self.pool.submit(callee.image, needs, request, ticket).map_err(Error::from)?;
         future.get().work_for(Arc::clone(&self.tasks) as _, task);
         Ok(future)
     }
@@ -198,7 +198,7 @@ impl ProcessPool {
         self.check_open()?;
         let (future, fate) = new_future(py)?;
         let ticket = Seat { fate, name: name.into() };
-        let task = self.pool.submit(image, needs(images)?, data, ticket).map_err(Error::from)?;
+        let task = self.pool.submit(image, needs(images)?, Request::of(data), ticket).map_err(Error::from)?;
         future.get().work_for(Arc::clone(&self.tasks) as _, task);
         Ok(future)
     }

@@ -24,7 +24,7 @@ pub use deal::Withdrawn;
 pub use death::Death;
 pub use plait_sys::process::{Program, Status};
 pub use pool::{Handle, Pool, Settings};
-pub use wire::{Body, Image, Reply};
+pub use wire::{Body, Image, Reply, Request};
 
 /// What goes wrong with a pool.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@ use super::aftermath::Aftermath;
 use super::deal::Withdrawn;
 use super::state::State;
 use super::supervisor::Supervisor;
-use super::wire::Image;
+use super::wire::{Image, Request};
 use super::{Error, Result, Ticket};
 use crate::completion::{Completion, Waited};
 
@@ -127,13 +127,13 @@ impl<T: Ticket> Pool<T> {
         self.shared.lock().check_open()
     }
 
-    /// Accepts a task: `image` (one of `needs`, or 0) on `body`. Returns the
+    /// Accepts a task: `image` (one of `needs`, or 0) on `request`. Returns the
     /// number that [`Handle`] knows it by.
     ///
     /// # Errors
     /// The pool is shut, broken, or of another process. Then `ticket` is
     /// dropped and hears nothing.
-    pub fn submit(&self, image: u64, needs: Arc<[Arc<Image>]>, body: &[u8], ticket: T) -> Result<u64> {
+    pub fn submit(&self, image: u64, needs: Arc<[Arc<Image>]>, request: Request, ticket: T) -> Result<u64> {
         self.check_owner()?;
         let mut after = Aftermath::new();
         let mut state = self.shared.lock();
@@ -141,7 +141,7 @@ impl<T: Ticket> Pool<T> {
             drop(state);
             return Err(error);
         }
-        let task = state.submit(image, needs, body, ticket, &mut after);
+        let task = state.submit(image, needs, request, ticket, &mut after);
         let wanted = state.wanted() > 0;
         drop(state);
         after.run();

@@ -17,7 +17,7 @@ use super::pace::Pace;
 use super::queue::Queue;
 use super::slot::{Fate, Slot, Stage};
 use super::task::Task;
-use super::wire::{self, Body, Image, Reply};
+use super::wire::{self, Body, Image, Reply, Request};
 use super::{End, Error, Ticket};
 
 /// So many workers in a row that die before they are ready break the pool.
@@ -81,13 +81,13 @@ impl<T: Ticket> State<T> {
         &mut self,
         image: u64,
         needs: Arc<[Arc<Image>]>,
-        body: &[u8],
+        request: Request,
         ticket: T,
         after: &mut Aftermath<T>,
     ) -> u64 {
         let id = self.next_task;
         self.next_task += 1;
-        let message = wire::message(wire::TASK, id, image, body);
+        let message = request.message(id, image);
         self.queue.put(Task { id, message, needs, ticket });
         self.dispatch(after);
         id

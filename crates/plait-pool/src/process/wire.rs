@@ -45,6 +45,41 @@ pub(crate) fn begin(message: &mut Vec<u8>, kind: u64, first: u64, second: u64) {
     }
 }
 
+/// The arguments of a task, in the message that they travel in.
+#[derive(Debug, Clone)]
+pub struct Request(Vec<u8>);
+
+impl Request {
+    /// No arguments yet, with room for `size` bytes of them.
+    #[must_use]
+    pub fn with_capacity(size: usize) -> Self {
+        let mut message = Vec::with_capacity(HEAD + size);
+        message.resize(HEAD, 0);
+        Self(message)
+    }
+
+    /// These arguments.
+    #[must_use]
+    pub fn of(body: &[u8]) -> Self {
+        let mut request = Self::with_capacity(body.len());
+        request.0.extend_from_slice(body);
+        request
+    }
+
+    /// Where the arguments are to be added.
+    pub fn body(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+
+    /// The message that asks for the task.
+    pub(crate) fn message(mut self, task: u64, image: u64) -> Vec<u8> {
+        for (place, number) in self.0.chunks_exact_mut(8).zip([TASK, task, image]) {
+            place.copy_from_slice(&number.to_ne_bytes());
+        }
+        self.0
+    }
+}
+
 /// Takes a message apart; `None` if it is too short to be one.
 pub(crate) fn parse(message: &[u8]) -> Option<([u64; 3], &[u8])> {
     let (head, body) = message.split_first_chunk::<HEAD>()?;
@@ -202,6 +237,15 @@ mod tests {
         fn any_message_comes_back(kind: u64, first: u64, second: u64, body: Vec<u8>) {
             let whole = message(kind, first, second, &body);
             prop_assert_eq!(parse(&whole), Some(([kind, first, second], &body[..])));
+        }
+
+        #[test]
+        fn a_request_is_the_message_of_a_task(task: u64, image: u64, body: Vec<u8>) {
+            let mut request = Request::with_capacity(3);
+            request.body().extend_from_slice(&body);
+            let whole = message(TASK, task, image, &body);
+            prop_assert_eq!(&request.message(task, image), &whole);
+            prop_assert_eq!(Request::of(&body).message(task, image), whole);
         }
 
         #[test]

@@ -12,7 +12,7 @@ use plait_sys::process::Status;
 use super::aftermath::Aftermath;
 use super::slot::Slot;
 use super::state::State;
-use super::{End, Ticket, ToDo, Withdrawn, Worker, wire};
+use super::{End, Request, Ticket, ToDo, Withdrawn, Worker, wire};
 
 #[derive(Default)]
 pub(super) struct Log {
@@ -59,7 +59,7 @@ impl World {
 
     pub(super) fn submit_as(&mut self, number: u32, wanted: bool, weight: usize) -> u64 {
         let ticket = Mark { number, wanted, log: Arc::clone(&self.log) };
-        self.run(|state, after| state.submit(0, Arc::new([]), &vec![0; weight], ticket, after))
+        self.run(|state, after| state.submit(0, Arc::new([]), Request::of(&vec![0; weight]), ticket, after))
     }
 
     pub(super) fn submit(&mut self, number: u32) -> u64 {

@@ -37,6 +37,7 @@ pub(crate) use outcome::{Decoded, Encoded, Outcome};
 pub(crate) use waker::{Waker, deliver, wake, wake_here};
 
 use crate::fork::Home;
+use crate::hot::instance;
 
 /// What engines hold of a future: they need no Python to end it.
 pub(crate) type Fate = Completion<Outcome, Waker>;
@@ -44,7 +45,8 @@ pub(crate) type Fate = Completion<Outcome, Waker>;
 /// A future for a task of an engine of this process, and its fate.
 pub(crate) fn new_future(py: Python<'_>) -> PyResult<(Py<Future>, Arc<Fate>)> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let future = CLASS.import(py, "plait._future", "Future")?.call0()?.cast_into::<Future>()?;
+    let class = CLASS.import(py, "plait._future", "Future")?;
+    let future = instance::make(class)?.cast_into::<Future>()?;
     future.get().live_in(Home::here());
     let fate = Arc::clone(future.get().fate());
     Ok((future.unbind(), fate))

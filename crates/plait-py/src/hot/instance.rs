@@ -1,14 +1,30 @@
 //! The attributes of an instance, without a look at its class, and whether its
 //! class is as it was.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyType};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 unsafe extern "C" {
     /// Where an object has its dictionary, which may be null: unlike the
     /// getter it makes none. Exported by every version, and what Cython uses.
     fn _PyObject_GetDictPtr(object: *mut ffi::PyObject) -> *mut *mut ffi::PyObject;
+}
+
+/// `class.__new__(class)`, and no more: for a class whose `__init__` has
+/// nothing to do.
+pub(crate) fn make<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
+    let py = class.py();
+    let arguments = PyTuple::empty(py);
+    // SAFETY: a live type, which has this function or one that it inherits.
+    let made = unsafe {
+        let new = (*class.as_type_ptr()).tp_new;
+        new.map(|new| new(class.as_type_ptr(), arguments.as_ptr(), std::ptr::null_mut()))
+    };
+    let made = made.ok_or_else(|| PyTypeError::new_err("a class that makes no instances"))?;
+    // SAFETY: a new reference, or null with an exception set.
+    unsafe { Bound::from_owned_ptr_or_err(py, made) }
 }
 
 /// `object.__dict__`, of an object whose class is an ordinary Python class.

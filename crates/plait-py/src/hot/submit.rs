@@ -3,6 +3,7 @@
 
 use std::ptr;
 
+use plait_pool::process::Request;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::intern;
@@ -14,7 +15,7 @@ use super::plain;
 use crate::executor::ProcessExecutor;
 
 /// Most arguments need no more bytes than this.
-const USUAL_BODY: usize = 128;
+const USUAL: usize = 128;
 
 static METHODS: Methods<1> = Methods([method(
     c"submit",
@@ -54,11 +55,11 @@ unsafe extern "C" fn submit(
         if let Some((pool, callees)) = executor.get().engine()
             && let Some(callee) = callees.get().find(&function)?
         {
-            let mut body = Vec::with_capacity(USUAL_BODY);
+            let mut request = Request::with_capacity(USUAL);
             // SAFETY: live objects, which the caller holds, and the tuple of
             // the names of the last of them.
-            if unsafe { plain::write_call(values, names, py, &mut body) } {
-                return Ok(pool.get().call(py, &callee, &body)?.into_any());
+            if unsafe { plain::write_call(values, names, py, request.body()) } {
+                return Ok(pool.get().call(py, &callee, request)?.into_any());
             }
         }
         // SAFETY: the executor, and the arguments as they were passed; the
