@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import Executor
 
+from plait import _cores
 from plait._loop.run import run
 from plait._processes import ProcessPoolExecutor
 from plait._threads import ThreadPoolExecutor
@@ -14,4 +14,4 @@ __all__ = ["Executor", "ProcessPoolExecutor", "ThreadPoolExecutor", "cores", "ru
 
 def cores() -> int:
     """How many cores this program may use."""
-    return len(os.sched_getaffinity(0))
+    return _cores.usable()

@@ -5,7 +5,6 @@ import itertools
 import marshal
 import os
 import signal
-import subprocess
 import sys
 import threading
 import weakref
@@ -13,12 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, SupportsIndex, TypeVar
 
-from plait import _notifier
+from plait import _cores, _notifier, _setting
 from plait._arguments import check_initializer, worker_limit
 from plait._binding import native
 from plait._future import Future
 from plait._pickling.outbound import Outbound, describe
-from plait._worker.protocol import Settings
 
 __all__ = ["ProcessPoolExecutor"]
 
@@ -66,7 +64,7 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
     ) -> None:
-        limit = worker_limit(_cpu_count() if max_workers is None else max_workers)
+        limit = worker_limit(_cores.usable() if max_workers is None else max_workers)
         check_initializer(initializer)
         self._outbound = Outbound()
         images: tuple[native.Image, ...] = ()
@@ -76,11 +74,11 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         _notifier.start()
         self._max_workers = limit
         self._pool = native.ProcessPool(
-            executable=_executable(),
-            arguments=_arguments(),
-            environment=list(os.environb.items()),
-            directory=_directory(),
-            template=marshal.dumps(dict(_settings())),
+            executable=_setting.executable(),
+            arguments=_setting.arguments(),
+            environment=_setting.environment(limit),
+            directory=_setting.directory(),
+            template=marshal.dumps(dict(_setting.settings(limit))),
             limit=limit,
             images=images,
             initializer=target,
@@ -168,51 +166,6 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             _end_now(self._pool)
             raise
         return None
-
-
-def _cpu_count() -> int:
-    # Python 3.13 knows how many this process may use.
-    usable: Callable[[], int | None] | None = getattr(os, "process_cpu_count", None)
-    return (usable() if usable is not None else len(os.sched_getaffinity(0))) or 1
-
-
-def _executable() -> str:
-    if not sys.executable:
-        raise RuntimeError(
-            "sys.executable is empty: an embedded interpreter has to set it to a "
-            "Python executable before it can make a process pool"
-        )
-    return sys.executable
-
-
-def _arguments() -> list[str]:
-    # The private function that multiprocessing uses for the same purpose.
-    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    path = [entry for entry in sys.path if isinstance(entry, str)]
-    start = f"import sys; sys.path[:] = {path!r}; from plait._worker.template import main; main()"
-    return [*flags, "-c", start]
-
-
-def _directory() -> str | None:
-    try:
-        return os.getcwd()
-    except FileNotFoundError:
-        return None  # deleted: the template stands in it as this process does
-
-
-def _settings() -> Settings:
-    main = sys.modules.get("__main__")
-    main_file = getattr(main, "__file__", None)
-    main_package = getattr(main, "__package__", None)
-    multiprocessing = sys.modules.get("multiprocessing.process")
-    current = None if multiprocessing is None else multiprocessing.current_process()
-    return {
-        "argv": [str(argument) for argument in getattr(sys, "argv", ())],
-        "main_file": main_file if isinstance(main_file, str) else None,
-        "main_package": main_package if isinstance(main_package, str) else None,
-        "process_name": "MainProcess" if current is None else current.name,
-        "authkey": b"" if current is None else bytes(current.authkey),
-    }
 
 
 def _chunks(items: Iterable[_T], size: int) -> Iterator[tuple[_T, ...]]:

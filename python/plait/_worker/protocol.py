@@ -24,6 +24,38 @@ EXITED = 0
 KILLED = 1
 
 
+# What the numeric libraries look at to know how many threads to start.
+LIBRARIES = (
+    b"OMP_NUM_THREADS",
+    b"OPENBLAS_NUM_THREADS",
+    b"MKL_NUM_THREADS",
+    b"BLIS_NUM_THREADS",
+    b"VECLIB_MAXIMUM_THREADS",
+    b"NUMBA_NUM_THREADS",
+    b"NUMEXPR_NUM_THREADS",
+    b"RAYON_NUM_THREADS",
+    b"POLARS_MAX_THREADS",
+)
+
+# A regular expression and its flags; no flags: a text to compare with.
+Pattern = tuple[str, int | None]
+# An entry of `warnings.filters`, the category by the name of its module and its own.
+Filter = tuple[str, Pattern | None, tuple[str, str], Pattern | None, int]
+
+
+class Logging(TypedDict):
+    """How much the user's process logs."""
+
+    root: int
+    # The level, and whether it propagates and is disabled, of loggers that were set up.
+    loggers: dict[str, tuple[int, bool, bool]]
+    disable: int
+    # Levels by their names.
+    names: dict[str, int]
+    # Whether warnings are logged.
+    warnings: bool
+
+
 class Settings(TypedDict):
     """What the template knows of the user's process, as of the pool's making."""
 
@@ -34,3 +66,14 @@ class Settings(TypedDict):
     process_name: str
     # For connections to managers of the user's process.
     authkey: bytes
+    umask: int | None
+    recursion_limit: int
+    max_str_digits: int
+    write_bytecode: bool
+    faulthandler: bool
+    filters: list[Filter]
+    logging: Logging
+    # A worker's share of them.
+    cores: int
+    # The variables of numeric libraries that say so.
+    libraries: list[bytes]

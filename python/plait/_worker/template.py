@@ -8,7 +8,7 @@ import sys
 from multiprocessing import process as _multiprocessing_process  # workers tell who they are
 from typing import NoReturn
 
-from plait._worker import worker
+from plait._worker import setting, worker
 from plait._worker.forking import Forker, reset_signals, take_control, tie
 from plait._worker.protocol import GONE, Settings
 
@@ -25,7 +25,7 @@ def main() -> NoReturn:
     reset_signals()
     with open(settings_fd, "rb") as file:
         settings: Settings = marshal.loads(file.read())
-    sys.argv[:] = settings["argv"]
+    setting.apply(settings)
     # What is here now is here for good: workers share its pages as long as
     # no collection touches them.
     gc.collect()
