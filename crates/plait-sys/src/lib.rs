@@ -9,6 +9,7 @@ compile_error!("plait runs on Linux only, for now: its engines are built on epol
 
 pub mod alarm;
 pub mod allocator;
+pub mod aside;
 pub mod clock;
 pub mod connection;
 pub mod datagram;

@@ -8,10 +8,12 @@
 //! bytes of it in a pipe, and so much is written at once.
 
 use std::io::IoSlice;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::io::{Errno, read as sys_read, write as sys_write, writev};
+use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::descriptor;
 use crate::error::{Error, Result};
@@ -20,6 +22,17 @@ use crate::stream::{MAX_SLICES, attempt};
 
 /// So many bytes fit into a pipe that is said to have room (pipe(7)).
 const PIPE_BUF: usize = 4096;
+
+/// Makes a pipe to read without waiting, and to write as usual.
+///
+/// # Errors
+/// EMFILE, ENFILE.
+pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Error::new("pipe2", errno))?;
+    // Each end is a description of its own, with a mode of its own.
+    fcntl_setfl(&reader, OFlags::NONBLOCK).map_err(|errno| Error::new("fcntl(F_SETFL)", errno))?;
+    Ok((reader, writer))
+}
 
 /// Whether a call on `fd`, which blocks, would wait now.
 fn would_wait(fd: RawFd, wanted: PollFlags) -> Result<bool> {
@@ -82,8 +95,7 @@ pub fn is_hang_up(error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::pipe::{PipeFlags, pipe_with};
-    use std::os::fd::{AsRawFd, OwnedFd};
+    use std::os::fd::AsRawFd;
 
     fn pipe() -> (OwnedFd, OwnedFd) {
         pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap()
@@ -101,6 +113,13 @@ mod tests {
         assert_eq!(&buffer[..5], b"abcde");
         drop(writer);
         assert_eq!(read(reader.as_raw_fd(), &mut buffer).unwrap(), Some(0));
+    }
+
+    #[test]
+    fn a_pair_waits_at_one_end_only() {
+        let (reader, writer) = pair().unwrap();
+        assert!(!descriptor::blocks(reader.as_raw_fd()).unwrap());
+        assert!(descriptor::blocks(writer.as_raw_fd()).unwrap());
     }
 
     #[test]
