@@ -13,7 +13,7 @@
 //! - a file never makes anybody wait, and has to be written by way of the
 //!   shared description, whose position says where.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use rustix::io::write as sys_write;
@@ -50,6 +50,7 @@ mod tests {
     use rustix::io::Errno;
     use rustix::pipe::{PipeFlags, pipe_with};
     use std::io::Read;
+    use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixStream;
 
     fn fill(fd: RawFd) -> usize {

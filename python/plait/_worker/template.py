@@ -4,7 +4,6 @@ import gc
 import marshal
 import os
 import socket
-import sys
 from multiprocessing import process as _multiprocessing_process  # workers tell who they are
 from typing import NoReturn
 
