@@ -1,88 +1,12 @@
 """Whatever way a program with a process pool ends, nothing of it is left."""
 
-import contextlib
 import os
-import select
 import signal
-import subprocess
-import sys
 import textwrap
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-LIMIT = 60
-
-
-class Program:
-    """A Python program in a process and session of its own."""
-
-    def __init__(self, tmp_path: Path) -> None:
-        self._path = tmp_path / "program.py"
-        self.directory = tmp_path
-        self._sentinels: dict[int, int] = {}
-        self.process: subprocess.Popen[str] | None = None
-
-    def start(self, text: str, *flags: str) -> None:
-        # A shell starts what it puts into the background with SIGINT ignored,
-        # and the test run may be such.
-        first = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        self._path.write_text(first + textwrap.dedent(text))
-        self.process = subprocess.Popen(
-            [sys.executable, *flags, str(self._path)],
-            cwd=self.directory,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def wait_for(self, name: str) -> str:
-        path = self.directory / name
-        while not path.exists():
-            assert self.process.poll() is None, self.process.communicate()
-            os.sched_yield()
-        return path.read_text()
-
-    def watch(self) -> list[int]:
-        """Note every descendant of the program that there is now."""
-        found, todo = [], [self.process.pid]
-        while todo:
-            pid = todo.pop()
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                todo += map(int, (task / "children").read_text().split())
-            if pid != self.process.pid:
-                found.append(pid)
-        for pid in found:
-            self._sentinels[pid] = os.pidfd_open(pid)
-        return found
-
-    def nothing_is_left_within(self, seconds: float) -> None:
-        poll = select.poll()
-        for fd in self._sentinels.values():
-            poll.register(fd, select.POLLIN)
-        left = set(self._sentinels.values())
-        while left:
-            ready = poll.poll(seconds * 1000)
-            alive = [pid for pid, fd in self._sentinels.items() if fd in left]
-            assert ready, f"still there: {alive}"
-            for fd, _ in ready:
-                left.discard(fd)
-                poll.unregister(fd)
-
-    def end(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=LIMIT)
-        return self.process.returncode, out, err
-
-    def close(self) -> None:
-        for fd in self._sentinels.values():
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(fd, signal.SIGKILL)
-            os.close(fd)
-        if self.process is not None:
-            self.process.kill()
-            self.process.communicate()
+from programs import Program
 
 
 @pytest.fixture

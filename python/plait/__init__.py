@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from plait._loop.policy import install, uninstall
     from plait._loop.run import new_event_loop, run
     from plait._measure import Measurement, measure
+    from plait._process.context import get_context
+    from plait._process.process import Process
     from plait._processes import ProcessPoolExecutor
     from plait._threads import ThreadPoolExecutor
 
@@ -23,10 +25,12 @@ __all__ = [
     "EventLoop",
     "Future",
     "Measurement",
+    "Process",
     "ProcessPoolExecutor",
     "RemoteError",
     "ThreadPoolExecutor",
     "WorkerDied",
+    "get_context",
     "install",
     "measure",
     "new_event_loop",
@@ -40,10 +44,12 @@ _HOME = {
     "EventLoop": "plait._loop.loop",
     "Future": "plait._future",
     "Measurement": "plait._measure",
+    "Process": "plait._process.process",
     "ProcessPoolExecutor": "plait._processes",
     "RemoteError": "plait._errors",
     "ThreadPoolExecutor": "plait._threads",
     "WorkerDied": "plait._errors",
+    "get_context": "plait._process.context",
     "install": "plait._loop.policy",
     "measure": "plait._measure",
     "new_event_loop": "plait._loop.run",

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 
-__all__ = ["share", "take_share", "told", "usable"]
+__all__ = ["given", "share", "take_share", "told", "usable"]
 
 # In a worker: the part of the cores that is its own. Pools inside it keep to it.
 _share: int | None = None
@@ -40,11 +40,16 @@ def share(workers: int) -> int:
     return max(1, usable() // workers)
 
 
-def take_share(cores: int, told: Mapping[bytes, bytes]) -> None:
+def given() -> int | None:
+    """Return the share that this process was given, `None` if it is no worker."""
+    return _share
+
+
+def take_share(cores: int | None, told: Mapping[bytes, bytes]) -> None:
     """Have this process, a worker, keep to so many cores.
 
     Args:
-        cores: how many.
+        cores: how many; None: as many as it can.
         told: what the variables of its environment say about it.
 
     """

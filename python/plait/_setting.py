@@ -35,12 +35,12 @@ def executable() -> str:
     return sys.executable
 
 
-def arguments() -> list[str]:
-    """Return the arguments of the template: this interpreter's flags, and where to begin."""
+def arguments(module: str = "plait._worker.template") -> list[str]:
+    """Return the arguments of a template: this interpreter's flags, and where to begin."""
     # The private function that multiprocessing uses for the same purpose.
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     path = [entry for entry in sys.path if isinstance(entry, str)]
-    start = f"import sys; sys.path[:] = {path!r}; from plait._worker.template import main; main()"
+    start = f"import sys; sys.path[:] = {path!r}; from {module} import main; main()"
     return [*flags, "-c", start]
 
 
@@ -72,8 +72,19 @@ def _unset() -> list[bytes]:
     ]
 
 
-def settings(workers: int) -> Settings:
-    """Return what the template is told."""
+def _told() -> list[bytes]:
+    """Return the variables of numeric libraries that are what a pool has set them to."""
+    told = ((name, _cores.told(name)) for name in LIBRARIES)
+    return [name for name, value in told if value is not None and os.environb.get(name) == value]
+
+
+def settings(workers: int | None) -> Settings:
+    """Return what the template is told.
+
+    Args:
+        workers: how many share the cores; None: no worker is meant, but a process like this one.
+
+    """
     main = sys.modules.get("__main__")
     main_file = getattr(main, "__file__", None)
     main_package = getattr(main, "__package__", None)
@@ -92,8 +103,8 @@ def settings(workers: int) -> Settings:
         "faulthandler": faulthandler.is_enabled(),
         "filters": list(_filters()),
         "logging": _logging(),
-        "cores": _cores.share(workers),
-        "libraries": _unset(),
+        "cores": _cores.given() if workers is None else _cores.share(workers),
+        "libraries": _told() if workers is None else _unset(),
     }
 
 

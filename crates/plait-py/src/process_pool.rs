@@ -34,6 +34,11 @@ impl Image {
     fn id(&self) -> u64 {
         self.0.id()
     }
+
+    #[getter]
+    fn data(&self) -> &[u8] {
+        self.0.bytes()
+    }
 }
 
 pub(crate) fn needs(images: &Bound<'_, PyTuple>) -> PyResult<Arc<[Arc<process::Image>]>> {

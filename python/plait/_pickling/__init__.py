@@ -25,6 +25,7 @@ the same namespaces.
 | `code.py` | the globals that code uses |
 | `pickler.py` | the fast pickler, for what can be named |
 | `by_value.py` | the full pickler, on top of cloudpickle |
+| `shared.py` | what `multiprocessing` alone can carry |
 | `rebuild.py` | what pickles call at the other side |
 | `outbound.py` | calls on their way out: keys, images, caches |
 | `inbound.py` | the worker's side: namespaces, images, running |

@@ -25,6 +25,7 @@ from plait._pickling.placing import (
     place,
 )
 from plait._pickling.rebuild import fill_function, make_bound, make_cached, make_cell, make_function
+from plait._pickling.shared import LOCKS, REGISTERED, reduce_lock, reduce_shared
 
 __all__ = ["FullPickler"]
 
@@ -69,6 +70,12 @@ class FullPickler(cloudpickle.Pickler):  # type: ignore[misc]
             reduced = reduce_module(obj)
             if reduced is not NotImplemented:
                 return reduced
+        elif kind in REGISTERED:
+            reduced = reduce_shared(obj)
+            if reduced is not NotImplemented:
+                return reduced
+        elif kind in LOCKS:
+            return reduce_lock(obj)
         return super().reducer_override(obj)
 
     def _bound_early(self, obj: Any, reduced: Any) -> Any:

@@ -62,7 +62,7 @@ class Inbound:
         if not data:
             return None
         try:
-            function, args, kwargs = self._load_call(target, data)
+            function, args, kwargs = self.load_call(target, data)
             function(*args, **kwargs)
         except BaseException as error:
             _forget_our_frame(error)
@@ -96,7 +96,7 @@ class Inbound:
 
         """
         try:
-            function, args, kwargs = self._load_call(target, data)
+            function, args, kwargs = self.load_call(target, data)
         except BaseException as error:
             return self.not_loaded(error)
         try:
@@ -131,9 +131,15 @@ class Inbound:
                 error.add_note(f"(the global {name!r} of {module} failed before: {failure!r})")
         return self.raised(error)
 
-    def _load_call(
+    def load_call(
         self, target: int, data: bytes
     ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Unpickle a function, its arguments and keywords.
+
+        Raises:
+            BaseException: what loading them has raised.
+
+        """
         if target:
             function = self.function(target)
             args, kwargs = pickle.loads(data)

@@ -1,6 +1,7 @@
 """Calls on their way to the workers."""
 
 import functools
+import io
 import marshal
 import sys
 import threading
@@ -74,8 +75,9 @@ class _Known(NamedTuple):
 class Outbound:
     """The calls of one pool: what its workers are told, and told once."""
 
-    def __init__(self) -> None:
-        """Know nothing yet."""
+    def __init__(self, make_file: Callable[[], io.BytesIO] = io.BytesIO) -> None:
+        """Know nothing yet; write pickles of globals to what `make_file` returns."""
+        self._make_file = make_file
         # What the native half finds without a look at what is in it.
         self.callees = native.Callees()
         self._globals: dict[Key, _Global] = {}
@@ -103,6 +105,16 @@ class Outbound:
         if keys:
             images = tuple({*images, *self._needs(keys, fn).images})
         return Call(images, known.target, data)
+
+    def tell(self, key: Key) -> tuple[native.Image, ...]:
+        """Make the images of a global and of everything that it leads to.
+
+        Raises:
+            Exception: what the pickler raises, with a note that says what cannot be pickled.
+
+        """
+        value: Any = _lookup(key)
+        return self._needs([key], value).images
 
     def _dump_call(
         self,
@@ -194,7 +206,7 @@ class Outbound:
         if told is not None and told.value is value:
             return told
         try:
-            data, keys = dumps(value, root=key)
+            data, keys = dumps(value, root=key, make_file=self._make_file)
         except Exception as error:
             error.add_note(
                 f"while pickling the global {key.name!r} of {key.module}, "

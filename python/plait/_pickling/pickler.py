@@ -5,11 +5,13 @@ import functools
 import importlib
 import io
 import pickle
+from collections.abc import Callable
 from types import CellType, CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import Any, TypeVar
 
 from plait._pickling.placing import BY_IMPORT, BY_VALUE, Key, is_importable, place
 from plait._pickling.rebuild import namespace
+from plait._pickling.shared import LOCKS, REGISTERED, reduce_lock, reduce_shared
 
 __all__ = ["CACHED", "PROTOCOL", "dumps"]
 
@@ -49,6 +51,10 @@ class _FastPickler(pickle.Pickler):
             return reduce_module(obj)
         elif kind in _FULL:
             raise _NeedsFullPickler
+        elif kind in REGISTERED:
+            return reduce_shared(obj)
+        elif kind in LOCKS:
+            return reduce_lock(obj)
         return NotImplemented
 
 
@@ -62,13 +68,16 @@ def reduce_module(module: ModuleType) -> Any:
     return NotImplemented
 
 
-def dumps(obj: Any, root: Key | None = None) -> tuple[bytes, set[Key]]:
+def dumps(
+    obj: Any, root: Key | None = None, make_file: Callable[[], io.BytesIO] = io.BytesIO
+) -> tuple[bytes, set[Key]]:
     """Pickle `obj`.
 
     Args:
         obj: anything.
         root: the key that `obj` is the value of, if it is: what this name
             leads to goes by value, for it is what the name is to lead to.
+        make_file: makes what is written to.
 
     Returns:
         The pickle, and the keys that it names.
@@ -77,7 +86,7 @@ def dumps(obj: Any, root: Key | None = None) -> tuple[bytes, set[Key]]:
         Exception: what the pickler raises, or the `__reduce__` of something.
 
     """
-    file = io.BytesIO()
+    file = make_file()
     fast = _FastPickler(file, root)
     # Suppressed, not handled: what the full pickler raises is no consequence.
     with contextlib.suppress(_NeedsFullPickler):
@@ -86,7 +95,7 @@ def dumps(obj: Any, root: Key | None = None) -> tuple[bytes, set[Key]]:
     # Imported only where something needs it: it takes a while.
     from plait._pickling.by_value import FullPickler
 
-    file = io.BytesIO()
+    file = make_file()
     full = FullPickler(file, root)
     full.dump(obj)
     return file.getvalue(), full.keys

@@ -5,6 +5,7 @@ which it is asked. It is the parent of what it forks, so it alone can reap it.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import select
@@ -13,6 +14,7 @@ import socket
 import sys
 from typing import NamedTuple, NoReturn
 
+from plait._worker.passing import receive_fds
 from plait._worker.protocol import (
     EXITED,
     FORK,
@@ -45,6 +47,7 @@ def take_control() -> tuple[socket.socket, int, list[int]]:
     os.close(null)
     kind, numbers, fds = _receive(control)
     assert kind == SERVE, kind
+    assert fds is not None
     return control, numbers[0], fds
 
 
@@ -74,11 +77,16 @@ def reset_signals() -> None:
             signal.signal(number, handler)
 
 
-def _receive(control: socket.socket) -> tuple[int, tuple[int, int, int], list[int]]:
-    message, fds, _, _ = socket.recv_fds(control, MESSAGE.size, _MAX_FDS)
+def _receive(control: socket.socket) -> tuple[int, tuple[int, int, int], list[int] | None]:
+    """Receive a message and its descriptors; None if there was no room for them all."""
+    message, fds, complete = receive_fds(control, MESSAGE.size, _MAX_FDS)
     if not message:
         os._exit(1)
     kind, *numbers = MESSAGE.unpack(message)
+    if not complete:
+        for fd in fds:
+            os.close(fd)
+        return kind, (numbers[0], numbers[1], numbers[2]), None
     return kind, (numbers[0], numbers[1], numbers[2]), fds
 
 
@@ -104,6 +112,12 @@ class Forker:
     def be_child(self, number: int, fds: list[int]) -> NoReturn:
         """Be what was asked for, with the descriptors that came along."""
         raise NotImplementedError
+
+    def before_fork(self, number: int, fds: list[int]) -> None:
+        """Keep what is needed of the descriptors, which will be closed; OSError: do not fork."""
+
+    def not_forked(self, number: int) -> None:
+        """Let go of what was kept: there is no such child after all."""
 
     def tell_end(self, number: int, how: int, code: int) -> None:
         """Say that a child has ended."""
@@ -134,16 +148,22 @@ class Forker:
         kind, numbers, fds = _receive(self._control)
         if kind == GO:
             self._going = True
+            self._poll.unregister(self._control)
             return
         assert kind == FORK, kind
+        if fds is None:
+            self.send(NOT_FORKED, numbers[0], errno.EMFILE)
+            return
         self._fork(numbers[0], fds)
         for fd in fds:
             os.close(fd)
 
     def _fork(self, number: int, fds: list[int]) -> None:
         try:
+            self.before_fork(number, fds)
             pid = os.fork()
         except OSError as error:
+            self.not_forked(number)
             self.send(NOT_FORKED, number, error.errno or 0)
             return
         if pid == 0:
@@ -153,6 +173,7 @@ class Forker:
         except OSError as error:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+            self.not_forked(number)
             self.send(NOT_FORKED, number, error.errno or 0)
             return
         self._children[pidfd] = _Child(pid, number)

@@ -73,7 +73,7 @@ class Settings(TypedDict):
     faulthandler: bool
     filters: list[Filter]
     logging: Logging
-    # A worker's share of them.
-    cores: int
+    # A worker's share of them; None for what is no worker.
+    cores: int | None
     # The variables of numeric libraries that say so.
     libraries: list[bytes]

@@ -114,6 +114,12 @@ impl Image {
         self.id
     }
 
+    /// What it was made of.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.message[HEAD..]
+    }
+
     pub(crate) fn message(&self) -> &[u8] {
         &self.message
     }
@@ -219,6 +225,7 @@ mod tests {
         let (a, b) = (Image::new(b"a"), Image::new(b"a"));
         assert_ne!(a.id(), b.id());
         assert_eq!(parse(a.message()), Some(([IMAGE, a.id(), 0], &b"a"[..])));
+        assert_eq!(a.bytes(), b"a");
     }
 
     #[test]
