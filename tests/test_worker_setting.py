@@ -94,7 +94,6 @@ def levels():
         "root": logging.getLogger().level,
         "named": logging.getLogger("plait.test.named").level,
         "quiet": logging.getLogger("plait.test.quiet").disabled,
-        "alone": logging.getLogger("plait.test.alone").propagate,
         "disable": logging.root.manager.disable,
         "name": logging.getLevelName(17),
     }
@@ -105,7 +104,6 @@ def test_levels_of_loggers(monkeypatch):
     monkeypatch.setattr(root, "level", 13)
     monkeypatch.setattr(logging.getLogger("plait.test.named"), "level", logging.DEBUG)
     monkeypatch.setattr(logging.getLogger("plait.test.quiet"), "disabled", True)
-    monkeypatch.setattr(logging.getLogger("plait.test.alone"), "propagate", False)
     monkeypatch.setattr(root.manager, "_disable", 3)
     logging.addLevelName(17, "CHATTY")
     assert in_worker(levels) == levels()

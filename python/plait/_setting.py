@@ -136,12 +136,14 @@ def _pattern(pattern: re.Pattern[str] | str | None) -> Pattern | None:
 
 def _logging() -> Logging:
     manager = logging.root.manager
+    # Not whether they propagate: in a worker all records go to the root, from where they are sent
+    # to the logger of the same name here.
     loggers = {
         # A copy: other threads make loggers.
-        name: (logger.level, logger.propagate, logger.disabled)
+        name: (logger.level, logger.disabled)
         for name, logger in manager.loggerDict.copy().items()
         if isinstance(logger, logging.Logger)
-        and (logger.level, logger.propagate, logger.disabled) != (logging.NOTSET, True, False)
+        and (logger.level, logger.disabled) != (logging.NOTSET, False)
     }
     return {
         "root": logging.root.level,

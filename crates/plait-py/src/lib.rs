@@ -10,6 +10,7 @@ mod future;
 mod hot;
 mod process_pool;
 mod processes;
+mod records;
 mod sync;
 mod thread_queue;
 mod trace;

@@ -16,8 +16,9 @@ use pyo3::types::{PyBytes, PyTuple};
 
 use crate::callees::Callee;
 use crate::error::{Error, Result};
-use crate::future::{Decoded, Encoded, Engine, Fate, Future, Outcome, new_future, wake};
+use crate::future::{Decoded, Encoded, Engine, Fate, Future, Outcome, new_future, notifier, wake};
 use crate::hot::plain;
+use crate::records::Records;
 
 /// Bytes that a worker is told once.
 #[pyclass(frozen, module = "plait._native")]
@@ -118,8 +119,11 @@ impl Encoded for Delivery {
             }
             End::Died(death) => {
                 let class = DEATH.import(py, "plait._errors", "WorkerDied")?;
-                let text = format!("worker process {} {death} while it ran {}", death.pid, self.name);
-                class.call1((text,)).map(Err)
+                let (pid, name, lines) = (death.pid, &self.name, death.last_lines());
+                let error =
+                    class.call1((format!("worker process {pid} {death} while it ran {name}{lines}"),))?;
+                error.setattr("stderr", &*death.stderr)?;
+                Ok(Err(error))
             }
             End::Broken(reason) => {
                 let class = BROKEN.import(py, "concurrent.futures.process", "BrokenProcessPool")?;
@@ -153,6 +157,7 @@ impl ProcessPool {
 pub(crate) struct ProcessPool {
     pool: Pool<Seat>,
     tasks: Arc<Tasks>,
+    records: Records,
 }
 
 #[pymethods]
@@ -183,9 +188,11 @@ impl ProcessPool {
             arguments: initargs,
         };
         pid::prepare();
-        let pool = py.detach(|| Pool::start(settings)).map_err(Error::from)?;
+        let records = Records::default();
+        let listener = Arc::new(records.clone());
+        let pool = py.detach(|| Pool::start(settings, listener)).map_err(Error::from)?;
         let tasks = Arc::new(Tasks(pool.handle()));
-        Ok(Self { pool, tasks })
+        Ok(Self { pool, tasks, records })
     }
 
     fn check_open(&self) -> Result<()> {
@@ -219,12 +226,11 @@ impl ProcessPool {
     }
 
     fn wait(&self, py: Python<'_>) -> PyResult<()> {
-        loop {
-            match py.detach(|| self.pool.wait(None)).map_err(Error::from)? {
-                Waited::Interrupted => py.check_signals()?,
-                Waited::Done | Waited::TimedOut => return Ok(()),
-            }
+        while py.detach(|| self.pool.wait(None)).map_err(Error::from)? == Waited::Interrupted {
+            py.check_signals()?;
         }
+        // What workers have logged is handled by then.
+        if self.records.are_waiting() { notifier::flush(py) } else { Ok(()) }
     }
 
     #[getter]

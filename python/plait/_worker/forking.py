@@ -41,8 +41,10 @@ def take_control() -> tuple[socket.socket, int, list[int]]:
     """
     # What the user's process lets its children inherit is not for ours.
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    null = os.open(os.devnull, os.O_RDWR)
+    while null < 3:
+        null = os.dup(null)  # one of the three was closed: it is not for others to take
     control = socket.socket(fileno=os.dup(0))
-    null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
     kind, numbers, fds = _receive(control)

@@ -47,8 +47,8 @@ class Logging(TypedDict):
     """How much the user's process logs."""
 
     root: int
-    # The level, and whether it propagates and is disabled, of loggers that were set up.
-    loggers: dict[str, tuple[int, bool, bool]]
+    # The level, and whether it is disabled, of loggers that were set up.
+    loggers: dict[str, tuple[int, bool]]
     disable: int
     # Levels by their names.
     names: dict[str, int]

@@ -74,9 +74,9 @@ def _set_levels(told: Logging) -> None:
         if logging.getLevelName(level) != name and name not in ("WARN", "FATAL"):
             logging.addLevelName(level, name)
     logging.root.setLevel(told["root"])
-    for name, (level, propagate, disabled) in told["loggers"].items():
+    for name, (level, disabled) in told["loggers"].items():
         logger = logging.getLogger(name)
         logger.setLevel(level)
-        logger.propagate, logger.disabled = propagate, disabled
+        logger.disabled = disabled
     logging.disable(told["disable"])
     logging.captureWarnings(told["warnings"])

@@ -7,7 +7,7 @@ import socket
 from multiprocessing import process as _multiprocessing_process  # workers tell who they are
 from typing import NoReturn
 
-from plait._worker import setting, worker
+from plait._worker import records, setting, worker
 from plait._worker.forking import Forker, reset_signals, take_control, tie
 from plait._worker.protocol import GONE, Settings
 
@@ -19,12 +19,13 @@ assert _multiprocessing_process
 def main() -> NoReturn:
     """Serve the pool at the other end of standard input until it says go."""
     control, parent_pid, fds = take_control()
-    settings_fd, bell, lifeline = fds
+    settings_fd, bell, lifeline, pipe = fds
     tie(lifeline)
     reset_signals()
     with open(settings_fd, "rb") as file:
         settings: Settings = marshal.loads(file.read())
     setting.apply(settings)
+    records.install(pipe)
     # What is here now is here for good: workers share its pages as long as
     # no collection touches them.
     gc.collect()
@@ -47,7 +48,9 @@ class _Template(Forker):
         self._parent_pid = parent_pid
 
     def be_child(self, number: int, fds: list[int]) -> NoReturn:
-        memory, lifeline = fds
+        memory, lifeline, stderr = fds
+        os.dup2(stderr, 2)
+        os.close(stderr)
         os.setpgid(0, 0)
         tie(lifeline)
         worker.main(memory, self._bell, lifeline, number, self._parent_pid, self._settings)

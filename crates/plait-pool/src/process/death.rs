@@ -1,11 +1,12 @@
 //! What is known of a worker that died.
 
 use std::fmt;
+use std::sync::Arc;
 
 use plait_sys::process::Status;
 
 /// A worker's end, while it was at a task or starting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
     /// The process that it was.
     pub pid: u32,
@@ -13,6 +14,26 @@ pub struct Death {
     pub status: Status,
     /// Whether we killed it because it wrote garbage into shared memory.
     pub corrupt: bool,
+    /// The last of what it wrote to standard error.
+    pub stderr: Arc<str>,
+}
+
+/// So many lines of standard error go into a message.
+const LINES: usize = 12;
+
+impl Death {
+    /// The end of a message: the last lines of standard error, if there are
+    /// any.
+    #[must_use]
+    pub fn last_lines(&self) -> String {
+        let mut lines: Vec<&str> = self.stderr.lines().rev().take(LINES).collect();
+        if lines.is_empty() {
+            return String::new();
+        }
+        lines.push("\nThe last lines of its standard error:");
+        lines.reverse();
+        lines.join("\n  ")
+    }
 }
 
 impl fmt::Display for Death {
@@ -74,8 +95,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn tells_the_last_lines() {
+        let told = |stderr: &str| {
+            let death = Death { pid: 1, status: Status::Killed(9), corrupt: false, stderr: stderr.into() };
+            death.last_lines()
+        };
+        assert_eq!(told(""), "");
+        assert_eq!(told("one\ntwo"), "\nThe last lines of its standard error:\n  one\n  two");
+        let many: String = (0..100).map(|number| format!("line {number}\n")).collect();
+        assert!(!told(&many).contains("line 87\n") && told(&many).contains("  line 88\n"));
+    }
+
+    #[test]
     fn says_how_it_went() {
-        let death = |status, corrupt| Death { pid: 1, status, corrupt }.to_string();
+        let death = |status, corrupt| Death { pid: 1, status, corrupt, stderr: "".into() }.to_string();
         assert_eq!(death(Status::Killed(9), false), "was killed by SIGKILL");
         assert_eq!(death(Status::Killed(11), false), "was killed by SIGSEGV");
         assert_eq!(death(Status::Killed(31), false), "was killed by SIGSYS");

@@ -5,14 +5,17 @@ mod aftermath;
 mod child;
 mod deal;
 mod death;
+mod hearing;
 mod pace;
 mod pool;
 mod queue;
 mod slot;
 mod state;
+mod stderr;
 mod supervisor;
 mod task;
 mod template;
+mod voices;
 mod wire;
 #[cfg(test)]
 mod world;
@@ -24,6 +27,7 @@ pub use deal::Withdrawn;
 pub use death::Death;
 pub use plait_sys::process::{Program, Status};
 pub use pool::{Handle, Pool, Settings};
+pub use voices::Listener;
 pub use wire::{Body, Image, Reply, Request};
 
 /// What goes wrong with a pool.

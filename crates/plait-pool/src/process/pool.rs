@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use plait_sys::clock::Instant;
 use plait_sys::eventfd::EventFd;
+use plait_sys::open;
 use plait_sys::pid;
 use plait_sys::process::Program;
 
@@ -15,7 +16,7 @@ use super::deal::Withdrawn;
 use super::state::State;
 use super::supervisor::Supervisor;
 use super::wire::{Image, Request};
-use super::{Error, Result, Ticket};
+use super::{Error, Listener, Result, Ticket};
 use crate::completion::{Completion, Waited};
 
 /// What a pool is made of.
@@ -76,7 +77,9 @@ impl<T: Ticket> Pool<T> {
     ///
     /// # Errors
     /// There are no descriptors or threads left.
-    pub fn start(settings: Settings) -> Result<Self> {
+    pub fn start(settings: Settings, listener: Arc<dyn Listener>) -> Result<Self> {
+        // Before anything of ours gets the number of one that is closed.
+        let shown = open::check(2).is_ok();
         let bell = Arc::new(EventFd::new()?);
         let shared = Arc::new(Shared {
             owner: pid::current(),
@@ -84,7 +87,7 @@ impl<T: Ticket> Pool<T> {
             bell: Mutex::new(Some(Arc::clone(&bell))),
             ended: Completion::new(),
         });
-        let mut supervisor = Supervisor::new(Arc::clone(&shared), bell, settings)?;
+        let mut supervisor = Supervisor::new(Arc::clone(&shared), bell, settings, listener, shown)?;
         let told = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("plait-supervise".into()).spawn(move || {
             let reason = match catch_unwind(AssertUnwindSafe(|| supervisor.run())) {

@@ -215,21 +215,27 @@ impl<T: Ticket> State<T> {
     }
 
     /// `worker` is gone and all it wrote has been heard.
-    pub(crate) fn bury(&mut self, worker: u64, status: Status, after: &mut Aftermath<T>) -> Option<Slot<T>> {
+    pub(crate) fn bury(
+        &mut self,
+        worker: u64,
+        status: Status,
+        stderr: Arc<str>,
+        after: &mut Aftermath<T>,
+    ) -> Option<Slot<T>> {
         self.died(worker, after);
         let mut slot = self.slots.remove(&worker)?;
-        let death = Death { pid: slot.pid(), status, corrupt: slot.corrupt };
+        let death = Death { pid: slot.pid(), status, corrupt: slot.corrupt, stderr };
         let unready = matches!(slot.stage, Stage::Asked | Stage::Starting);
         self.ahead -= slot.handed.len().saturating_sub(1);
         let begun = slot.strip().into_iter();
-        after.ended.extend(begun.map(|handed| (handed.task.ticket, End::Died(death))));
+        after.ended.extend(begun.map(|handed| (handed.task.ticket, End::Died(death.clone()))));
         if unready && !self.terminating && self.broken.is_none() {
-            self.start_failed(&format!("(process {}) {death}", death.pid), after);
+            self.start_failed(&format!("(process {}) {death}{}", death.pid, death.last_lines()), after);
         }
         self.dispatch(after);
         // Those who cannot be replaced leave nobody behind who waits.
         if self.failed_starts >= TOLERATED_STARTS && self.slots.is_empty() && self.broken.is_none() {
-            self.start_failed(&format!("(process {}) {death}", death.pid), after);
+            self.start_failed(&format!("(process {}) {death}{}", death.pid, death.last_lines()), after);
         }
         Some(slot)
     }

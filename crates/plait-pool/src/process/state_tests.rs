@@ -88,7 +88,7 @@ fn an_answer_to_another_question_condemns_the_worker() {
         world.returns(worker, 1);
         world.dies(worker);
         let ends = world.log.ends.lock().unwrap();
-        assert!(matches!(ends[..], [(1, End::Died(death))] if death.corrupt));
+        assert!(matches!(&ends[..], [(1, End::Died(death))] if death.corrupt));
         drop(ends);
         let worker = world.hire();
         assert_eq!(world.begins(worker), 2);

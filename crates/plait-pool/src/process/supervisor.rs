@@ -13,12 +13,14 @@ use plait_sys::eventfd::EventFd;
 use plait_sys::lifeline::Lifeline;
 use plait_sys::process::{Blow, ProcessFd, Status};
 
-use super::Ticket;
 use super::aftermath::Aftermath;
+use super::hearing::Hearing;
 use super::pool::{Settings, Shared};
 use super::slot::Slot;
+use super::stderr::Outlet;
 use super::template::Template;
 use super::wire::{self, Report};
+use super::{Listener, Ticket};
 
 const BELL: u64 = 0;
 const CONTROL: u64 = 1;
@@ -30,6 +32,9 @@ const STATUS_WAIT: Duration = Duration::from_secs(1);
 const LEAVE_WAIT: Duration = Duration::from_secs(2);
 /// When to ask again if the socket to the template is full.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
+/// How often to look at anything but the rings while workers answer without a
+/// pause.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// So many templates in a row that end by themselves before they serve break
 /// the pool: the next would do the same.
 const TOLERATED_TEMPLATES: u32 = 3;
@@ -48,7 +53,10 @@ pub(crate) struct Supervisor<T: Ticket> {
     killed_templates: u32,
     /// What the workers write; read by this thread alone.
     lanes: BTreeMap<u64, Responses>,
+    hearing: Hearing,
     spin: Spin,
+    /// When anything but the rings was looked at last.
+    looked: Instant,
     ask_at: Option<Instant>,
     leave_by: Option<Instant>,
 }
@@ -56,8 +64,15 @@ pub(crate) struct Supervisor<T: Ticket> {
 impl<T: Ticket> Supervisor<T> {
     /// Sets out to supervise; the template is executed at once, so that it
     /// starts while the caller prepares the first task.
-    pub(crate) fn new(shared: Arc<Shared<T>>, bell: Arc<EventFd>, settings: Settings) -> super::Result<Self> {
+    pub(crate) fn new(
+        shared: Arc<Shared<T>>,
+        bell: Arc<EventFd>,
+        settings: Settings,
+        listener: Arc<dyn Listener>,
+        shown: bool,
+    ) -> super::Result<Self> {
         let epoll = Epoll::new()?;
+        let hearing = Hearing::new(&epoll, listener, shown)?;
         epoll.set(bell.as_raw_fd(), BELL, Interest::READ, false)?;
         Ok(Self {
             shared,
@@ -69,7 +84,9 @@ impl<T: Ticket> Supervisor<T> {
             failed_templates: 0,
             killed_templates: 0,
             lanes: BTreeMap::new(),
+            hearing,
             spin: Spin::new(),
+            looked: Instant::now(),
             ask_at: None,
             leave_by: None,
         })
@@ -99,7 +116,8 @@ impl<T: Ticket> Supervisor<T> {
                 }
                 CONTROL => self.read_reports()?,
                 TEMPLATE => self.template_died()?,
-                worker => self.worker_died(worker),
+                token if Hearing::is_meant(token) => self.hearing.hear(&self.epoll, token)?,
+                worker => self.worker_died(worker)?,
             }
         }
         Ok(())
@@ -108,7 +126,12 @@ impl<T: Ticket> Supervisor<T> {
     // ---- what the template says
 
     fn start_template(&mut self) -> super::Result<()> {
-        let template = Template::start(&self.settings.program, &self.settings.template, &self.bell)?;
+        let template = Template::start(
+            &self.settings.program,
+            &self.settings.template,
+            &self.bell,
+            self.hearing.mouth(),
+        )?;
         self.generation += 1;
         self.epoll.set(template.child.control.as_raw_fd(), CONTROL, Interest::READ, false)?;
         self.epoll.set(template.child.fd.as_raw_fd(), TEMPLATE, Interest::READ, false)?;
@@ -128,6 +151,7 @@ impl<T: Ticket> Supervisor<T> {
                 }
                 (Report::NotForked { worker, errno }, _) => {
                     self.lanes.remove(&worker);
+                    self.hearing.forget(&self.epoll, worker)?;
                     let mut after = Aftermath::new();
                     let mut state = self.shared.lock();
                     let slot = state.slots.remove(&worker);
@@ -137,7 +161,7 @@ impl<T: Ticket> Supervisor<T> {
                     drop(slot);
                     after.run();
                 }
-                (Report::Gone { worker, status }, _) => self.bury(worker, status),
+                (Report::Gone { worker, status }, _) => self.bury(worker, status)?,
                 (Report::Serving | Report::Forked { .. }, _) => {}
             }
         }
@@ -166,11 +190,12 @@ impl<T: Ticket> Supervisor<T> {
         for worker in orphans {
             // Asked for, perhaps forked, never reported: its lifeline goes.
             self.lanes.remove(&worker);
+            self.hearing.forget(&self.epoll, worker)?;
             let slot = self.shared.lock().slots.remove(&worker);
             drop(slot);
         }
         for worker in dead {
-            self.bury(worker, Status::Unknown);
+            self.bury(worker, Status::Unknown)?;
         }
         if !served {
             match status {
@@ -220,11 +245,11 @@ impl<T: Ticket> Supervisor<T> {
         }
     }
 
-    fn worker_died(&mut self, worker: u64) {
+    fn worker_died(&mut self, worker: u64) -> super::Result<()> {
         let state = self.shared.lock();
-        let Some(slot) = state.slots.get(&worker) else { return };
+        let Some(slot) = state.slots.get(&worker) else { return Ok(()) };
         if slot.dead_since.is_some() {
-            return;
+            return Ok(());
         }
         if let Some(fd) = slot.fd() {
             // It stays readable for ever, and has said all it can.
@@ -237,28 +262,30 @@ impl<T: Ticket> Supervisor<T> {
         let mut after = Aftermath::new();
         self.shared.lock().died(worker, &mut after);
         after.run();
-        if orphan {
-            self.bury(worker, Status::Unknown);
-        }
+        if orphan { self.bury(worker, Status::Unknown) } else { Ok(()) }
     }
 
-    fn bury(&mut self, worker: u64, status: Status) {
+    fn bury(&mut self, worker: u64, status: Status) -> super::Result<()> {
         self.read_ring(worker);
         self.lanes.remove(&worker);
+        let pid = self.shared.lock().slots.get(&worker).map_or(0, Slot::pid);
+        let words = self.hearing.last_words(&self.epoll, worker, pid)?;
         let mut after = Aftermath::new();
-        let slot = self.shared.lock().bury(worker, status, &mut after);
+        let slot = self.shared.lock().bury(worker, status, words.into(), &mut after);
         if let Some(fd) = slot.as_ref().and_then(Slot::fd) {
             let deleted = self.epoll.delete(fd.as_raw_fd());
             debug_assert!(deleted.is_ok(), "{deleted:?}");
         }
         drop(slot);
         after.run();
+        Ok(())
     }
 
     // ---- what is to be done
 
     fn look_at_the_clock(&mut self) -> super::Result<()> {
         let now = Instant::now();
+        self.hearing.look(&self.epoll, now)?;
         let mut state = self.shared.lock();
         if state.kill_at.is_some_and(|at| at <= now) {
             state.kill_at = None;
@@ -268,7 +295,7 @@ impl<T: Ticket> Supervisor<T> {
         let late: Vec<u64> = state.slots.iter().filter(|(_, slot)| late(slot)).map(|(&id, _)| id).collect();
         drop(state);
         for worker in late {
-            self.bury(worker, Status::Unknown);
+            self.bury(worker, Status::Unknown)?;
         }
         if self.ask_at.is_some_and(|at| at <= now) {
             self.ask_at = None;
@@ -310,9 +337,9 @@ impl<T: Ticket> Supervisor<T> {
         for _ in 0..wanted {
             let made = plait_shm::link().and_then(|(requests, responses)| {
                 let (lifeline, theirs) = Lifeline::new()?;
-                Ok((requests, responses, lifeline, theirs))
+                Ok((requests, responses, lifeline, theirs, Outlet::new()?))
             });
-            let (requests, responses, lifeline, theirs) = match made {
+            let (requests, responses, lifeline, theirs, outlet) = match made {
                 Ok(made) => made,
                 Err(error) => {
                     // Out of descriptors or memory: those who work go on.
@@ -322,7 +349,7 @@ impl<T: Ticket> Supervisor<T> {
                     return Ok(());
                 }
             };
-            if !self.ask(requests, responses, lifeline, &theirs) {
+            if !self.ask(requests, responses, lifeline, &theirs, outlet)? {
                 self.ask_at = Some(Instant::now() + ASK_AGAIN);
                 return Ok(());
             }
@@ -336,30 +363,32 @@ impl<T: Ticket> Supervisor<T> {
         responses: Responses,
         lifeline: Lifeline,
         theirs: &OwnedFd,
-    ) -> bool {
-        let Some(template) = &self.template else { return false };
+        (outlet, stderr): (Outlet, OwnedFd),
+    ) -> super::Result<bool> {
+        let Some(template) = &self.template else { return Ok(false) };
         let mut slot = Slot::new(requests, lifeline, self.generation);
         slot.tell(&self.settings.needs);
         slot.order(wire::message(wire::BEGIN, 0, self.settings.initializer, &self.settings.arguments));
         slot.pump();
         let mut state = self.shared.lock();
         let worker = state.add(slot);
-        let asked = state
-            .slots
-            .get(&worker)
-            .is_some_and(|slot| template.fork(worker, slot.requests().memory(), theirs.as_fd()));
+        let asked = state.slots.get(&worker).is_some_and(|slot| {
+            template.fork(worker, slot.requests().memory(), theirs.as_fd(), stderr.as_fd())
+        });
         if asked {
+            drop(state);
             self.lanes.insert(worker, responses);
-            return true;
+            self.hearing.listen(&self.epoll, worker, outlet)?;
+            return Ok(true);
         }
         let slot = state.slots.remove(&worker);
         drop(state);
         drop(slot);
-        false
+        Ok(false)
     }
 
     fn send_template_home(&mut self) -> super::Result<bool> {
-        let Some(template) = &mut self.template else { return Ok(true) };
+        let Some(template) = &mut self.template else { return Ok(self.hearing.may_leave(Instant::now())) };
         if self.leave_by.is_none() {
             self.leave_by = Some(Instant::now() + LEAVE_WAIT);
             // One that does not serve yet has nothing to tidy up.
@@ -395,7 +424,16 @@ impl<T: Ticket> Supervisor<T> {
     // ---- sleep
 
     fn sleep(&mut self, events: &mut Vec<Event>) -> super::Result<()> {
-        let Self { shared, lanes, epoll, spin, ask_at, leave_by, .. } = self;
+        let Self { shared, lanes, hearing, epoll, spin, looked, ask_at, leave_by, .. } = self;
+        // Whoever answers without a pause must not keep all else waiting.
+        let now = Instant::now();
+        if now.saturating_since(*looked) > LOOK_EVERY {
+            *looked = now;
+            epoll.wait(events, Some(Duration::ZERO))?;
+            if !events.is_empty() {
+                return Ok(());
+            }
+        }
         let ready = || lanes.values().any(Responses::is_ready);
         spin.wait(&ready, || {
             for lane in lanes.values() {
@@ -414,6 +452,7 @@ impl<T: Ticket> Supervisor<T> {
                         .chain(state.kill_at)
                         .chain(*ask_at)
                         .chain(*leave_by)
+                        .chain(hearing.look_at())
                         .min();
                     next.map(|at| at.saturating_since(Instant::now()))
                 }

@@ -22,25 +22,36 @@ pub(crate) struct Template {
 impl Template {
     /// Executes `program` and gives it its settings. What it is asked from
     /// now on waits in the socket until it serves.
-    pub(crate) fn start(program: &Program, settings: &[u8], bell: &EventFd) -> Result<Self> {
+    pub(crate) fn start(
+        program: &Program,
+        settings: &[u8],
+        bell: &EventFd,
+        records: BorrowedFd<'_>,
+    ) -> Result<Self> {
         let settings = file_of("plait-settings", settings)?;
         let (lifeline, theirs) = Lifeline::new()?;
         let child = program.spawn()?;
         // The first message on a new socket: there is room for it. If the
         // child is already gone, its pidfd tells.
         let message = wire::control(wire::SERVE, [i64::from(std::process::id()), 0, 0]);
-        let sent = child.control.send(&message, &[settings.as_fd(), bell.as_fd(), theirs.as_fd()]);
+        let sent = child.control.send(&message, &[settings.as_fd(), bell.as_fd(), theirs.as_fd(), records]);
         debug_assert!(!matches!(sent, Ok(false)), "a new socket has room");
         Ok(Self { child, serving: false, _lifeline: lifeline })
     }
 
     /// Asks for a worker. False: not now, it has too much to read; or it is
     /// gone, which its pidfd tells.
-    pub(crate) fn fork(&self, worker: u64, memory: BorrowedFd<'_>, lifeline: BorrowedFd<'_>) -> bool {
+    pub(crate) fn fork(
+        &self,
+        worker: u64,
+        memory: BorrowedFd<'_>,
+        lifeline: BorrowedFd<'_>,
+        stderr: BorrowedFd<'_>,
+    ) -> bool {
         let Ok(worker) = i64::try_from(worker) else { return false };
         self.child
             .control
-            .send(&wire::control(wire::FORK, [worker, 0, 0]), &[memory, lifeline])
+            .send(&wire::control(wire::FORK, [worker, 0, 0]), &[memory, lifeline, stderr])
             .unwrap_or(false)
     }
 

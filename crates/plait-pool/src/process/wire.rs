@@ -161,9 +161,10 @@ pub struct Reply {
 pub(crate) const CONTROL: usize = 32;
 
 /// To the template: this is what you serve; descriptors: the settings, the
-/// bell of the supervisor, the lifeline.
+/// bell of the supervisor, the lifeline, the pipe of the records.
 pub(crate) const SERVE: i64 = 1;
-/// To the template: fork worker A; descriptors: its memory, its lifeline.
+/// To the template: fork worker A; descriptors: its memory, its lifeline,
+/// its standard error.
 pub(crate) const FORK: i64 = 2;
 /// To the template: nothing more will be asked.
 pub(crate) const GO: i64 = 3;

@@ -122,7 +122,7 @@ impl World {
     /// Its status is known.
     pub(super) fn dies(&mut self, worker: u64) {
         self.workers.remove(&worker);
-        drop(self.run(|state, after| state.bury(worker, Status::Killed(9), after)));
+        drop(self.run(|state, after| state.bury(worker, Status::Killed(9), "".into(), after)));
     }
 
     pub(super) fn closes(&mut self, cancel: bool) {

@@ -29,6 +29,8 @@ use crate::sync::lock;
 
 enum Entry {
     Waker(Waker),
+    /// Something else to be done there.
+    Call(Box<dyn FnOnce(Python<'_>) + Send>),
     /// Everything queued before it has been delivered.
     Mark(Arc<Completion<(), Infallible>>),
 }
@@ -109,6 +111,12 @@ pub(super) fn send(wakers: Vec<Waker>) {
     }
 }
 
+/// Has the notifier's thread do something, in its turn. Needs no interpreter,
+/// and never runs Python code here.
+pub(crate) fn notify(call: impl FnOnce(Python<'_>) + Send + 'static) {
+    Queue::current().push([Entry::Call(Box::new(call))]);
+}
+
 /// Makes sure that the notifier's thread runs. To be called, attached, before
 /// a thread that is not attached ends futures with [`wake`](super::wake).
 pub(crate) fn start(py: Python<'_>) -> PyResult<()> {
@@ -159,6 +167,7 @@ fn deliver(py: Python<'_>, entries: Vec<Entry>) {
     for entry in entries {
         match entry {
             Entry::Waker(waker) => wake_here(py, vec![waker]),
+            Entry::Call(call) => call(py),
             Entry::Mark(mark) => {
                 // Nobody else ends a mark, and it has no wakers.
                 let _ = mark.finish(());
