@@ -5,7 +5,7 @@ import io
 import marshal
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import ModuleType
 from typing import Any
 
@@ -63,7 +63,11 @@ class Inbound:
             return None
         try:
             function, args, kwargs = self.load_call(target, data)
-            function(*args, **kwargs)
+            value = function(*args, **kwargs)
+            if isinstance(value, Coroutine):
+                well, value = _run_coroutine(value)
+                if not well:
+                    raise value
         except BaseException as error:
             _forget_our_frame(error)
             return format_failure(error).encode(errors="replace")
@@ -109,7 +113,16 @@ class Inbound:
         return self.returned(value)
 
     def returned(self, value: Any) -> tuple[bool, bytes]:
-        """Encode what a task returned."""
+        """Encode what a task returned; a coroutine is run, and is not the value."""
+        if isinstance(value, Coroutine):
+            try:
+                well, value = _run_coroutine(value)
+            except BaseException as error:
+                _forget_our_frame(error)
+                return self.raised(error)
+            if not well:
+                _forget_our_frame(value)
+                return self.raised(value)
         try:
             return True, encode_value(value)
         except BaseException as error:
@@ -179,6 +192,12 @@ class Inbound:
             # subclasses, say). The base is there by now, so a second load gets
             # through, and the first goes on with what the second made.
             made_before[key] = _ImageUnpickler(self, self._loading.pop(key)).load()
+
+
+def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
+    from plait._worker.coroutines import run  # brings asyncio along
+
+    return run(coroutine)
 
 
 def _forget_our_frame(error: BaseException) -> None:

@@ -60,15 +60,25 @@ def _reseed() -> None:
 
 
 def _leave() -> NoReturn:
-    """End as an interpreter does: threads, `atexit`, buffers."""
+    """End as an interpreter does: the event loop, threads, `atexit`, buffers."""
     code = 0
-    try:
-        threading._shutdown()  # type: ignore[attr-defined]
-        atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None and not stream.closed:
-                stream.flush()
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        code = 1
+    # Each on its own: one that fails does not keep the others from being run.
+    for step in (_close_loop, threading._shutdown, atexit._run_exitfuncs, _flush):  # type: ignore[attr-defined]
+        try:
+            step()
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            code = 1
     os._exit(code)
+
+
+def _close_loop() -> None:
+    coroutines = sys.modules.get("plait._worker.coroutines")
+    if coroutines is not None:
+        coroutines.close()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()

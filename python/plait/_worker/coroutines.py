@@ -1,0 +1,56 @@
+"""Coroutines that tasks return, run in the worker's own event loop."""
+
+import asyncio
+import contextvars
+from collections.abc import Coroutine
+from typing import Any
+
+from plait._loop.run import new_event_loop
+
+__all__ = ["close", "run"]
+
+# Used for its end alone, which is that of `asyncio.run`.
+_runner: asyncio.Runner | None = None
+
+
+def run(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
+    """Run a coroutine to its end, in a context of its own.
+
+    The loop is kept for the next one. What a coroutine leaves behind in it goes on while the next
+    one runs.
+
+    Returns:
+        True and what it returned, or False and what it raised.
+
+    Raises:
+        BaseException: what a signal handler raised while nothing of the coroutine ran. The
+            coroutine has been cancelled then, and has ended.
+
+    """
+    global _runner
+    if _runner is None:
+        _runner = asyncio.Runner(loop_factory=new_event_loop)
+    loop = _runner.get_loop()
+    task = loop.create_task(_outcome(coroutine), context=contextvars.copy_context())
+    try:
+        return loop.run_until_complete(task)
+    except BaseException:
+        if not task.done():
+            task.cancel()
+            loop.run_until_complete(task)
+        raise
+
+
+async def _outcome(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
+    try:
+        return True, await coroutine
+    except BaseException as error:
+        return False, error
+
+
+def close() -> None:
+    """End what is left in the loop, and the loop."""
+    global _runner
+    if _runner is not None:
+        runner, _runner = _runner, None
+        runner.close()
