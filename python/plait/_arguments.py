@@ -1,10 +1,10 @@
 """The checks of what both pools are made with."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import SupportsIndex
 
-__all__ = ["check_initializer", "worker_limit"]
+__all__ = ["check_initializer", "module_names", "worker_limit"]
 
 
 def worker_limit(max_workers: SupportsIndex) -> int:
@@ -32,3 +32,21 @@ def check_initializer(initializer: Callable[..., object] | None) -> None:
     """
     if initializer is not None and not callable(initializer):
         raise TypeError(f"initializer must be a callable, not {type(initializer).__name__}")
+
+
+def module_names(preload: Iterable[str]) -> list[str]:
+    """Return the names of modules to preload.
+
+    Raises:
+        TypeError: they are not names.
+        ValueError: `__main__` is among them.
+    """
+    names = [preload] if isinstance(preload, str) else list(preload)
+    if isinstance(preload, str) or not all(isinstance(name, str) for name in names):
+        raise TypeError(f"preload must be a list of names of modules, not {preload!r}")
+    if "__main__" in names:
+        raise ValueError(
+            "preload cannot have '__main__', which is not imported in workers: what tasks use of "
+            "it travels to them by value"
+        )
+    return names

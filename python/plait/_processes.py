@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, SupportsIndex, TypeVar
 
 from plait import _cores, _notifier, _setting
-from plait._arguments import check_initializer, worker_limit
+from plait._arguments import check_initializer, module_names, worker_limit
 from plait._binding import native
 from plait._future import Future
 from plait._pickling.outbound import Outbound, describe
@@ -49,11 +49,16 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         initializer: called in each worker before its first task. If it raises,
             the pool is broken.
         initargs: the arguments of `initializer`.
+        preload: names of modules that are imported once, before the first
+            worker is forked, so that every worker has them from the start. If
+            one cannot be imported, the pool is broken. One that starts threads
+            when it is imported makes workers be executed instead of forked,
+            which is slower, with a `RuntimeWarning` on standard error.
 
     Raises:
         ValueError: `max_workers` is less than one.
-        TypeError: `max_workers` is not an integer, or `initializer` cannot be
-            called.
+        TypeError: `max_workers` is not an integer, `initializer` cannot be
+            called, or `preload` is not a list of names.
         Exception: the initializer or its arguments cannot be pickled.
 
     """
@@ -63,9 +68,12 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         max_workers: SupportsIndex | None = None,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
+        *,
+        preload: Iterable[str] = (),
     ) -> None:
         limit = worker_limit(_cores.usable() if max_workers is None else max_workers)
         check_initializer(initializer)
+        modules = module_names(preload)
         self._outbound = Outbound()
         images: tuple[native.Image, ...] = ()
         target, data = 0, b""
@@ -78,7 +86,7 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             arguments=_setting.arguments(),
             environment=_setting.environment(limit),
             directory=_setting.directory(),
-            template=marshal.dumps(dict(_setting.settings(limit))),
+            template=marshal.dumps(dict(_setting.settings(limit, modules))),
             limit=limit,
             images=images,
             initializer=target,

@@ -78,11 +78,12 @@ def _told() -> list[bytes]:
     return [name for name, value in told if value is not None and os.environb.get(name) == value]
 
 
-def settings(workers: int | None) -> Settings:
+def settings(workers: int | None, preload: list[str]) -> Settings:
     """Return what the template is told.
 
     Args:
         workers: how many share the cores; None: no worker is meant, but a process like this one.
+        preload: the modules that it imports.
 
     """
     main = sys.modules.get("__main__")
@@ -96,6 +97,7 @@ def settings(workers: int | None) -> Settings:
         "main_package": main_package if isinstance(main_package, str) else None,
         "process_name": "MainProcess" if current is None else current.name,
         "authkey": b"" if current is None else bytes(current.authkey),
+        "preload": preload,
         "umask": _umask(),
         "recursion_limit": sys.getrecursionlimit(),
         "max_str_digits": sys.get_int_max_str_digits(),

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
-use rustix::io::{Errno, pwrite};
+use rustix::io::{Errno, pread, pwrite};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::error::{Error, Result};
@@ -125,6 +125,23 @@ pub fn file_of(name: &str, bytes: &[u8]) -> Result<OwnedFd> {
     Ok(fd)
 }
 
+/// The text of a nameless file that another process has made, up to `most`
+/// bytes of it.
+///
+/// # Errors
+/// EBADF, EIO.
+pub fn text_of(file: &OwnedFd, most: usize) -> Result<String> {
+    let (mut text, mut done) = (vec![0; most], 0);
+    while done < most {
+        match pread(file, &mut text[done..], done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(errno) => return Err(Error::new("pread(memfd)", errno)),
+        }
+    }
+    Ok(String::from_utf8_lossy(&text[..done]).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,6 +163,13 @@ mod tests {
         let mut file = std::fs::File::from(file_of("plait-test", b"settings").unwrap());
         std::io::Read::read_to_string(&mut file, &mut text).unwrap();
         assert_eq!(text, "settings");
+    }
+
+    #[test]
+    fn a_text_is_read_up_to_a_bound() {
+        let file = file_of("plait-test", b"the reason").unwrap();
+        assert_eq!(text_of(&file, 100).unwrap(), "the reason");
+        assert_eq!(text_of(&file, 3).unwrap(), "the");
     }
 
     #[test]

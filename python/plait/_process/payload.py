@@ -43,7 +43,7 @@ def encode(process: "Process") -> bytes:
     images = {image.id: image.data for image in _of_main()}
     images |= {image.id: image.data for image in call.images}
     start: Start = {
-        "settings": _setting.settings(None),
+        "settings": _setting.settings(None, []),
         "environment": list(os.environb.items()),
         "path": [entry for entry in sys.path if isinstance(entry, str)],
         "ignored": list(_ignored()),

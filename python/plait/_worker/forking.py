@@ -121,6 +121,16 @@ class Forker:
     def not_forked(self, number: int) -> None:
         """Let go of what was kept: there is no such child after all."""
 
+    def start(self, number: int, fds: list[int]) -> int:
+        """Start a child and return its pid."""
+        pid = os.fork()
+        if pid == 0:
+            self._begin(number, fds)
+        return pid
+
+    def go(self) -> None:
+        """Do what is to be done before this process ends."""
+
     def tell_end(self, number: int, how: int, code: int) -> None:
         """Say that a child has ended."""
         raise NotImplementedError
@@ -134,7 +144,10 @@ class Forker:
                     self._reap(fd)
                 elif fd == self._control.fileno():
                     self._obey()
-        os._exit(0)
+        try:
+            self.go()
+        finally:
+            os._exit(0)
 
     def send(self, kind: int, number: int, *numbers: int, fd: int = -1) -> None:
         """Report over the control socket."""
@@ -163,13 +176,11 @@ class Forker:
     def _fork(self, number: int, fds: list[int]) -> None:
         try:
             self.before_fork(number, fds)
-            pid = os.fork()
+            pid = self.start(number, fds)
         except OSError as error:
             self.not_forked(number)
             self.send(NOT_FORKED, number, error.errno or 0)
             return
-        if pid == 0:
-            self._begin(number, fds)
         try:
             pidfd = os.pidfd_open(pid)
         except OSError as error:

@@ -18,6 +18,7 @@ SERVING = 16
 FORKED = 17
 NOT_FORKED = 18
 GONE = 19
+UNUSABLE = 20
 
 # How a worker went.
 EXITED = 0
@@ -66,6 +67,8 @@ class Settings(TypedDict):
     process_name: str
     # For connections to managers of the user's process.
     authkey: bytes
+    # Modules to be imported before the first worker is forked.
+    preload: list[str]
     umask: int | None
     recursion_limit: int
     max_str_digits: int

@@ -4,16 +4,14 @@ import gc
 import marshal
 import os
 import socket
-from multiprocessing import process as _multiprocessing_process  # workers tell who they are
+from multiprocessing.process import current_process
 from typing import NoReturn
 
-from plait._worker import records, setting, worker
+from plait._worker import executed, preload, records, setting, worker
 from plait._worker.forking import Forker, reset_signals, take_control, tie
-from plait._worker.protocol import GONE, Settings
+from plait._worker.protocol import GONE, UNUSABLE, Settings
 
 __all__ = ["main"]
-
-assert _multiprocessing_process
 
 
 def main() -> NoReturn:
@@ -22,38 +20,69 @@ def main() -> NoReturn:
     settings_fd, bell, lifeline, pipe = fds
     tie(lifeline)
     reset_signals()
-    with open(settings_fd, "rb") as file:
-        settings: Settings = marshal.loads(file.read())
+    settings: Settings = marshal.loads(os.pread(settings_fd, os.fstat(settings_fd).st_size, 0))
     setting.apply(settings)
     records.install(pipe)
+    template = _Template(control, (bell, lifeline, pipe, settings_fd), settings, parent_pid)
+    template.prepare()
     # What is here now is here for good: workers share its pages as long as
     # no collection touches them.
     gc.collect()
     gc.freeze()
-    _Template(control, bell, lifeline, settings, parent_pid).serve()
+    template.serve()
 
 
 class _Template(Forker):
     def __init__(
         self,
         control: socket.socket,
-        bell: int,
-        lifeline: int,
+        fds: tuple[int, int, int, int],
         settings: Settings,
         parent_pid: int,
     ) -> None:
+        self._bell, lifeline, self._pipe, self._settings_fd = fds
         super().__init__(control, lifeline)
-        self._bell = bell
         self._settings = settings
         self._parent_pid = parent_pid
+        self._executes = False
+
+    def prepare(self) -> None:
+        """Import what workers shall find imported."""
+        current_process().name = "plait-template"
+        try:
+            culprit = preload.load(self._settings["preload"])
+            if culprit is not None:
+                preload.threaded(culprit)
+                self._executes = True
+        except preload.Unusable as error:
+            self._give_up(str(error))
+        except Warning as error:
+            self._give_up(f"was given a warning that is an error here: {error}")
+
+    def _give_up(self, reason: str) -> NoReturn:
+        text = os.memfd_create("plait-reason")
+        os.write(text, reason.encode(errors="replace"))
+        self.send(UNUSABLE, 0, fd=text)
+        os._exit(1)
+
+    def start(self, number: int, fds: list[int]) -> int:
+        if not self._executes:
+            return super().start(number, fds)
+        memory, lifeline, stderr = fds
+        kept = (memory, self._bell, lifeline, self._pipe, self._settings_fd)
+        return executed.execute(kept, stderr, number, self._parent_pid)
 
     def be_child(self, number: int, fds: list[int]) -> NoReturn:
         memory, lifeline, stderr = fds
         os.dup2(stderr, 2)
         os.close(stderr)
+        os.close(self._settings_fd)
         os.setpgid(0, 0)
         tie(lifeline)
         worker.main(memory, self._bell, lifeline, number, self._parent_pid, self._settings)
+
+    def go(self) -> None:
+        preload.finish()
 
     def tell_end(self, number: int, how: int, code: int) -> None:
         self.send(GONE, number, how, code)

@@ -11,6 +11,7 @@ use plait_sys::clock::Instant;
 use plait_sys::epoll::{Epoll, Event, Interest};
 use plait_sys::eventfd::EventFd;
 use plait_sys::lifeline::Lifeline;
+use plait_sys::memory::text_of;
 use plait_sys::process::{Blow, ProcessFd, Status};
 
 use super::aftermath::Aftermath;
@@ -35,6 +36,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(10);
 /// How often to look at anything but the rings while workers answer without a
 /// pause.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// So much of why a template cannot serve is told.
+const LONGEST_REASON: usize = 1 << 16;
 /// So many templates in a row that end by themselves before they serve break
 /// the pool: the next would do the same.
 const TOLERATED_TEMPLATES: u32 = 3;
@@ -162,7 +165,11 @@ impl<T: Ticket> Supervisor<T> {
                     after.run();
                 }
                 (Report::Gone { worker, status }, _) => self.bury(worker, status)?,
-                (Report::Serving | Report::Forked { .. }, _) => {}
+                (Report::Unusable, Some(reason)) => {
+                    let reason = text_of(&reason, LONGEST_REASON)?;
+                    self.fail(format!("the template process {reason}"));
+                }
+                (Report::Serving | Report::Unusable | Report::Forked { .. }, _) => {}
             }
         }
         if self.template.as_ref().is_some_and(|template| template.serving) {

@@ -178,6 +178,8 @@ pub(crate) enum Report {
     Forked { worker: u64, pid: u32 },
     /// The fork for `worker` failed with this errno.
     NotForked { worker: u64, errno: i32 },
+    /// It cannot serve, and ends; the reason comes along.
+    Unusable,
     /// Worker `worker` is gone.
     Gone { worker: u64, status: Status },
 }
@@ -212,6 +214,7 @@ pub(crate) fn report(message: &[u8]) -> Option<Report> {
                 _ => Status::Unknown,
             },
         },
+        20 => Report::Unusable,
         _ => return None,
     })
 }
@@ -237,6 +240,7 @@ mod tests {
         assert_eq!(gone(2, 0), Some(Report::Gone { worker: 7, status: Status::Unknown }));
         assert_eq!(report(&control(17, [7, 42, 0])), Some(Report::Forked { worker: 7, pid: 42 }));
         assert_eq!(report(&control(18, [7, 11, 0])), Some(Report::NotForked { worker: 7, errno: 11 }));
+        assert_eq!(report(&control(20, [0; 3])), Some(Report::Unusable));
         assert_eq!(report(&control(99, [0; 3])), None);
     }
 

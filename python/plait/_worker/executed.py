@@ -1,0 +1,73 @@
+"""A worker that was executed, because its template must not fork: a thread runs there."""
+
+import marshal
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from plait._worker import preload, records, setting, worker
+from plait._worker.forking import tie
+from plait._worker.protocol import Settings
+
+__all__ = ["execute", "main"]
+
+
+def execute(fds: Sequence[int], stderr: int, number: int, parent_pid: int) -> int:
+    """Execute a worker.
+
+    Args:
+        fds: those of `main`.
+        stderr: its standard error.
+        number: the worker's number in its pool.
+        parent_pid: the user's process.
+
+    Returns:
+        Its pid.
+
+    Raises:
+        OSError: it cannot be started.
+
+    """
+    # The private function that multiprocessing uses for the same purpose.
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    start = (
+        f"import sys; sys.path[:] = {sys.path!r}; from plait._worker.executed import main; "
+        f"main({', '.join(map(str, (*fds, number, parent_pid)))})"
+    )
+    for fd in fds:
+        os.set_inheritable(fd, True)
+    try:
+        return os.posix_spawn(
+            sys.executable,
+            [sys.executable, *flags, "-c", start],
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, stderr, 2)],
+            setpgroup=0,
+        )
+    finally:
+        for fd in fds:
+            os.set_inheritable(fd, False)
+
+
+def main(
+    memory: int,
+    bell: int,
+    lifeline: int,
+    pipe: int,
+    settings_fd: int,
+    number: int,
+    parent_pid: int,
+) -> NoReturn:
+    """Be a worker until the pool says leave; see `worker.main`."""
+    for fd in (memory, bell, lifeline, pipe, settings_fd):
+        os.set_inheritable(fd, False)
+    tie(lifeline)
+    # The position in the file is shared with whoever else reads it.
+    settings: Settings = marshal.loads(os.pread(settings_fd, os.fstat(settings_fd).st_size, 0))
+    os.close(settings_fd)
+    setting.apply(settings)
+    records.install(pipe)
+    preload.load(settings["preload"])
+    worker.main(memory, bell, lifeline, number, parent_pid, settings)
