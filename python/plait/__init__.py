@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from plait._binding import DebugBuildWarning, native
 
 if TYPE_CHECKING:
-    from plait._errors import RemoteError, WorkerDied
+    from plait._errors import Killed, RemoteError, TaskTimeout, WorkerDied
     from plait._future import Future
     from plait._loop.loop import EventLoop
     from plait._loop.policy import install, uninstall
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from plait._process.context import get_context
     from plait._process.process import Process
     from plait._processes import ProcessPoolExecutor
+    from plait._task import task
     from plait._threads import ThreadPoolExecutor
 
 __version__: str = native.__version__
@@ -24,10 +25,12 @@ __all__ = [
     "DebugBuildWarning",
     "EventLoop",
     "Future",
+    "Killed",
     "Measurement",
     "Process",
     "ProcessPoolExecutor",
     "RemoteError",
+    "TaskTimeout",
     "ThreadPoolExecutor",
     "WorkerDied",
     "get_context",
@@ -35,6 +38,7 @@ __all__ = [
     "measure",
     "new_event_loop",
     "run",
+    "task",
     "uninstall",
 ]
 
@@ -43,10 +47,12 @@ __all__ = [
 _HOME = {
     "EventLoop": "plait._loop.loop",
     "Future": "plait._future",
+    "Killed": "plait._errors",
     "Measurement": "plait._measure",
     "Process": "plait._process.process",
     "ProcessPoolExecutor": "plait._processes",
     "RemoteError": "plait._errors",
+    "TaskTimeout": "plait._errors",
     "ThreadPoolExecutor": "plait._threads",
     "WorkerDied": "plait._errors",
     "get_context": "plait._process.context",
@@ -54,6 +60,7 @@ _HOME = {
     "measure": "plait._measure",
     "new_event_loop": "plait._loop.run",
     "run": "plait._loop.run",
+    "task": "plait._task",
     "uninstall": "plait._loop.policy",
 }
 

@@ -15,7 +15,13 @@ from typing import Any, NamedTuple
 import cloudpickle
 
 from plait._pickling.code import global_names, used_submodules
-from plait._pickling.pickler import CACHED, PROTOCOL, reduce_module
+from plait._pickling.pickler import (
+    CACHED,
+    PROTOCOL,
+    reduce_module,
+    reduce_task,
+    reduce_undecorated,
+)
 from plait._pickling.placing import (
     BY_IMPORT,
     BY_VALUE,
@@ -26,6 +32,7 @@ from plait._pickling.placing import (
 )
 from plait._pickling.rebuild import fill_function, make_bound, make_cached, make_cell, make_function
 from plait._pickling.shared import LOCKS, REGISTERED, reduce_lock, reduce_shared
+from plait._task import TaskFunction
 
 __all__ = ["FullPickler"]
 
@@ -59,11 +66,16 @@ class FullPickler(cloudpickle.Pickler):  # type: ignore[misc]
                 self.keys.add(where)
                 return NotImplemented
             if kind is FunctionType:
+                reduced = reduce_undecorated(obj, self._root)
+                if reduced is not None:
+                    return reduced
                 return self._bound_early(obj, self._reduce_function(obj))
             if kind is CACHED:
                 state = {name: value for name, value in vars(obj).items() if name != "__wrapped__"}
                 return make_cached, (obj.cache_parameters(), obj.__wrapped__), state
             return self._bound_early(obj, self._reduce_class(obj))
+        if kind is TaskFunction:
+            return reduce_task(obj, self._root, self.keys)
         if kind is CellType:
             return make_cell, ()
         if kind is ModuleType:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from plait._binding import native
 from plait._pickling.pickler import CACHED, dumps
 from plait._pickling.placing import BY_VALUE, Key, place
+from plait._task import TaskFunction, terms_of
 
 __all__ = ["Call", "Outbound", "describe"]
 
@@ -227,6 +228,9 @@ class Outbound:
 
 def describe(fn: Any) -> str:
     """Name a function for people."""
+    terms = terms_of(fn)
+    if terms is not None and terms.name is not None:
+        return terms.name
     while isinstance(fn, functools.partial):
         fn = fn.func
     name = getattr(fn, "__qualname__", None)
@@ -270,12 +274,12 @@ def _is_code(fn: Any) -> bool:
     """Whether `fn` is code rather than an object that happens to be callable."""
     if type(fn) is BuiltinFunctionType:
         return isinstance(fn.__self__, ModuleType)
-    return type(fn) in (FunctionType, CACHED) or isinstance(fn, type)
+    return type(fn) in (FunctionType, CACHED, TaskFunction) or isinstance(fn, type)
 
 
 def _contents(fn: Any) -> tuple[object, ...] | None:
     """Tell what is in `fn` by value; None if that can change without a new identity."""
-    if type(fn) is not FunctionType:
+    if type(fn) not in (FunctionType, TaskFunction):
         return None
     found: list[object] = []
     functions: set[int] = set()
@@ -297,6 +301,9 @@ def _contents(fn: Any) -> tuple[object, ...] | None:
                     todo.append(cell.cell_contents)
                 except ValueError:
                     todo.append(None)
+        elif type(item) is TaskFunction:
+            found.append(item)
+            todo.append(item.__wrapped__)
         elif isinstance(item, tuple | frozenset) and type(item) in (tuple, frozenset):
             found.append(item)
             todo += item

@@ -10,10 +10,11 @@ from types import CellType, CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import Any, TypeVar
 
 from plait._pickling.placing import BY_IMPORT, BY_VALUE, Key, is_importable, place
-from plait._pickling.rebuild import namespace
+from plait._pickling.rebuild import namespace, unwrap
 from plait._pickling.shared import LOCKS, REGISTERED, reduce_lock, reduce_shared
+from plait._task import TaskFunction, named_task
 
-__all__ = ["CACHED", "PROTOCOL", "dumps"]
+__all__ = ["CACHED", "PROTOCOL", "dumps", "reduce_task", "reduce_undecorated"]
 
 PROTOCOL = 5
 
@@ -44,9 +45,14 @@ class _FastPickler(pickle.Pickler):
             if where is BY_IMPORT:
                 return NotImplemented
             if where is BY_VALUE or where == self._root:
+                reduced = reduce_undecorated(obj, self._root)
+                if reduced is not None:
+                    return reduced
                 raise _NeedsFullPickler
             assert isinstance(where, Key)
             self.keys.add(where)
+        elif kind is TaskFunction:
+            return reduce_task(obj, self._root, self.keys)
         elif kind is ModuleType:
             return reduce_module(obj)
         elif kind in _FULL:
@@ -56,6 +62,29 @@ class _FastPickler(pickle.Pickler):
         elif kind in LOCKS:
             return reduce_lock(obj)
         return NotImplemented
+
+
+def reduce_task(obj: TaskFunction[..., Any], root: Key | None, keys: set[Key]) -> Any:
+    """How a decorated function is sent: as a function, by name or by value."""
+    where = place(obj)
+    if where is BY_VALUE or where == root:
+        return obj.reduce_by_value()
+    if where is not BY_IMPORT:
+        assert isinstance(where, Key)
+        keys.add(where)
+    return NotImplemented
+
+
+def reduce_undecorated(obj: Any, root: Key | None) -> tuple[Any, ...] | None:
+    """How a bare function is sent whose name leads to it decorated.
+
+    The other side finds that one by the name, and unwraps it. None for any
+    other object, and in the image of the decorated function itself.
+    """
+    task = named_task(obj)
+    if task is None or place(task) == root:
+        return None
+    return unwrap, (task,)
 
 
 def reduce_module(module: ModuleType) -> Any:

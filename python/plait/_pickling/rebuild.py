@@ -17,6 +17,7 @@ __all__ = [
     "make_cell",
     "make_function",
     "namespace",
+    "unwrap",
 ]
 
 
@@ -87,3 +88,9 @@ def make_cached(parameters: dict[str, Any], function: Callable[..., Any]) -> Cal
     """Make what `functools.lru_cache` makes."""
     cached: Callable[..., Any] = functools.lru_cache(**parameters)(function)
     return cached
+
+
+def unwrap(decorated: Callable[..., Any]) -> Callable[..., Any]:
+    """Find the bare function behind a decorated one."""
+    bare: Callable[..., Any] = decorated.__wrapped__  # type: ignore[attr-defined]
+    return bare
