@@ -7,12 +7,18 @@ mod claims;
 mod link;
 mod prim;
 mod ring;
+mod run;
+#[cfg(not(loom))]
+mod runs;
 #[cfg(not(loom))]
 mod spin;
 
 #[cfg(not(loom))]
 pub use link::{CLAIMS, Heard, Requests, Responses, WorkerLink, link};
 pub use ring::Corrupt;
+pub use run::{Run, Stage, Stop};
+#[cfg(not(loom))]
+pub use runs::Runs;
 #[cfg(not(loom))]
 pub use spin::Spin;
 

@@ -12,6 +12,8 @@ use crate::Result;
 use crate::bell::{ASLEEP, Bell};
 use crate::claims::Claims;
 use crate::ring::{Cursors, Memory, Reader, Step, Writer};
+use crate::run::{Run, RunWord, Stop};
+use crate::runs::Runs;
 use crate::spin::Spin;
 
 /// Room on each ring: small enough to stay in a core's cache, large enough
@@ -25,17 +27,18 @@ const LENGTH: usize = PAGE + 2 * CAPACITY;
 
 /// The first page. All zero is its state at the start.
 #[repr(C)]
-struct Header {
+pub(crate) struct Header {
     requests: Cursors,
     responses: Cursors,
     worker: Bell,
     parent: Bell,
     claims: Claims<CLAIMS>,
+    pub(crate) run: RunWord,
 }
 
 const _: () = assert!(size_of::<Header>() <= PAGE && align_of::<Header>() <= PAGE);
 
-fn header(memory: &SharedMemory) -> &Header {
+pub(crate) fn header(memory: &SharedMemory) -> &Header {
     // SAFETY: the mapping is LENGTH bytes (checked when it was made), aligned
     // to a page, alive as long as the borrow; the header consists of atomics,
     // for which any bytes are valid and which may change at any time.
@@ -166,6 +169,20 @@ impl Requests {
         header(&self.memory).claims.begun(sequence).map(Instant::from_nanos)
     }
 
+    /// What the worker runs, or ran last, and since when, by what it says.
+    #[must_use]
+    pub fn run(&self) -> (Run, Instant) {
+        let (run, since) = header(&self.memory).run.look();
+        (run, Instant::from_nanos(since))
+    }
+
+    /// Asks the worker to stop `run`; a signal has to tell it. The run as it
+    /// is from now on; `None` if it has ended, is another by now, or stops
+    /// already at least so far.
+    pub fn stop(&self, run: Run, what: Stop) -> Option<Run> {
+        header(&self.memory).run.stop(run, what)
+    }
+
     /// The descriptor that the worker maps.
     #[must_use]
     pub fn memory(&self) -> BorrowedFd<'_> {
@@ -282,7 +299,21 @@ impl WorkerLink {
     /// parent. False: it was taken back. To be called for each task's message.
     pub fn begin(&mut self, now: Instant) -> bool {
         self.offered += 1;
-        header(&self.memory).claims.begin(self.offered, now.as_nanos())
+        let header = header(&self.memory);
+        // First: who sees that the task has begun sees that it runs.
+        header.run.begin(self.offered, now.as_nanos());
+        let begun = header.claims.begin(self.offered, now.as_nanos());
+        if !begun {
+            // Nobody stops what was taken back.
+            let _ = header.run.end();
+        }
+        begun
+    }
+
+    /// What it runs: to be asked for once.
+    #[must_use]
+    pub fn runs(&self) -> Runs {
+        Runs::new(Arc::clone(&self.memory))
     }
 
     /// Sends as much of `message` as there is room for, from `done` on, which

@@ -27,6 +27,7 @@ pub mod pipe;
 pub mod process;
 mod raw;
 pub mod slack;
+pub mod stopping;
 pub mod stream;
 
 pub use error::{Error, Result};

@@ -12,6 +12,7 @@ use rustix::process::{
 
 use crate::error::{Error, Result};
 use crate::pass::Packets;
+use crate::stopping;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,6 +28,8 @@ pub enum Status {
 /// What to do to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blow {
+    /// SIGTERM, marked as ours: what runs is to stop, the process is not.
+    Stop,
     /// SIGTERM: it may clean up.
     Terminate,
     /// SIGKILL: it cannot refuse, not even when it is stopped.
@@ -57,14 +60,19 @@ impl ProcessFd {
     /// # Errors
     /// EPERM, for a process that changed its user.
     pub fn strike(&self, blow: Blow) -> Result<()> {
-        let signal = match blow {
-            Blow::Terminate => Signal::TERM,
-            Blow::Kill => Signal::KILL,
+        let sent = match blow {
+            Blow::Stop => stopping::ask(self.0.as_fd()),
+            Blow::Terminate => self.signal(Signal::TERM),
+            Blow::Kill => self.signal(Signal::KILL),
         };
-        match pidfd_send_signal(&self.0, signal) {
-            Ok(()) | Err(Errno::SRCH) => Ok(()),
-            Err(errno) => Err(Error::new("pidfd_send_signal", errno)),
+        match sent {
+            Err(error) if error.errno() == Errno::SRCH => Ok(()),
+            sent => sent,
         }
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        pidfd_send_signal(&self.0, signal).map_err(|errno| Error::new("pidfd_send_signal", errno))
     }
 
     /// Reaps a child that has ended; `None` while it has not.
