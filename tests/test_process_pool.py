@@ -159,9 +159,8 @@ def test_n_tasks_on_n_workers_run_at_once(workers, tmp_path):
 
 def test_cancel_before_the_begin(tmp_path):
     with plait.ProcessPoolExecutor(1) as pool:
-        running = pool.submit(meet, tmp_path, "ours", ["ours", "theirs"])
+        pool.submit(meet, tmp_path, "ours", ["ours", "theirs"])
         wait_for_file(tmp_path / "ours")
-        assert not running.cancel()
         waiting = pool.submit(double, 1)
         last = pool.submit(double, 2)
         assert waiting.cancel()

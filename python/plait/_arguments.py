@@ -4,7 +4,7 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import SupportsIndex
 
-__all__ = ["check_initializer", "module_names", "worker_limit"]
+__all__ = ["check_initializer", "module_names", "pending_limit", "worker_limit"]
 
 
 def worker_limit(max_workers: SupportsIndex) -> int:
@@ -21,6 +21,23 @@ def worker_limit(max_workers: SupportsIndex) -> int:
         raise TypeError(f"max_workers must be an integer or None, not {kind}") from None
     if limit <= 0:
         raise ValueError(f"max_workers must be greater than 0, not {limit}")
+    return limit
+
+
+def pending_limit(max_pending: SupportsIndex) -> int:
+    """Return how many calls may wait.
+
+    Raises:
+        ValueError: it is negative.
+        TypeError: it is not an integer.
+    """
+    try:
+        limit = operator.index(max_pending)
+    except TypeError:
+        kind = type(max_pending).__name__
+        raise TypeError(f"max_pending must be an integer or None, not {kind}") from None
+    if limit < 0:
+        raise ValueError(f"max_pending must be at least 0, not {limit}")
     return limit
 
 

@@ -27,9 +27,11 @@ class Future(native.Future[_T], concurrent.futures.Future[_T]):  # type: ignore[
         rows = await pool.submit(read_rows, path)
 
     Awaiting it returns the value of the task or raises what the task raised.
-    If the awaiting coroutine is cancelled, the task is withdrawn if it has not
-    begun, and otherwise goes on. If somebody else cancelled the future, who
-    awaits it gets `concurrent.futures.CancelledError`.
+    If the awaiting coroutine is cancelled, so is the future.
+
+    `cancel` withdraws a task that has not begun: who waits for it gets
+    `concurrent.futures.CancelledError`. One that runs in a process is stopped,
+    and ends with `plait.Killed`; one that runs in a thread goes on.
 
     The pools make futures; an executor of your own may make them too, and
     complete them by `set_running_or_notify_cancel`, `set_result` and

@@ -9,7 +9,7 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from types import GenericAlias, ModuleType
+from types import FrameType, GenericAlias, ModuleType
 from typing import Any, Generic, Literal, NoReturn, ParamSpec, Self, SupportsIndex, TypeVar, final
 
 import plait
@@ -403,6 +403,7 @@ class Callees:
         image: int,
         images: tuple[Image, ...],
         name: str,
+        given: tuple[float | None, float, int] | None,
         modules: list[tuple[str, ModuleType, list[tuple[str, bool, object]]]],
     ) -> None: ...
     def discard(self, address: int, reference: object) -> None: ...
@@ -418,13 +419,19 @@ class ProcessPool:
         directory: str | None,
         template: bytes,
         limit: int,
+        max_pending: int | None,
         images: tuple[Image, ...],
         initializer: int,
         initargs: bytes,
     ) -> Self: ...
     def check_open(self) -> None: ...
     def submit(
-        self, image: int, images: tuple[Image, ...], data: bytes, name: str
+        self,
+        image: int,
+        images: tuple[Image, ...],
+        data: bytes,
+        name: str,
+        given: tuple[float | None, float, int] | None,
     ) -> plait.Future[Any]: ...
     def close(self, cancel: bool) -> None: ...
     def terminate(self, grace: float) -> None: ...
@@ -444,6 +451,9 @@ class ProcessExecutor:
 class Worker:
     def __new__(cls, memory: int, bell: int) -> Self: ...
     def serve(self, inbound: Inbound) -> None: ...
+    def heed_stops(self) -> None: ...
+    def on_terminate(self, _signal: int, frame: FrameType | None) -> None: ...
+    def next_item(self) -> bool: ...
 
 @final
 class Lifeline:

@@ -13,10 +13,11 @@ from types import TracebackType
 from typing import Any, SupportsIndex, TypeVar
 
 from plait import _cores, _notifier, _setting
-from plait._arguments import check_initializer, module_names, worker_limit
+from plait._arguments import check_initializer, module_names, pending_limit, worker_limit
 from plait._binding import native
 from plait._future import Future
 from plait._pickling.outbound import Outbound, describe
+from plait._task import submitted_terms
 
 __all__ = ["ProcessPoolExecutor"]
 
@@ -54,10 +55,13 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             one cannot be imported, the pool is broken. One that starts threads
             when it is imported makes workers be executed instead of forked,
             which is slower, with a `RuntimeWarning` on standard error.
+        max_pending: how many calls may wait beyond those that the workers
+            run. With as many waiting, `submit` waits too. By default any
+            number may.
 
     Raises:
-        ValueError: `max_workers` is less than one.
-        TypeError: `max_workers` is not an integer, `initializer` cannot be
+        ValueError: `max_workers` is less than one, or `max_pending` negative.
+        TypeError: one of them is not an integer, `initializer` cannot be
             called, or `preload` is not a list of names.
         Exception: the initializer or its arguments cannot be pickled.
 
@@ -70,8 +74,10 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         initargs: tuple[Any, ...] = (),
         *,
         preload: Iterable[str] = (),
+        max_pending: SupportsIndex | None = None,
     ) -> None:
         limit = worker_limit(_cores.usable() if max_workers is None else max_workers)
+        bound = None if max_pending is None else pending_limit(max_pending)
         check_initializer(initializer)
         modules = module_names(preload)
         self._outbound = Outbound()
@@ -88,6 +94,7 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             directory=_setting.directory(),
             template=marshal.dumps(dict(_setting.settings(limit, modules))),
             limit=limit,
+            max_pending=bound,
             images=images,
             initializer=target,
             initargs=data,
@@ -106,7 +113,7 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             failed: Future[_T] = Future()
             failed.set_exception(error)
             return failed
-        return self._pool.submit(target, images, data, describe(fn))
+        return self._pool.submit(target, images, data, describe(fn), submitted_terms(fn))
 
     # `buffersize` (from 3.14 on) goes to the standard method as it is.
     def map(

@@ -9,7 +9,10 @@ from dataclasses import dataclass, replace
 from types import MethodType
 from typing import Any, Generic, ParamSpec, SupportsIndex, TypeVar, cast, overload
 
-__all__ = ["TaskFunction", "Terms", "task", "terms_of"]
+__all__ = ["TaskFunction", "Terms", "submitted_terms", "task", "terms_of"]
+
+# More retries than that are without end.
+_MANY = 2**32 - 1
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -187,6 +190,12 @@ def terms_of(fn: Any) -> Terms | None:
             fn = fn.__func__
         else:
             return None
+
+
+def submitted_terms(fn: Any) -> tuple[float | None, float, int] | None:
+    """Tell the pool the terms of `fn`: timeout, grace and retries."""
+    terms = terms_of(fn)
+    return None if terms is None else (terms.timeout, terms.grace, min(terms.retries, _MANY))
 
 
 def named_task(fn: Any) -> TaskFunction[..., Any] | None:

@@ -9,14 +9,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use plait_pool::process;
+use plait_pool::process::{self, Terms};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyModule, PyString, PyTuple, PyWeakrefMethods, PyWeakrefReference};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::hot::cell::GilCell;
 use crate::hot::module;
-use crate::process_pool::needs;
+use crate::process_pool::{GivenTerms, needs, terms};
 
 /// What some globals of one module are bound to; nothing: they are not.
 struct Globals {
@@ -49,6 +49,7 @@ pub(crate) struct Callee {
     pub(crate) image: u64,
     pub(crate) needs: Arc<[Arc<process::Image>]>,
     pub(crate) name: Arc<str>,
+    pub(crate) terms: Terms,
     globals: Vec<Globals>,
 }
 
@@ -101,6 +102,7 @@ impl Callees {
 
     /// Takes up the function that `reference` refers to. `modules` tells, by
     /// the name of a module, the module and what its names are bound to.
+    #[allow(clippy::too_many_arguments)]
     fn add(
         &self,
         py: Python<'_>,
@@ -108,6 +110,7 @@ impl Callees {
         image: u64,
         images: &Bound<'_, PyTuple>,
         name: &str,
+        given: Option<GivenTerms>,
         modules: Vec<(Py<PyString>, Py<PyModule>, Vec<Told>)>,
     ) -> PyResult<()> {
         let Some(function) = reference.upgrade() else { return Ok(()) };
@@ -122,6 +125,7 @@ impl Callees {
             image,
             needs: needs(images)?,
             name: name.into(),
+            terms: terms(given),
             globals: globals.collect(),
         };
         let before = self.0.borrow(py).insert(function.as_ptr().addr(), Arc::new(callee));

@@ -11,6 +11,7 @@ use pyo3::import_exception;
 
 import_exception!(concurrent.futures.process, BrokenProcessPool);
 import_exception!(concurrent.futures.thread, BrokenThreadPool);
+import_exception!(queue, Full);
 
 /// Whatever the crates below report.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,12 @@ pub(crate) enum Error {
     /// A process pool does not do what was asked.
     #[error(transparent)]
     Pool(#[from] plait_pool::process::Error),
+    /// A process pool has enough to do.
+    #[error(
+        "as many tasks wait as max_pending allows, and this thread, which runs an event loop, must not \
+         wait for them: await some before submitting more"
+    )]
+    Full,
 }
 
 /// The result of a call into the crates below.
@@ -42,6 +49,7 @@ impl From<Error> for PyErr {
     fn from(error: Error) -> Self {
         match error {
             Error::Sys(error) => os_error(&error),
+            reason @ Error::Full => Full::new_err(reason.to_string()),
             Error::Closed(reason @ Closed::Broken) => BrokenThreadPool::new_err(reason.to_string()),
             Error::Closed(reason @ (Closed::Shutdown | Closed::Exit)) => {
                 PyRuntimeError::new_err(reason.to_string())

@@ -8,6 +8,7 @@ mod executor;
 mod fork;
 mod future;
 mod hot;
+mod process_delivery;
 mod process_pool;
 mod processes;
 mod records;

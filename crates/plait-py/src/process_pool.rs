@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plait_pool::completion::Waited;
-use plait_pool::process::{self, End, Handle, Pool, Program, Request, Settings, Ticket, Withdrawn};
+use plait_pool::process::{
+    self, Admission, Call, End, Handle, Pool, Program, Request, Settings, Terms, Ticket, Withdrawn,
+};
 use plait_sys::pid;
-use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyTuple};
+use pyo3::types::PyTuple;
 
 use crate::callees::Callee;
 use crate::error::{Error, Result};
-use crate::future::{Decoded, Encoded, Engine, Fate, Future, Outcome, new_future, notifier, wake};
-use crate::hot::plain;
+use crate::future::{Cancelled, Engine, Fate, Future, Outcome, new_future, notifier, wake};
+use crate::process_delivery::Delivery;
 use crate::records::Records;
 
 /// Bytes that a worker is told once.
@@ -64,9 +65,10 @@ impl Ticket for Seat {
         }
     }
 
-    fn finish(self, end: End) {
+    fn finish(self, end: End, attempts: u32) {
+        let delivery = Delivery { end, name: self.name, attempts };
         // Somebody else may have ended the future: then nobody wants this.
-        if let Ok(wakers) = self.fate.finish(Outcome::encoded(Delivery { end, name: self.name })) {
+        if let Ok(wakers) = self.fate.finish(Outcome::encoded(delivery)) {
             wake(wakers);
         }
     }
@@ -76,9 +78,13 @@ impl Ticket for Seat {
 struct Tasks(Handle<Seat>);
 
 impl Engine for Tasks {
-    fn withdraw(&self, task: u64) -> Result<bool> {
-        // The ticket goes: who asks ends the future.
-        Ok(matches!(self.0.withdraw(task)?, Withdrawn::TakenBack(_)))
+    fn cancel(&self, task: u64) -> Result<Cancelled> {
+        Ok(match self.0.stop(task)? {
+            // The ticket goes: who asks ends the future.
+            Withdrawn::TakenBack(_) => Cancelled::TakenBack,
+            Withdrawn::Running => Cancelled::Stopping,
+            Withdrawn::Ended => Cancelled::Refused,
+        })
     }
 
     fn has_begun(&self, task: u64) -> Result<bool> {
@@ -86,70 +92,51 @@ impl Engine for Tasks {
     }
 }
 
-/// How a task ended, to be made into Python objects by who asks.
-struct Delivery {
-    end: End,
-    name: Arc<str>,
-}
-
-impl Encoded for Delivery {
-    fn is_error(&self) -> bool {
-        !matches!(&self.end, End::Reply(reply) if !reply.raised)
+impl ProcessPool {
+    /// As `submit`, of a function that the workers know and plain arguments.
+    pub(crate) fn call(&self, py: Python<'_>, callee: &Callee, request: Request) -> PyResult<Py<Future>> {
+        let needs = Arc::clone(&callee.needs);
+        let call = Call { image: callee.image, needs, request, terms: callee.terms };
+        self.admit(py, call, &callee.name)
     }
 
-    fn decode(&self, py: Python<'_>) -> PyResult<Decoded> {
-        static VALUE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        static FAILURE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        static DEATH: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        static BROKEN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let decoded = match &self.end {
-            End::Reply(reply) if reply.raised => {
-                let decode = FAILURE.import(py, "plait._pickling.results", "decode_failure")?;
-                decode.call1((PyBytes::new(py, reply.body.as_ref()), &*self.name)).map(Err)
+    fn admit(&self, py: Python<'_>, mut call: Call, name: &Arc<str>) -> PyResult<Py<Future>> {
+        let (future, fate) = new_future(py)?;
+        let mut ticket = Seat { fate, name: Arc::clone(name) };
+        let task = loop {
+            match self.pool.submit(call, ticket).map_err(Error::from)? {
+                Admission::Accepted(task) => break task,
+                Admission::Full(again, waiting) => (call, ticket) = (again, waiting),
             }
-            End::Reply(reply) if plain::is_plain(reply.body.as_ref()) => {
-                return Ok(match plain::read_value(py, reply.body.as_ref()) {
-                    Ok(value) => Ok(value.unbind()),
-                    Err(error) => Err(error.into_value(py).into_any()),
-                });
-            }
-            End::Reply(reply) => {
-                let decode = VALUE.import(py, "plait._pickling.results", "decode_value")?;
-                decode.call1((PyBytes::new(py, reply.body.as_ref()), &*self.name)).map(Ok)
-            }
-            End::Died(death) => {
-                let class = DEATH.import(py, "plait._errors", "WorkerDied")?;
-                let (pid, name, lines) = (death.pid, &self.name, death.last_lines());
-                let error =
-                    class.call1((format!("worker process {pid} {death} while it ran {name}{lines}"),))?;
-                error.setattr("stderr", &*death.stderr)?;
-                Ok(Err(error))
-            }
-            End::Broken(reason) => {
-                let class = BROKEN.import(py, "concurrent.futures.process", "BrokenProcessPool")?;
-                class.call1((&**reason,)).map(Err)
-            }
+            self.wait_for_room(py)?;
         };
-        match decoded {
-            Ok(Ok(value)) => Ok(Ok(value.unbind())),
-            Ok(Err(exception)) => Ok(Err(exception.unbind())),
-            // What cannot be decoded is the outcome; an interrupt is not.
-            Err(error) if error.is_instance_of::<PyException>(py) => Ok(Err(error.into_value(py).into_any())),
-            Err(error) => Err(error),
+        future.get().work_for(Arc::clone(&self.tasks) as _, task);
+        Ok(future)
+    }
+
+    fn wait_for_room(&self, py: Python<'_>) -> PyResult<()> {
+        static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        if !RUNNING.import(py, "asyncio.events", "_get_running_loop")?.call0()?.is_none() {
+            return Err(Error::Full.into());
+        }
+        match py.detach(|| self.pool.wait_for_room()).map_err(Error::from)? {
+            Waited::Interrupted => py.check_signals(),
+            Waited::Done | Waited::TimedOut => Ok(()),
         }
     }
 }
 
-impl ProcessPool {
-    /// As `submit`, of a function that the workers know and plain arguments.
-    pub(crate) fn call(&self, py: Python<'_>, callee: &Callee, request: Request) -> PyResult<Py<Future>> {
-        let (future, fate) = new_future(py)?;
-        let ticket = Seat { fate, name: Arc::clone(&callee.name) };
-        let needs = Arc::clone(&callee.needs);
-        let task = self.pool.submit(callee.image, needs, request, ticket).map_err(Error::from)?;
-        future.get().work_for(Arc::clone(&self.tasks) as _, task);
-        Ok(future)
-    }
+/// The timeout, the grace and the number of retries, as Python has them.
+pub(crate) type GivenTerms = (Option<f64>, f64, u32);
+
+pub(crate) fn terms(given: Option<GivenTerms>) -> Terms {
+    // What no clock reaches is without end; nothing negative comes here.
+    let seconds = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    given.map_or_else(Terms::default, |(timeout, grace, retries)| Terms {
+        timeout: timeout.map(seconds),
+        grace: seconds(grace),
+        retries,
+    })
 }
 
 /// The pool itself.
@@ -163,7 +150,7 @@ pub(crate) struct ProcessPool {
 #[pymethods]
 impl ProcessPool {
     #[new]
-    #[pyo3(signature = (*, executable, arguments, environment, directory, template, limit, images, initializer, initargs))]
+    #[pyo3(signature = (*, executable, arguments, environment, directory, template, limit, max_pending, images, initializer, initargs))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -173,6 +160,7 @@ impl ProcessPool {
         directory: Option<PathBuf>,
         template: Vec<u8>,
         limit: usize,
+        max_pending: Option<usize>,
         images: &Bound<'_, PyTuple>,
         initializer: u64,
         initargs: Vec<u8>,
@@ -183,6 +171,7 @@ impl ProcessPool {
             program: Program { path: executable, args: arguments, env, dir: directory },
             template,
             limit,
+            max_pending,
             needs: needs(images)?,
             initializer,
             arguments: initargs,
@@ -199,6 +188,7 @@ impl ProcessPool {
         Ok(self.pool.check_open()?)
     }
 
+    #[allow(clippy::too_many_arguments)]
     fn submit(
         &self,
         py: Python<'_>,
@@ -206,13 +196,10 @@ impl ProcessPool {
         images: &Bound<'_, PyTuple>,
         data: &[u8],
         name: &str,
+        given: Option<GivenTerms>,
     ) -> PyResult<Py<Future>> {
-        self.check_open()?;
-        let (future, fate) = new_future(py)?;
-        let ticket = Seat { fate, name: name.into() };
-        let task = self.pool.submit(image, needs(images)?, Request::of(data), ticket).map_err(Error::from)?;
-        future.get().work_for(Arc::clone(&self.tasks) as _, task);
-        Ok(future)
+        let (needs, request) = (needs(images)?, Request::of(data));
+        self.admit(py, Call { image, needs, request, terms: terms(given) }, &name.into())
     }
 
     fn close(&self, cancel: bool) -> Result<()> {

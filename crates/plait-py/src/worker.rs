@@ -6,16 +6,20 @@
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
-use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, MutexGuard};
 
-use plait_pool::process::{self, Answer, Body, ToDo};
+use plait_pool::process::{self, Answer, Body, Runs, Stop, ToDo};
+use plait_sys::clock::Instant;
 use plait_sys::{descriptor, pid};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyTuple, PyType};
 
 use crate::error::{Error, Result};
-use crate::hot::plain;
+use crate::hot::{interrupt, plain};
 use crate::sync::lock;
 
 /// After so many tasks in a row other threads of the worker get the
@@ -24,18 +28,44 @@ const IN_A_ROW: u32 = 32;
 /// A buffer that has grown beyond this is not kept.
 const KEPT: usize = 64 * 1024;
 
+/// How a task ended; `plait._worker.protocol` has the same numbers.
+const RETURNED: u8 = 0;
+const RAISED_TO_RETRY: u8 = 2;
+
 #[pyclass(frozen, module = "plait._native")]
-struct Worker(Mutex<process::Worker>);
+struct Worker {
+    link: Mutex<process::Worker>,
+    runs: Runs,
+    /// Whether a task's code may be interrupted.
+    armed: AtomicBool,
+}
 
 impl Worker {
+    fn link(&self) -> MutexGuard<'_, process::Worker> {
+        lock(&self.link)
+    }
+
+    /// Calls `body`, the only code that a stop interrupts. One that came
+    /// before it is not lost: then it is not called.
+    fn interruptibly<T>(&self, py: Python<'_>, body: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+        self.armed.store(true, Relaxed);
+        let result = self.raise_stop(py).and_then(|()| body());
+        self.armed.store(false, Relaxed);
+        result
+    }
+
+    fn raise_stop(&self, py: Python<'_>) -> PyResult<()> {
+        if self.runs.take_stop() { Err(stopped(py)) } else { Ok(()) }
+    }
+
     fn send(&self, py: Python<'_>, message: &[u8]) -> Result<()> {
         let mut done = 0;
-        if lock(&self.0).push(message, &mut done)? {
+        if self.link().push(message, &mut done)? {
             return Ok(());
         }
         py.detach(|| {
             // Half an answer must not stay: signals are acted upon afterwards.
-            while !lock(&self.0).send(message, &mut done)? {}
+            while !self.link().send(message, &mut done)? {}
             Ok(())
         })
     }
@@ -44,15 +74,43 @@ impl Worker {
     fn next(&self, py: Python<'_>) -> PyResult<ToDo> {
         loop {
             // Only a wait that may block is worth letting go of the interpreter.
-            if let Some(todo) = lock(&self.0).poll().map_err(Error::from)? {
+            if let Some(todo) = self.link().poll().map_err(Error::from)? {
                 return Ok(todo);
             }
-            match py.detach(|| lock(&self.0).receive()).map_err(Error::from)? {
+            match py.detach(|| self.link().receive()).map_err(Error::from)? {
                 ToDo::Interrupted => py.check_signals()?,
                 todo => return Ok(todo),
             }
         }
     }
+}
+
+fn stopped(py: Python<'_>) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    match CLASS.import(py, "plait._worker.stopping", "Stopped") {
+        Ok(class) => PyErr::from_type(class.clone(), ()),
+        Err(error) => error,
+    }
+}
+
+/// Whether a module is being imported in this frame or one that led to it.
+fn imports(frame: Bound<'_, PyAny>) -> PyResult<bool> {
+    let py = frame.py();
+    let mut next = frame;
+    while !next.is_none() {
+        let file = next.getattr(intern!(py, "f_code"))?.getattr(intern!(py, "co_filename"))?;
+        if file.extract::<&str>().is_ok_and(|file| file.starts_with("<frozen importlib._bootstrap")) {
+            return Ok(true);
+        }
+        next = next.getattr(intern!(py, "f_back"))?;
+    }
+    Ok(false)
+}
+
+/// A function, and the exceptions upon which to try it again.
+struct Known {
+    function: Py<PyAny>,
+    retry_on: Py<PyTuple>,
 }
 
 /// The tasks of one worker, and what they run.
@@ -61,7 +119,9 @@ struct Service<'py> {
     inbound: &'py Bound<'py, PyAny>,
     /// The functions that are ready to be called. An image may change what a
     /// name leads to: then all are asked for anew.
-    functions: HashMap<u64, Py<PyAny>>,
+    functions: HashMap<u64, Known>,
+    /// Whether one has come that is to be loaded.
+    told: bool,
     /// The answer: its head, then its body.
     message: Vec<u8>,
 }
@@ -72,17 +132,16 @@ impl<'py> Service<'py> {
     }
 
     /// The function of an image, if it can be called here.
-    fn function(&mut self, image: u64) -> PyResult<Option<Bound<'py, PyAny>>> {
+    fn function(&mut self, image: u64) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let py = self.py();
-        if let Some(function) = self.functions.get(&image) {
-            return Ok(Some(function.bind(py).clone()));
+        if let Some(Known { function, retry_on }) = self.functions.get(&image) {
+            return Ok((function.bind(py).clone(), retry_on.bind(py).clone()));
         }
-        let function = self.inbound.call_method1(intern!(py, "function"), (image,))?;
-        if function.is_none() {
-            return Ok(None);
-        }
-        self.functions.insert(image, function.clone().unbind());
-        Ok(Some(function))
+        let found = self.inbound.call_method1(intern!(py, "function"), (image,))?;
+        let (function, retry_on): (Bound<'py, PyAny>, Bound<'py, PyTuple>) = found.extract()?;
+        let known = Known { function: function.clone().unbind(), retry_on: retry_on.clone().unbind() };
+        self.functions.insert(image, known);
+        Ok((function, retry_on))
     }
 
     /// Runs a task and puts the answer into the message.
@@ -91,23 +150,24 @@ impl<'py> Service<'py> {
         if !plain::is_plain(body.as_ref()) {
             return self.run_elsewhere(task, image, body);
         }
-        let loaded = self.function(image).and_then(|function| match function {
-            Some(function) => Ok(Some((function, plain::read_call(py, body.as_ref())?))),
-            None => Ok(None),
-        });
+        let loaded = self
+            .function(image)
+            .and_then(|(function, retry_on)| Ok((function, retry_on, plain::read_call(py, body.as_ref())?)));
         let answer = match loaded {
-            Ok(Some((function, arguments))) => match arguments.call(&function) {
+            Ok((function, retry_on, arguments)) => match arguments.call(&function) {
                 Ok(value) => {
-                    self.begin(task, true);
+                    self.begin(Answer::Returned(task));
                     if plain::write_value(&value, &mut self.message) {
                         return Ok(());
                     }
                     drop(function);
-                    self.inbound.call_method1(intern!(py, "returned"), (value,))?
+                    self.inbound.call_method1(intern!(py, "returned"), (value, retry_on))?
                 }
-                Err(error) => self.inbound.call_method1(intern!(py, "raised"), (error.into_value(py),))?,
+                Err(error) => {
+                    let error = error.into_value(py);
+                    self.inbound.call_method1(intern!(py, "raised"), (error, retry_on))?
+                }
             },
-            Ok(None) => return self.run_elsewhere(task, image, body),
             Err(error) => self.inbound.call_method1(intern!(py, "not_loaded"), (error.into_value(py),))?,
         };
         self.answer(task, &answer)
@@ -122,14 +182,17 @@ impl<'py> Service<'py> {
         self.answer(task, &answer)
     }
 
-    fn begin(&mut self, task: u64, well: bool) {
+    fn begin(&mut self, answer: Answer) {
         self.message.clear();
-        lock(&self.worker.0).begin_answer(Answer::Task(task), well, &mut self.message);
+        self.worker.link().begin_answer(answer, &mut self.message);
     }
 
     fn answer(&mut self, task: u64, answer: &Bound<'_, PyAny>) -> PyResult<()> {
-        let (well, data): (bool, Bound<'_, PyBytes>) = answer.extract()?;
-        self.begin(task, well);
+        let (how, data): (u8, Bound<'_, PyBytes>) = answer.extract()?;
+        self.begin(match how {
+            RETURNED => Answer::Returned(task),
+            how => Answer::Raised { task, again: how == RAISED_TO_RETRY },
+        });
         self.message.extend_from_slice(data.as_bytes());
         Ok(())
     }
@@ -139,23 +202,62 @@ impl<'py> Service<'py> {
 impl Worker {
     #[new]
     fn new(memory: RawFd, bell: RawFd) -> Result<Self> {
-        let worker = process::Worker::new(descriptor::duplicate(memory)?, descriptor::duplicate(bell)?)?;
-        Ok(Self(Mutex::new(worker)))
+        let link = process::Worker::new(descriptor::duplicate(memory)?, descriptor::duplicate(bell)?)?;
+        let runs = link.runs();
+        Ok(Self { link: Mutex::new(link), runs, armed: AtomicBool::new(false) })
+    }
+
+    /// Has the pool's request to stop a task interrupt this process; the
+    /// handler of SIGTERM that Python has is called then.
+    fn heed_stops(&self) -> Result<()> {
+        Ok(self.runs.heed(interrupt::python()).map_err(process::Error::from)?)
+    }
+
+    /// The handler of SIGTERM: raises `Stopped` if a task is to be stopped. Not
+    /// in the middle of an import, which would leave half a module behind, for
+    /// other tasks to trip over: the signal is repeated.
+    fn on_terminate(&self, py: Python<'_>, _signal: i32, frame: Bound<'_, PyAny>) -> PyResult<()> {
+        if self.armed.load(Relaxed) && self.runs.asked().is_some() && !imports(frame)? {
+            return self.raise_stop(py);
+        }
+        Ok(())
+    }
+
+    /// The next item of the task that runs begins, with a deadline of its own.
+    /// Returns whether the one before was stopped at its own; raises `Stopped`
+    /// where the task is to stop.
+    fn next_item(&self, py: Python<'_>) -> PyResult<bool> {
+        match self.runs.next_item(Instant::now()) {
+            None => Ok(false),
+            Some(Stop::Item) => Ok(true),
+            Some(Stop::Task) => Err(stopped(py)),
+        }
     }
 
     /// Runs tasks until told to leave. Returns, too, in a child that a task
     /// forked: its parent answers.
     fn serve<'py>(&'py self, py: Python<'py>, inbound: &'py Bound<'py, PyAny>) -> PyResult<()> {
-        let mut service = Service { worker: self, inbound, functions: HashMap::new(), message: Vec::new() };
+        let (functions, message) = (HashMap::new(), Vec::new());
+        let mut service = Service { worker: self, inbound, functions, told: false, message };
         pid::prepare();
         let (home, mut in_a_row) = (pid::current(), 0);
         loop {
             match self.next(py)? {
                 ToDo::Task { task, image, bytes } => {
-                    service.run(task, image, &bytes)?;
+                    if std::mem::take(&mut service.told) {
+                        // Not to be stopped half-way: other tasks rely on it.
+                        inbound.call_method0(intern!(py, "load_new"))?;
+                    }
+                    let ran = self.interruptibly(py, || service.run(task, image, &bytes));
                     drop(bytes);
                     if pid::current() != home {
                         return Ok(());
+                    }
+                    if self.runs.end().is_some() {
+                        // Whatever it has come to, or been interrupted in.
+                        self.link().stop_answer(task, &mut service.message);
+                    } else {
+                        ran?;
                     }
                     self.send(py, &service.message)?;
                     if service.message.capacity() > KEPT {
@@ -164,6 +266,7 @@ impl Worker {
                 }
                 ToDo::Image { id, bytes } => {
                     service.functions.clear();
+                    service.told = true;
                     let data = PyBytes::new(py, bytes.as_ref());
                     inbound.call_method1(intern!(py, "add_image"), (id, data))?;
                 }
@@ -175,7 +278,8 @@ impl Worker {
                         return Ok(());
                     }
                     let mut message = Vec::new();
-                    lock(&self.0).begin_answer(Answer::Begun, failure.is_none(), &mut message);
+                    let answer = if failure.is_none() { Answer::Ready } else { Answer::Unfit };
+                    self.link().begin_answer(answer, &mut message);
                     message.extend_from_slice(&failure.unwrap_or_default());
                     self.send(py, &message)?;
                 }

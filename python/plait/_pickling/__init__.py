@@ -30,4 +30,5 @@ the same namespaces.
 | `outbound.py` | calls on their way out: keys, images, caches |
 | `inbound.py` | the worker's side: namespaces, images, running |
 | `results.py` | values and exceptions on their way back |
+| `endings.py` | the exceptions of tasks that were stopped, or whose worker died |
 """

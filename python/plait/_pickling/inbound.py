@@ -11,10 +11,13 @@ from typing import Any
 
 from plait._pickling.rebuild import made_before, namespace
 from plait._pickling.results import encode_failure, encode_value, format_failure
+from plait._task import TaskFunction, terms_of
+from plait._worker.protocol import RAISED, RAISED_TO_RETRY, RETURNED
 
 __all__ = ["Inbound"]
 
 _Key = tuple[str, str]
+_Classes = tuple[type[BaseException], ...]
 
 
 class Inbound:
@@ -73,15 +76,25 @@ class Inbound:
             return format_failure(error).encode(errors="replace")
         return None
 
-    def function(self, target: int) -> Callable[..., Any]:
+    def load_new(self) -> None:
+        """Load what has been told since the last task; what fails, fails tasks."""
+        while self._new:
+            self._load(next(iter(self._new)))
+
+    def function(self, target: int) -> tuple[Callable[..., Any], _Classes]:
         """Return a function that can be called until the next image comes.
+
+        Returns:
+            What to call, and the exceptions upon which to try again.
 
         Raises:
             BaseException: what loading it, or what it relies on, has raised.
 
         """
-        while self._new:
-            self._load(next(iter(self._new)))
+        self.load_new()
+        return _unwrapped(self._function(target))
+
+    def _function(self, target: int) -> Callable[..., Any]:
         keys, known = self._functions[target]
         if self._failed:
             for key in keys:
@@ -92,57 +105,59 @@ class Inbound:
             self._functions[target] = (keys, known)
         return known
 
-    def run(self, target: int, data: bytes) -> tuple[bool, bytes]:
+    def run(self, target: int, data: bytes) -> tuple[int, bytes]:
         """Run a task whose arguments are a pickle.
 
         Returns:
-            True and the encoded value, or False and the encoded exception.
+            How it ended, and the encoded value or exception.
 
         """
         try:
             function, args, kwargs = self.load_call(target, data)
         except BaseException as error:
             return self.not_loaded(error)
+        call, retry_on = _unwrapped(function)
         try:
-            value = function(*args, **kwargs)
+            value = call(*args, **kwargs)
         except BaseException as error:
             _forget_our_frame(error)
-            return self.raised(error)
+            return self.raised(error, retry_on)
         # The value alone may still need them.
-        del function, args, kwargs
-        return self.returned(value)
+        del function, call, args, kwargs
+        return self.returned(value, retry_on)
 
-    def returned(self, value: Any) -> tuple[bool, bytes]:
+    def returned(self, value: Any, retry_on: _Classes) -> tuple[int, bytes]:
         """Encode what a task returned; a coroutine is run, and is not the value."""
         if isinstance(value, Coroutine):
             try:
                 well, value = _run_coroutine(value)
             except BaseException as error:
                 _forget_our_frame(error)
-                return self.raised(error)
+                return self.raised(error, retry_on)
             if not well:
                 _forget_our_frame(value)
-                return self.raised(value)
+                return self.raised(value, retry_on)
         try:
-            return True, encode_value(value)
+            return RETURNED, encode_value(value)
         except BaseException as error:
             error.add_note(
                 f"while pickling the result, an object of type {type(value).__qualname__}"
             )
-            return self.raised(error)
+            return self.raised(error, ())
 
-    def raised(self, error: BaseException) -> tuple[bool, bytes]:
+    def raised(self, error: BaseException, retry_on: _Classes) -> tuple[int, bytes]:
         """Encode what a task raised."""
-        return False, encode_failure(error)
+        how = RAISED_TO_RETRY if isinstance(error, retry_on) else RAISED
+        return how, encode_failure(error)
 
-    def not_loaded(self, error: BaseException) -> tuple[bool, bytes]:
+    def not_loaded(self, error: BaseException) -> tuple[int, bytes]:
         """Encode what kept a task from being called."""
         error.add_note("while loading the function and its arguments in the worker")
         for (module, name), failure in self._failed.items():
             # It may be why.
             if failure is not error:
                 error.add_note(f"(the global {name!r} of {module} failed before: {failure!r})")
-        return self.raised(error)
+        return self.raised(error, ())
 
     def load_call(
         self, target: int, data: bytes
@@ -153,12 +168,11 @@ class Inbound:
             BaseException: what loading them has raised.
 
         """
+        self.load_new()
         if target:
-            function = self.function(target)
+            function = self._function(target)
             args, kwargs = pickle.loads(data)
         else:
-            while self._new:
-                self._load(next(iter(self._new)))
             function, args, kwargs = pickle.loads(data)
         return function, args, kwargs
 
@@ -198,6 +212,15 @@ def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
     from plait._worker.coroutines import run  # brings asyncio along
 
     return run(coroutine)
+
+
+def _unwrapped(function: Callable[..., Any]) -> tuple[Callable[..., Any], _Classes]:
+    """Find what to call, without a frame of ours, and what to retry it upon."""
+    terms = terms_of(function)
+    if terms is None:
+        return function, ()
+    bare = function.__wrapped__ if type(function) is TaskFunction else function
+    return bare, terms.retry_on
 
 
 def _forget_our_frame(error: BaseException) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from plait._binding import native
 from plait._pickling.pickler import CACHED, dumps
 from plait._pickling.placing import BY_VALUE, Key, place
-from plait._task import TaskFunction, terms_of
+from plait._task import TaskFunction, submitted_terms, terms_of
 
 __all__ = ["Call", "Outbound", "describe"]
 
@@ -182,7 +182,14 @@ class Outbound:
             modules = known.needs.by_module()
             if modules is not None:
                 images = known.needs.images
-                self.callees.add(known.function, known.target, images, describe(fn), modules)
+                self.callees.add(
+                    known.function,
+                    known.target,
+                    images,
+                    describe(fn),
+                    submitted_terms(fn),
+                    modules,
+                )
 
     def _needs(self, keys: Iterable[Key], fn: Callable[..., Any]) -> _Needs:
         """Follow `keys` to everything that they lead to."""

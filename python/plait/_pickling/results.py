@@ -6,7 +6,14 @@ from typing import Any
 
 from plait._pickling.pickler import PROTOCOL, dumps
 
-__all__ = ["decode_failure", "decode_value", "encode_failure", "encode_value", "format_failure"]
+__all__ = [
+    "decode_failure",
+    "decode_value",
+    "encode_failure",
+    "encode_value",
+    "failure_text",
+    "format_failure",
+]
 
 # An exception, without what pickle leaves out: class name, text, traceback,
 # pickle (None if it has none that survives), notes, the places in the list of
@@ -101,6 +108,13 @@ def decode_failure(data: bytes, name: str) -> BaseException:
         error.__suppress_context__ = suppress
     chain[0].add_note(f"\nIn worker process {pid}, which ran {name}:\n{nodes[0][2].rstrip()}")
     return chain[0]
+
+
+def failure_text(data: bytes) -> str:
+    """Return the traceback of what `encode_failure` took apart."""
+    nodes: list[_Node]
+    _, nodes = pickle.loads(data)
+    return nodes[0][2].rstrip()
 
 
 def _rebuild(node: _Node) -> BaseException:

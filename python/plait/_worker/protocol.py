@@ -24,6 +24,12 @@ UNUSABLE = 20
 EXITED = 0
 KILLED = 1
 
+# How a task ended; `crates/plait-py/src/process_worker.rs` has the same
+# numbers, and one more, for a task that was stopped.
+RETURNED = 0
+RAISED = 1
+RAISED_TO_RETRY = 2
+
 
 # What the numeric libraries look at to know how many threads to start.
 LIBRARIES = (

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from plait._binding import native
 from plait._pickling.inbound import Inbound
+from plait._worker import stopping
 from plait._worker.protocol import Settings
 
 __all__ = ["main"]
@@ -33,6 +34,7 @@ def main(
     os.close(bell)
     _introduce(number, parent_pid, lifeline, settings)
     _reseed()
+    stopping.heed(channel)
     channel.serve(Inbound(settings["main_file"], settings["main_package"]))
     _leave()
 

@@ -4,7 +4,7 @@ use super::task::Task;
 use super::{End, Ticket};
 
 pub(crate) struct Aftermath<T> {
-    pub(crate) ended: Vec<(T, End)>,
+    pub(crate) ended: Vec<(T, End, u32)>,
     pub(crate) cancelled: Vec<T>,
     pub(crate) dropped: Vec<Task<T>>,
 }
@@ -16,8 +16,8 @@ impl<T: Ticket> Aftermath<T> {
 
     pub(crate) fn run(self) {
         drop(self.dropped);
-        for (ticket, end) in self.ended {
-            ticket.finish(end);
+        for (ticket, end, attempts) in self.ended {
+            ticket.finish(end, attempts);
         }
         for ticket in self.cancelled {
             ticket.cancel();

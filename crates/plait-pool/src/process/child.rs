@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use plait_shm::{Heard, WorkerLink};
+use plait_shm::{Heard, Runs, WorkerLink};
 use plait_sys::clock::Instant;
 use plait_sys::eventfd::EventFd;
 
@@ -41,13 +41,24 @@ pub enum ToDo {
     Interrupted,
 }
 
-/// What a worker answers, and whether it went well.
+/// What a worker answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// The set-up has ended.
-    Begun,
-    /// This task has ended.
-    Task(u64),
+    /// It is set up.
+    Ready,
+    /// It cannot be set up.
+    Unfit,
+    /// The task of this number returned.
+    Returned(u64),
+    /// It raised.
+    Raised {
+        /// The task.
+        task: u64,
+        /// Whether it was one of the exceptions upon which to try again.
+        again: bool,
+    },
+    /// It was stopped.
+    Stopped(u64),
 }
 
 /// A worker, in its own process.
@@ -112,16 +123,38 @@ impl Worker {
         })
     }
 
+    /// What this worker runs; to be asked for once.
+    #[must_use]
+    pub fn runs(&self) -> Runs {
+        self.link.runs()
+    }
+
     /// Begins an answer, for [`send`](Self::send); the body comes behind it.
-    pub fn begin_answer(&self, answer: Answer, well: bool, message: &mut Vec<u8>) {
+    pub fn begin_answer(&self, answer: Answer, message: &mut Vec<u8>) {
         let took = || Instant::now().saturating_since(self.begun).as_nanos() as u64;
-        let (kind, number, took) = match (answer, well) {
-            (Answer::Begun, true) => (wire::READY, 0, 0),
-            (Answer::Begun, false) => (wire::UNFIT, 0, 0),
-            (Answer::Task(task), true) => (wire::RETURNED, task, took()),
-            (Answer::Task(task), false) => (wire::RAISED, task, took()),
+        let (kind, number, took) = match answer {
+            Answer::Ready => (wire::READY, 0, 0),
+            Answer::Unfit => (wire::UNFIT, 0, 0),
+            Answer::Returned(task) => (wire::RETURNED, task, took()),
+            Answer::Raised { task, again: false } => (wire::RAISED, task, took()),
+            Answer::Raised { task, again: true } => (wire::FAILED, task, took()),
+            Answer::Stopped(task) => (wire::STOPPED, task, took()),
         };
         wire::begin(message, kind, number, took);
+    }
+
+    /// Makes of an answer that `task` was stopped. What it has raised says
+    /// where; anything else does not count.
+    pub fn stop_answer(&self, task: u64, message: &mut Vec<u8>) {
+        match wire::parse(message) {
+            Some(([wire::RAISED | wire::FAILED, number, _], _)) if number == task => {
+                wire::rename(message, wire::STOPPED);
+            }
+            _ => {
+                message.clear();
+                self.begin_answer(Answer::Stopped(task), message);
+            }
+        }
     }
 
     /// As [`send`](Self::send), but never sleeps: false if there is no room

@@ -55,6 +55,7 @@ impl<T: Ticket> State<T> {
         if self.queue.is_empty() && self.ahead > 0 && !self.idle.is_empty() {
             self.divide();
         }
+        self.offer_room();
     }
 
     /// The first of the queue, without those that have ended meanwhile.
@@ -115,10 +116,12 @@ impl<T: Ticket> State<T> {
             debug_assert!(false, "only who has a slot is given anything");
             return self.queue.put(task);
         };
+        let terms = task.terms;
         slot.hand(task);
         if slot.handed.len() > 1 {
             self.ahead += 1;
         }
+        self.expect(worker, terms);
         self.reopen(worker);
     }
 
@@ -242,7 +245,7 @@ impl<T: Ticket> State<T> {
         slot.handed.get(index).is_some_and(|handed| slot.requests().begun(handed.sequence).is_some())
     }
 
-    fn find(&self, id: u64) -> Option<(u64, usize)> {
+    pub(super) fn find(&self, id: u64) -> Option<(u64, usize)> {
         self.slots.iter().find_map(|(&worker, slot)| {
             Some((worker, slot.handed.iter().position(|handed| handed.task.id == id)?))
         })

@@ -2,6 +2,7 @@
 #![doc = include_str!("README.md")]
 
 mod aftermath;
+mod alarms;
 mod child;
 mod deal;
 mod death;
@@ -9,24 +10,30 @@ mod hearing;
 mod pace;
 mod pool;
 mod queue;
+mod room;
 mod slot;
 mod state;
 mod stderr;
+mod stops;
 mod supervisor;
 mod task;
 mod template;
+mod terms;
 mod voices;
 mod wire;
 #[cfg(test)]
 mod world;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use child::{Answer, ToDo, Worker};
 pub use deal::Withdrawn;
 pub use death::Death;
+pub use plait_shm::{Runs, Stop};
 pub use plait_sys::process::{Program, Status};
-pub use pool::{Handle, Pool, Settings};
+pub use pool::{Admission, Call, Handle, Pool, Settings};
+pub use terms::Terms;
 pub use voices::Listener;
 pub use wire::{Body, Image, Reply, Request};
 
@@ -67,8 +74,9 @@ pub trait Ticket: Send + 'static {
     /// The pool gives up a task that has not begun, because it was asked to.
     fn cancel(self);
 
-    /// The task has ended. Called once, by a thread that holds no lock.
-    fn finish(self, end: End);
+    /// The task has ended, after so many attempts. Called once, by a thread
+    /// that holds no lock.
+    fn finish(self, end: End, attempts: u32);
 }
 
 /// How a task ended.
@@ -78,6 +86,29 @@ pub enum End {
     Reply(Reply),
     /// The worker died while it was at it.
     Died(Death),
+    /// It ran into its timeout, and was stopped.
+    TimedOut(Stopped),
+    /// Somebody cancelled it while it ran, and it was stopped.
+    Killed(Stopped),
     /// The pool does not work any more.
     Broken(Arc<str>),
+}
+
+/// How a task was stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stopped {
+    /// The process that ran it.
+    pub pid: u32,
+    /// How long it might run; zero if there was no such limit.
+    pub timeout: Duration,
+    /// How long it had to end by itself.
+    pub grace: Duration,
+    /// How long it had run when it was asked to stop.
+    pub ran: Duration,
+    /// Whether it did not, and the process was killed.
+    pub killed: bool,
+    /// Which item of the task it was.
+    pub item: u64,
+    /// Where it was stopped, as the worker says.
+    pub place: Option<Body>,
 }

@@ -15,6 +15,7 @@ use super::aftermath::Aftermath;
 use super::deal::Withdrawn;
 use super::state::State;
 use super::supervisor::Supervisor;
+use super::terms::Terms;
 use super::wire::{Image, Request};
 use super::{Error, Listener, Result, Ticket};
 use crate::completion::{Completion, Waited};
@@ -28,12 +29,37 @@ pub struct Settings {
     pub template: Vec<u8>,
     /// How many workers at most.
     pub limit: usize,
+    /// How many tasks at most may wait beyond those that the workers run;
+    /// `None`: any number.
+    pub max_pending: Option<usize>,
     /// What the initializer needs.
     pub needs: Arc<[Arc<Image>]>,
     /// The image of the initializer, 0 if its arguments say it.
     pub initializer: u64,
     /// Its arguments; empty if there is no initializer.
     pub arguments: Vec<u8>,
+}
+
+/// A task as it is submitted.
+#[derive(Debug)]
+pub struct Call {
+    /// The image of the function, one of `needs`; 0 if the request says it.
+    pub image: u64,
+    /// What a worker has to be told before.
+    pub needs: Arc<[Arc<Image>]>,
+    /// The arguments.
+    pub request: Request,
+    /// How it is to be run.
+    pub terms: Terms,
+}
+
+/// What came of a submission.
+#[derive(Debug)]
+pub enum Admission<T> {
+    /// The task was accepted; [`Handle`] knows it by this number.
+    Accepted(u64),
+    /// As much waits as may wait: see [`Pool::wait_for_room`].
+    Full(Call, T),
 }
 
 pub(crate) struct Shared<T> {
@@ -83,7 +109,7 @@ impl<T: Ticket> Pool<T> {
         let bell = Arc::new(EventFd::new()?);
         let shared = Arc::new(Shared {
             owner: pid::current(),
-            state: Mutex::new(State::new(settings.limit)),
+            state: Mutex::new(State::new(settings.limit, settings.max_pending)),
             bell: Mutex::new(Some(Arc::clone(&bell))),
             ended: Completion::new(),
         });
@@ -130,28 +156,41 @@ impl<T: Ticket> Pool<T> {
         self.shared.lock().check_open()
     }
 
-    /// Accepts a task: `image` (one of `needs`, or 0) on `request`. Returns the
-    /// number that [`Handle`] knows it by.
+    /// Accepts a task, unless the pool is full.
     ///
     /// # Errors
     /// The pool is shut, broken, or of another process. Then `ticket` is
     /// dropped and hears nothing.
-    pub fn submit(&self, image: u64, needs: Arc<[Arc<Image>]>, request: Request, ticket: T) -> Result<u64> {
+    pub fn submit(&self, call: Call, ticket: T) -> Result<Admission<T>> {
         self.check_owner()?;
         let mut after = Aftermath::new();
         let mut state = self.shared.lock();
-        if let Err(error) = state.check_open() {
-            drop(state);
-            return Err(error);
+        state.check_open()?;
+        if state.is_full() {
+            return Ok(Admission::Full(call, ticket));
         }
-        let task = state.submit(image, needs, request, ticket, &mut after);
-        let wanted = state.wanted() > 0;
+        let task = state.submit(call, ticket, &mut after);
+        let due = state.wanted() > 0 || state.is_overslept();
         drop(state);
         after.run();
-        if wanted {
+        if due {
             self.shared.ring()?;
         }
-        Ok(task)
+        Ok(Admission::Accepted(task))
+    }
+
+    /// Sleeps until a pool that was full may be so no more, or a signal has
+    /// arrived at this thread.
+    ///
+    /// # Errors
+    /// The pool is of another process.
+    pub fn wait_for_room(&self) -> Result<Waited> {
+        self.check_owner()?;
+        let room = Arc::clone(&self.shared.lock().room);
+        Ok(room.wait(|| {
+            let state = self.shared.lock();
+            !state.is_full() || state.check_open().is_err()
+        })?)
     }
 
     /// Accepts no more tasks. What was accepted is finished, or cancelled
@@ -211,20 +250,22 @@ impl<T: Ticket> Pool<T> {
 pub struct Handle<T>(Arc<Shared<T>>);
 
 impl<T: Ticket> Handle<T> {
-    /// Takes a task back, if it has not begun.
+    /// Takes a task back if it has not begun, and stops it if it runs: then
+    /// it ends as [`End::Killed`](super::End::Killed), whatever it does.
     ///
     /// # Errors
     /// The pool is of another process.
-    pub fn withdraw(&self, task: u64) -> Result<Withdrawn<T>> {
+    pub fn stop(&self, task: u64) -> Result<Withdrawn<T>> {
         self.0.check_owner()?;
         let mut after = Aftermath::new();
         let mut state = self.0.lock();
-        let withdrawn = state.withdraw(task);
+        let withdrawn = state.stop(task, Instant::now(), &mut after);
         state.dispatch(&mut after);
+        let overslept = state.is_overslept();
         drop(state);
         after.run();
         // A pool that is to end when its last task has may have waited for it.
-        if matches!(withdrawn, Withdrawn::TakenBack(_)) {
+        if overslept || matches!(withdrawn, Withdrawn::TakenBack(_)) {
             self.0.ring()?;
         }
         Ok(withdrawn)

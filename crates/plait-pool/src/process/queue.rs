@@ -114,12 +114,14 @@ impl<T> Queue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::terms::Terms;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
     use std::sync::Arc;
 
     fn task(id: u64) -> Task<()> {
-        Task { id, message: Vec::new(), needs: Arc::new([]), ticket: () }
+        let (terms, attempts) = (Terms::default(), 0);
+        Task { id, message: Vec::new(), needs: Arc::new([]), terms, attempts, ticket: () }
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use plait_sys::clock::Instant;
 use plait_sys::lifeline::Lifeline;
 use plait_sys::process::{Blow, ProcessFd};
 
+use super::stops::Stopping;
 use super::task::Task;
 use super::wire::{self, Image};
 
@@ -82,6 +83,8 @@ pub(crate) struct Slot<T> {
     condemned: bool,
     /// Because it wrote garbage.
     pub(crate) corrupt: bool,
+    /// What it is to stop.
+    pub(crate) stopping: Option<Stopping>,
 }
 
 impl<T> Slot<T> {
@@ -103,6 +106,7 @@ impl<T> Slot<T> {
             dead_since: None,
             condemned: false,
             corrupt: false,
+            stopping: None,
         }
     }
 
@@ -151,11 +155,17 @@ impl<T> Slot<T> {
         self.pump();
     }
 
-    /// The task that it has answered.
-    pub(crate) fn answered(&mut self, id: u64) -> Option<Task<T>> {
+    /// The task that it has answered, and the stop of it that was under way.
+    /// If it says that it `stopped`, there has to be one.
+    pub(crate) fn answered(&mut self, id: u64, stopped: bool) -> Option<(Task<T>, Option<Stopping>)> {
         // The first, unless it runs several at once.
         let at = self.handed.iter().position(|handed| handed.task.id == id)?;
-        self.remove(at)
+        let sequence = self.handed.get(at)?.sequence;
+        let stopping = self.stopping.take_if(|stopping| stopping.is_of(sequence));
+        if stopped && stopping.is_none() {
+            return None;
+        }
+        Some((self.remove(at)?, stopping))
     }
 
     /// Takes back the handed task at `index`, if it has not begun.

@@ -12,12 +12,15 @@ use plait_sys::clock::Instant;
 use plait_sys::process::{Blow, ProcessFd, Status};
 
 use super::aftermath::Aftermath;
+use super::alarms::Alarms;
 use super::death::Death;
 use super::pace::Pace;
+use super::pool::Call;
 use super::queue::Queue;
-use super::slot::{Fate, Slot, Stage};
+use super::room::Room;
+use super::slot::{Fate, Handed, Slot, Stage};
 use super::task::Task;
-use super::wire::{self, Body, Image, Reply, Request};
+use super::wire::{self, Body, Reply};
 use super::{End, Error, Ticket};
 
 /// So many workers in a row that die before they are ready break the pool.
@@ -34,6 +37,13 @@ pub(crate) struct State<T> {
     /// with.
     pub(super) ahead: usize,
     pub(super) pace: Pace,
+    /// When to look at whom.
+    pub(crate) alarms: Alarms,
+    /// How many tasks may be with the pool at once, before who submits waits.
+    bound: Option<usize>,
+    pub(crate) room: Arc<Room>,
+    /// Until when the supervisor sleeps, if it does.
+    pub(crate) asleep_until: Option<Instant>,
     pub(super) answers: u32,
     next_task: u64,
     next_worker: u64,
@@ -43,11 +53,13 @@ pub(crate) struct State<T> {
     /// Running tasks are being ended; those left at this time are killed.
     pub(crate) kill_at: Option<Instant>,
     terminating: bool,
+    /// What failed is not tried again.
+    pub(super) gives_up: bool,
     failed_starts: u32,
 }
 
 impl<T: Ticket> State<T> {
-    pub(crate) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize, max_pending: Option<usize>) -> Self {
         Self {
             queue: Queue::new(),
             slots: BTreeMap::new(),
@@ -55,6 +67,10 @@ impl<T: Ticket> State<T> {
             open: VecDeque::new(),
             ahead: 0,
             pace: Pace::default(),
+            alarms: Alarms::default(),
+            bound: max_pending.map(|most| limit.saturating_add(most)),
+            room: Arc::default(),
+            asleep_until: None,
             answers: 0,
             next_task: 1,
             next_worker: FIRST_WORKER,
@@ -63,6 +79,7 @@ impl<T: Ticket> State<T> {
             broken: None,
             kill_at: None,
             terminating: false,
+            gives_up: false,
             failed_starts: 0,
         }
     }
@@ -75,20 +92,33 @@ impl<T: Ticket> State<T> {
         }
     }
 
+    /// Whether as much waits as may wait.
+    pub(crate) fn is_full(&self) -> bool {
+        let handed = || self.slots.values().map(|slot| slot.handed.len()).sum::<usize>();
+        self.bound.is_some_and(|bound| self.queue.len() + handed() >= bound)
+    }
+
+    /// Wakes those who wait until the pool is not full, if it is not or never
+    /// will take anything.
+    pub(super) fn offer_room(&self) {
+        if self.bound.is_some() && (!self.is_full() || self.check_open().is_err()) {
+            self.room.offer();
+        }
+    }
+
+    /// Whether the supervisor has to be woken to look at somebody in time.
+    pub(crate) fn is_overslept(&self) -> bool {
+        self.asleep_until.is_some_and(|until| self.alarms.next().is_some_and(|next| next < until))
+    }
+
     /// Takes a task and returns its number; the caller has called
     /// [`check_open`](Self::check_open).
-    pub(crate) fn submit(
-        &mut self,
-        image: u64,
-        needs: Arc<[Arc<Image>]>,
-        request: Request,
-        ticket: T,
-        after: &mut Aftermath<T>,
-    ) -> u64 {
+    pub(crate) fn submit(&mut self, call: Call, ticket: T, after: &mut Aftermath<T>) -> u64 {
+        let Call { image, needs, request, terms } = call;
         let id = self.next_task;
         self.next_task += 1;
         let message = request.message(id, image);
-        self.queue.put(Task { id, message, needs, ticket });
+        self.queue.put(Task { id, message, needs, terms, attempts: 0, ticket });
         self.dispatch(after);
         id
     }
@@ -161,8 +191,11 @@ impl<T: Ticket> State<T> {
                 let text = String::from_utf8_lossy(body.as_ref()).into_owned();
                 self.fail(format!("the initializer of a worker process failed:\n{text}"), after);
             }
-            (wire::RETURNED | wire::RAISED, Stage::Serving) => {
-                let Some(task) = slot.answered(number) else { return self.distrust(worker, after) };
+            (wire::RETURNED | wire::RAISED | wire::FAILED | wire::STOPPED, Stage::Serving) => {
+                let Some((task, stopping)) = slot.answered(number, kind == wire::STOPPED) else {
+                    return self.distrust(worker, after);
+                };
+                let pid = slot.pid();
                 if !slot.handed.is_empty() {
                     self.ahead -= 1;
                 }
@@ -170,8 +203,16 @@ impl<T: Ticket> State<T> {
                 self.pace.learn(nanos);
                 self.look_for_late();
                 self.relieved(worker);
-                let reply = Reply { raised: kind == wire::RAISED, body: Body::of(message) };
-                after.ended.push((task.ticket, End::Reply(reply)));
+                let body = Body::of(message);
+                let end = match (kind, stopping) {
+                    (wire::STOPPED, Some(stopping)) => stopping.end(pid, Some(body)),
+                    _ => End::Reply(Reply {
+                        raised: kind != wire::RETURNED,
+                        again: kind == wire::FAILED,
+                        body,
+                    }),
+                };
+                self.settle(task, end, after);
             }
             // It was told to leave in the meantime.
             (_, Stage::Leaving) => {}
@@ -200,7 +241,7 @@ impl<T: Ticket> State<T> {
     }
 
     /// Gives what `worker` has not begun to others.
-    fn abandon(&mut self, worker: u64, after: &mut Aftermath<T>) {
+    pub(super) fn abandon(&mut self, worker: u64, after: &mut Aftermath<T>) {
         self.idle.retain(|&other| other != worker);
         for task in self.recall(worker, Fate::Another) {
             if self.terminating {
@@ -227,8 +268,11 @@ impl<T: Ticket> State<T> {
         let death = Death { pid: slot.pid(), status, corrupt: slot.corrupt, stderr };
         let unready = matches!(slot.stage, Stage::Asked | Stage::Starting);
         self.ahead -= slot.handed.len().saturating_sub(1);
-        let begun = slot.strip().into_iter();
-        after.ended.extend(begun.map(|handed| (handed.task.ticket, End::Died(death.clone()))));
+        self.alarms.clear(worker);
+        for Handed { task, sequence } in slot.strip() {
+            let end = slot.end_of(sequence, End::Died(death.clone()));
+            self.settle(task, end, after);
+        }
         if unready && !self.terminating && self.broken.is_none() {
             self.start_failed(&format!("(process {}) {death}{}", death.pid, death.last_lines()), after);
         }
@@ -247,20 +291,24 @@ impl<T: Ticket> State<T> {
         let reason: Arc<str> = reason.into();
         let reason = Arc::clone(self.broken.get_or_insert(reason));
         let queued = self.queue.drain();
-        after.ended.extend(queued.map(|task| (task.ticket, End::Broken(Arc::clone(&reason)))));
+        after.ended.extend(queued.map(|task| (task.ticket, End::Broken(Arc::clone(&reason)), task.attempts)));
         for slot in self.slots.values_mut() {
             slot.condemn(false);
             slot.stage = Stage::Leaving;
             let handed = slot.strip().into_iter();
-            after.ended.extend(handed.map(|handed| (handed.task.ticket, End::Broken(Arc::clone(&reason)))));
+            after.ended.extend(handed.map(|Handed { task, .. }| {
+                (task.ticket, End::Broken(Arc::clone(&reason)), task.attempts + 1)
+            }));
         }
         self.ahead = 0;
         self.idle.clear();
+        self.offer_room();
     }
 
     /// Takes no more tasks; gives up those that have not begun if `cancel`.
     pub(crate) fn close(&mut self, cancel: bool, after: &mut Aftermath<T>) {
         self.closing = true;
+        self.gives_up |= cancel;
         if cancel {
             after.cancelled.extend(self.queue.drain().map(|task| task.ticket));
             let workers: Vec<u64> = self.slots.keys().copied().collect();
@@ -269,6 +317,7 @@ impl<T: Ticket> State<T> {
                 after.cancelled.extend(tasks.into_iter().rev().map(|task| task.ticket));
             }
         }
+        self.offer_room();
     }
 
     /// As [`close`](Self::close), and ends what runs: politely now, by force

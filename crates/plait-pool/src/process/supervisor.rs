@@ -293,7 +293,10 @@ impl<T: Ticket> Supervisor<T> {
     fn look_at_the_clock(&mut self) -> super::Result<()> {
         let now = Instant::now();
         self.hearing.look(&self.epoll, now)?;
+        let mut after = Aftermath::new();
         let mut state = self.shared.lock();
+        state.asleep_until = None;
+        state.look_around(now, &mut after);
         if state.kill_at.is_some_and(|at| at <= now) {
             state.kill_at = None;
             state.kill_rest();
@@ -301,6 +304,7 @@ impl<T: Ticket> Supervisor<T> {
         let late = |slot: &Slot<T>| slot.dead_since.is_some_and(|since| since + STATUS_WAIT <= now);
         let late: Vec<u64> = state.slots.iter().filter(|(_, slot)| late(slot)).map(|(&id, _)| id).collect();
         drop(state);
+        after.run();
         for worker in late {
             self.bury(worker, Status::Unknown)?;
         }
@@ -457,10 +461,12 @@ impl<T: Ticket> Supervisor<T> {
                     let next = deaths
                         .map(|since| since + STATUS_WAIT)
                         .chain(state.kill_at)
+                        .chain(state.alarms.next())
                         .chain(*ask_at)
                         .chain(*leave_by)
                         .chain(hearing.look_at())
                         .min();
+                    state.asleep_until = Some(next.unwrap_or(Instant::from_nanos(u64::MAX)));
                     next.map(|at| at.saturating_since(Instant::now()))
                 }
             };

@@ -29,6 +29,11 @@ pub(crate) const UNFIT: u64 = 17;
 pub(crate) const RETURNED: u64 = 18;
 /// From the worker: the task raised the body, likewise.
 pub(crate) const RAISED: u64 = 19;
+/// From the worker: the task was stopped, as it was asked to be; the body says
+/// where, or is empty.
+pub(crate) const STOPPED: u64 = 20;
+/// As `RAISED`, and what it raised is one of those upon which to try again.
+pub(crate) const FAILED: u64 = 21;
 
 /// Puts a message together, with one copy of the body.
 pub(crate) fn message(kind: u64, first: u64, second: u64, body: &[u8]) -> Vec<u8> {
@@ -42,6 +47,13 @@ pub(crate) fn message(kind: u64, first: u64, second: u64, body: &[u8]) -> Vec<u8
 pub(crate) fn begin(message: &mut Vec<u8>, kind: u64, first: u64, second: u64) {
     for number in [kind, first, second] {
         message.extend_from_slice(&number.to_ne_bytes());
+    }
+}
+
+/// Makes the message one of another kind.
+pub(crate) fn rename(message: &mut [u8], kind: u64) {
+    if let Some(place) = message.first_chunk_mut() {
+        *place = kind.to_ne_bytes();
     }
 }
 
@@ -153,6 +165,8 @@ impl fmt::Debug for Body {
 pub struct Reply {
     /// Whether the task raised.
     pub raised: bool,
+    /// Whether what it raised is to be tried again.
+    pub again: bool,
     /// What it returned or raised, as the worker wrote it.
     pub body: Body,
 }

@@ -4,19 +4,23 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 
-use plait_shm::Responses;
+use plait_shm::{Responses, Stage};
+use plait_sys::clock::Instant;
 use plait_sys::eventfd::EventFd;
 use plait_sys::lifeline::Lifeline;
 use plait_sys::process::Status;
 
 use super::aftermath::Aftermath;
+use super::pool::Call;
 use super::slot::Slot;
 use super::state::State;
+use super::terms::Terms;
 use super::{End, Request, Ticket, ToDo, Withdrawn, Worker, wire};
 
 #[derive(Default)]
 pub(super) struct Log {
     pub(super) ends: Mutex<Vec<(u32, End)>>,
+    pub(super) attempts: Mutex<Vec<u32>>,
     pub(super) cancelled: Mutex<Vec<u32>>,
 }
 
@@ -34,8 +38,9 @@ impl Ticket for Mark {
     fn cancel(self) {
         self.log.cancelled.lock().unwrap().push(self.number);
     }
-    fn finish(self, end: End) {
+    fn finish(self, end: End, attempts: u32) {
         self.log.ends.lock().unwrap().push((self.number, end));
+        self.log.attempts.lock().unwrap().push(attempts);
     }
 }
 
@@ -47,7 +52,11 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(limit: usize) -> Self {
-        Self { state: State::new(limit), log: Arc::default(), workers: BTreeMap::new() }
+        Self { state: State::new(limit, None), log: Arc::default(), workers: BTreeMap::new() }
+    }
+
+    pub(super) fn bounded(limit: usize, max_pending: usize) -> Self {
+        Self { state: State::new(limit, Some(max_pending)), ..Self::new(limit) }
     }
 
     fn run<R>(&mut self, act: impl FnOnce(&mut State<Mark>, &mut Aftermath<Mark>) -> R) -> R {
@@ -57,9 +66,37 @@ impl World {
         result
     }
 
-    pub(super) fn submit_as(&mut self, number: u32, wanted: bool, weight: usize) -> u64 {
+    fn submit_all(&mut self, number: u32, wanted: bool, weight: usize, terms: Terms) -> u64 {
         let ticket = Mark { number, wanted, log: Arc::clone(&self.log) };
-        self.run(|state, after| state.submit(0, Arc::new([]), Request::of(&vec![0; weight]), ticket, after))
+        let request = Request::of(&vec![0; weight]);
+        let call = Call { image: 0, needs: Arc::new([]), request, terms };
+        self.run(|state, after| state.submit(call, ticket, after))
+    }
+
+    pub(super) fn submit_as(&mut self, number: u32, wanted: bool, weight: usize) -> u64 {
+        self.submit_all(number, wanted, weight, Terms::default())
+    }
+
+    pub(super) fn submit_on(&mut self, number: u32, terms: Terms) -> u64 {
+        self.submit_all(number, true, 4, terms)
+    }
+
+    /// Looks after the workers as if it were `now`.
+    pub(super) fn looks(&mut self, now: Instant) {
+        self.run(|state, after| state.look_around(now, after));
+    }
+
+    pub(super) fn stage(&self, worker: u64) -> Stage {
+        self.state.slots[&worker].requests().run().0.stage()
+    }
+
+    pub(super) fn stops(&mut self, task: u64) -> Withdrawn<u32> {
+        let stopped = self.run(|state, after| {
+            let stopped = state.stop(task, Instant::now(), after);
+            state.dispatch(after);
+            stopped
+        });
+        number_of(stopped)
     }
 
     pub(super) fn submit(&mut self, number: u32) -> u64 {
@@ -107,11 +144,7 @@ impl World {
             state.dispatch(after);
             withdrawn
         });
-        match withdrawn {
-            Withdrawn::TakenBack(mark) => Withdrawn::TakenBack(mark.number),
-            Withdrawn::Running => Withdrawn::Running,
-            Withdrawn::Ended => Withdrawn::Ended,
-        }
+        number_of(withdrawn)
     }
 
     /// Its pidfd is readable.
@@ -145,6 +178,9 @@ impl World {
             End::Reply(reply) if reply.raised => "raised",
             End::Reply(_) => "returned",
             End::Died(_) => "died",
+            End::TimedOut(stopped) if stopped.killed => "timed out, killed",
+            End::TimedOut(_) => "timed out",
+            End::Killed(_) => "killed",
             End::Broken(_) => "broken",
         };
         self.log.ends.lock().unwrap().iter().map(|(number, end)| (*number, kind(end))).collect()
@@ -152,5 +188,13 @@ impl World {
 
     pub(super) fn cancelled(&self) -> Vec<u32> {
         self.log.cancelled.lock().unwrap().clone()
+    }
+}
+
+fn number_of(withdrawn: Withdrawn<Mark>) -> Withdrawn<u32> {
+    match withdrawn {
+        Withdrawn::TakenBack(mark) => Withdrawn::TakenBack(mark.number),
+        Withdrawn::Running => Withdrawn::Running,
+        Withdrawn::Ended => Withdrawn::Ended,
     }
 }

@@ -14,7 +14,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::engine::Work;
+use super::engine::{Cancelled, Work};
 use super::face::{Face, call_back};
 use super::waker::{self, Waker};
 use super::{Fate, Outcome};
@@ -130,14 +130,17 @@ impl Future {
     /// running, which would make a condition for every future.
     fn __init__(&self) {}
 
-    /// Withdraws the task if it has not begun.
+    /// Withdraws the task if it has not begun; one that runs in a process is
+    /// stopped, and ends with plait.Killed.
     ///
-    /// Returns whether it is cancelled now. Callbacks are called in this thread.
+    /// Returns whether it is cancelled or being stopped.
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
         slf.get().check_home()?;
         let fate = &slf.get().fate;
-        if !slf.get().withdraw()? {
-            return Ok(false);
+        match slf.get().cancel_work()? {
+            Cancelled::TakenBack => {}
+            Cancelled::Stopping => return Ok(true),
+            Cancelled::Refused => return Ok(false),
         }
         match fate.try_cancel() {
             Some(wakers) => waker::deliver(slf.py(), wakers).map(|()| true),

@@ -10,18 +10,30 @@ use crate::error::Result;
 /// An engine that holds on to tasks after it has accepted them, and can be
 /// asked for them by number. Called by attached threads; it never waits.
 pub(crate) trait Engine: Send + Sync {
-    /// Takes the task back: true if it has not begun and never will. The
-    /// engine then forgets it, and the caller ends its future.
+    /// Takes the task back if it has not begun, and stops it if it runs and
+    /// the engine can.
     ///
     /// # Errors
     /// The engine is of another process.
-    fn withdraw(&self, task: u64) -> Result<bool>;
+    fn cancel(&self, task: u64) -> Result<Cancelled>;
 
     /// Whether the task has begun and not ended.
     ///
     /// # Errors
     /// The engine is of another process.
     fn has_begun(&self, task: u64) -> Result<bool>;
+}
+
+/// What came of the wish to cancel a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cancelled {
+    /// It has not begun and never will. The engine has forgotten it, and the
+    /// caller ends its future.
+    TakenBack,
+    /// It is being stopped; the engine ends its future when it has.
+    Stopping,
+    /// Nothing: it has ended, or cannot be stopped.
+    Refused,
 }
 
 /// A task and who has it.
@@ -51,15 +63,15 @@ impl Future {
         }
     }
 
-    /// Takes the task back from its engine. False: it has begun. Without an
-    /// engine that holds it, or at its end, there is nothing to take back.
+    /// Has its engine take the task back or stop it. Without an engine that
+    /// holds it, or at its end, there is nothing to take back.
     ///
     /// # Errors
     /// The engine is of another process.
-    pub(super) fn withdraw(&self) -> Result<bool> {
+    pub(super) fn cancel_work(&self) -> Result<Cancelled> {
         match self.work.get() {
-            Some(work) if !self.fate.state().is_final() => work.engine.withdraw(work.task),
-            _ => Ok(true),
+            Some(work) if !self.fate.state().is_final() => work.engine.cancel(work.task),
+            _ => Ok(Cancelled::TakenBack),
         }
     }
 }

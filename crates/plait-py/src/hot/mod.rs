@@ -18,6 +18,7 @@ mod handle_context;
 pub(crate) mod handle_text;
 pub(crate) mod handle_type;
 pub(crate) mod instance;
+pub(crate) mod interrupt;
 mod layout;
 pub(crate) mod method;
 pub(crate) mod module;

@@ -20,7 +20,7 @@ const USUAL: usize = 128;
 static METHODS: Methods<1> = Methods([method(
     c"submit",
     submit,
-    c"submit($self, fn, /, *args, **kwargs)\n--\n\nCall `fn(*args, **kwargs)` in a worker.\n\nThe function and its arguments are pickled before this returns; what\ncannot be pickled is the outcome of the future.\n\nReturns:\n    The future of the call.\n\nRaises:\n    RuntimeError: the pool has been shut down, the interpreter is\n        exiting, or the pool belongs to the process that this one was\n        forked from.\n    BrokenProcessPool: an initializer has failed, or no worker can be\n        started.\n",
+    c"submit($self, fn, /, *args, **kwargs)\n--\n\nCall `fn(*args, **kwargs)` in a worker.\n\nThe function and its arguments are pickled before this returns; what\ncannot be pickled is the outcome of the future.\n\nReturns:\n    The future of the call.\n\nRaises:\n    RuntimeError: the pool has been shut down, the interpreter is\n        exiting, or the pool belongs to the process that this one was\n        forked from.\n    BrokenProcessPool: an initializer has failed, or no worker can be\n        started.\n    queue.Full: as many calls wait as `max_pending` allows, and this\n        thread runs an event loop. Any other thread waits.\n",
 )]);
 
 /// Puts the method into the class.

@@ -1,0 +1,116 @@
+//! How a task of a process pool ended, to be made into Python objects by the
+//! thread that asks.
+
+use std::sync::Arc;
+
+use plait_pool::process::{Death, End, Status, Stopped};
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyBytes;
+
+use crate::future::{Decoded, Encoded};
+use crate::hot::plain;
+
+pub(crate) struct Delivery {
+    pub(crate) end: End,
+    /// The function's.
+    pub(crate) name: Arc<str>,
+    /// How often it was tried.
+    pub(crate) attempts: u32,
+}
+
+impl Delivery {
+    /// Who makes what is not a value: a function of ours, imported once.
+    fn error<'py>(&self, py: Python<'py>, end: &End) -> PyResult<Bound<'py, PyAny>> {
+        static FAILURE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static DIED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static TIMED_OUT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static KILLED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        static BROKEN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        const ENDINGS: &str = "plait._pickling.endings";
+        let name = &*self.name;
+        match end {
+            End::Reply(reply) => {
+                let decode = FAILURE.import(py, "plait._pickling.results", "decode_failure")?;
+                decode.call1((PyBytes::new(py, reply.body.as_ref()), name))
+            }
+            End::Died(death) => {
+                let (pid, lines) = (death.pid, death.last_lines());
+                let text = format!("worker process {pid} {death} while it ran {name}{lines}");
+                let (signal, code) = parts(death);
+                DIED.import(py, ENDINGS, "died")?.call1((text, pid, signal, code, &*death.stderr))
+            }
+            End::TimedOut(stopped) => TIMED_OUT.import(py, ENDINGS, "timed_out")?.call1((
+                name,
+                stopped.pid,
+                stopped.timeout.as_secs_f64(),
+                stopped.ran.as_secs_f64(),
+                stopped.grace.as_secs_f64(),
+                stopped.killed,
+                place(py, stopped),
+            )),
+            End::Killed(stopped) => KILLED.import(py, ENDINGS, "killed")?.call1((
+                name,
+                stopped.pid,
+                stopped.ran.as_secs_f64(),
+                stopped.grace.as_secs_f64(),
+                stopped.killed,
+                place(py, stopped),
+            )),
+            End::Broken(reason) => {
+                BROKEN.import(py, "concurrent.futures.process", "BrokenProcessPool")?.call1((&**reason,))
+            }
+        }
+    }
+
+    fn counted<'py>(&self, py: Python<'py>, error: Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        static COUNT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        if self.attempts < 2 {
+            return Ok(error);
+        }
+        COUNT.import(py, "plait._pickling.endings", "count_attempts")?.call1((error, self.attempts))
+    }
+}
+
+fn place<'py>(py: Python<'py>, stopped: &Stopped) -> Bound<'py, PyBytes> {
+    PyBytes::new(py, stopped.place.as_ref().map_or(&[], AsRef::as_ref))
+}
+
+fn parts(death: &Death) -> (Option<i32>, Option<i32>) {
+    match death.status {
+        Status::Killed(signal) => (Some(signal), None),
+        Status::Exited(code) => (None, Some(code)),
+        Status::Unknown => (None, None),
+    }
+}
+
+impl Encoded for Delivery {
+    fn is_error(&self) -> bool {
+        !matches!(&self.end, End::Reply(reply) if !reply.raised)
+    }
+
+    fn decode(&self, py: Python<'_>) -> PyResult<Decoded> {
+        static VALUE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let decoded = match &self.end {
+            End::Reply(reply) if !reply.raised && plain::is_plain(reply.body.as_ref()) => {
+                return Ok(match plain::read_value(py, reply.body.as_ref()) {
+                    Ok(value) => Ok(value.unbind()),
+                    Err(error) => Err(error.into_value(py).into_any()),
+                });
+            }
+            End::Reply(reply) if !reply.raised => {
+                let decode = VALUE.import(py, "plait._pickling.results", "decode_value")?;
+                decode.call1((PyBytes::new(py, reply.body.as_ref()), &*self.name)).map(Ok)
+            }
+            end => self.error(py, end).and_then(|error| self.counted(py, error)).map(Err),
+        };
+        match decoded {
+            Ok(Ok(value)) => Ok(Ok(value.unbind())),
+            Ok(Err(exception)) => Ok(Err(exception.unbind())),
+            // What cannot be decoded is the outcome; an interrupt is not.
+            Err(error) if error.is_instance_of::<PyException>(py) => Ok(Err(error.into_value(py).into_any())),
+            Err(error) => Err(error),
+        }
+    }
+}

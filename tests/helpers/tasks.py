@@ -1,0 +1,109 @@
+"""Tasks that tests of the process pool have stopped, and what they leave behind.
+
+A task says that it runs by making a file; tests wait for that, and for no time.
+"""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+LIMIT = 60
+
+
+def wait_for_file(path):
+    deadline = time.monotonic() + LIMIT
+    while not Path(path).exists():
+        assert time.monotonic() < deadline, f"{path} was not made"
+        time.sleep(0.001)
+
+
+def write(path, text=""):
+    """Make a file in one step: who sees it sees all of it."""
+    path = Path(path)
+    new = path.with_suffix(".new")
+    new.write_text(str(text))
+    new.rename(path)
+
+
+def read_pid(path):
+    wait_for_file(path)
+    return int(Path(path).read_text())
+
+
+def double(x):
+    return 2 * x
+
+
+def hang(begun=None, cleaned=None):
+    """Spin in Python; clean up when stopped."""
+    if begun is not None:
+        write(begun, os.getpid())
+    try:
+        while True:
+            pass
+    finally:
+        if cleaned is not None:
+            write(cleaned, os.getpid())
+
+
+def doze(begun=None, cleaned=None):
+    """Sleep in a system call; clean up when stopped."""
+    if begun is not None:
+        write(begun, os.getpid())
+    try:
+        time.sleep(1000)
+    finally:
+        if cleaned is not None:
+            write(cleaned, os.getpid())
+
+
+def block_signals(begun=None):
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    hang(begun)
+
+
+def swallow(begun=None):
+    """Go on whatever is raised."""
+    if begun is not None:
+        write(begun, os.getpid())
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:
+            continue
+
+
+def give_in(begun=None):
+    """Return a value when stopped."""
+    try:
+        hang(begun)
+    except BaseException:
+        return "stopped"
+
+
+def sit_in_c(begun=None):
+    """Run a C function that looks for no signals."""
+    if begun is not None:
+        write(begun, os.getpid())
+    return sum(range(10**13))
+
+
+def wait_for(path, value=None):
+    wait_for_file(path)
+    return value
+
+
+def wait_until_gone(pid):
+    """Wait for the end of a process that may have nobody to reap it."""
+    deadline = time.monotonic() + LIMIT
+    while True:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if stat.rpartition(")")[2].split()[0] == "Z":
+            return
+        assert time.monotonic() < deadline, f"process {pid} is still there"
+        time.sleep(0.01)
