@@ -4,7 +4,13 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import SupportsIndex
 
-__all__ = ["check_initializer", "module_names", "pending_limit", "worker_limit"]
+__all__ = [
+    "check_initializer",
+    "memory_limit",
+    "module_names",
+    "pending_limit",
+    "worker_limit",
+]
 
 
 def worker_limit(max_workers: SupportsIndex) -> int:
@@ -67,3 +73,23 @@ def module_names(preload: Iterable[str]) -> list[str]:
             "it travels to them by value"
         )
     return names
+
+
+def memory_limit(max_memory: SupportsIndex | None) -> int | None:
+    """Return how many bytes a worker may have, `None` for no limit.
+
+    Raises:
+        ValueError: it is less than one.
+        TypeError: it is not an integer.
+    """
+    if max_memory is None:
+        return None
+    try:
+        limit = operator.index(max_memory)
+    except TypeError:
+        kind = type(max_memory).__name__
+        raise TypeError(f"max_memory must be a number of bytes or None, not {kind}") from None
+    if limit <= 0:
+        raise ValueError(f"max_memory must be greater than 0, not {limit}")
+    # More than there is anywhere is no limit.
+    return limit if limit < 1 << 62 else None

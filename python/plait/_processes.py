@@ -13,7 +13,13 @@ from types import TracebackType
 from typing import Any, SupportsIndex, TypeVar
 
 from plait import _cores, _notifier, _setting
-from plait._arguments import check_initializer, module_names, pending_limit, worker_limit
+from plait._arguments import (
+    check_initializer,
+    memory_limit,
+    module_names,
+    pending_limit,
+    worker_limit,
+)
 from plait._binding import native
 from plait._future import Future
 from plait._pickling.outbound import Outbound, describe
@@ -59,8 +65,14 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             run. With as many waiting, `submit` waits too. By default any
             number may.
 
+        max_memory: how many bytes of private memory a worker may have when a
+            task has ended; one that has more is replaced. A worker that gets
+            to twice as many while it runs a task is killed, and the task fails
+            with `plait.WorkerDied`. By default there is no limit.
+
     Raises:
-        ValueError: `max_workers` is less than one, or `max_pending` negative.
+        ValueError: `max_workers` or `max_memory` is less than one, or
+            `max_pending` negative.
         TypeError: one of them is not an integer, `initializer` cannot be
             called, or `preload` is not a list of names.
         Exception: the initializer or its arguments cannot be pickled.
@@ -75,11 +87,13 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         *,
         preload: Iterable[str] = (),
         max_pending: SupportsIndex | None = None,
+        max_memory: SupportsIndex | None = None,
     ) -> None:
         limit = worker_limit(_cores.usable() if max_workers is None else max_workers)
         bound = None if max_pending is None else pending_limit(max_pending)
         check_initializer(initializer)
         modules = module_names(preload)
+        memory = memory_limit(max_memory)
         self._outbound = Outbound()
         images: tuple[native.Image, ...] = ()
         target, data = 0, b""
@@ -92,12 +106,13 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             arguments=_setting.arguments(),
             environment=_setting.environment(limit),
             directory=_setting.directory(),
-            template=marshal.dumps(dict(_setting.settings(limit, modules))),
+            template=marshal.dumps(dict(_setting.settings(limit, modules, memory))),
             limit=limit,
             max_pending=bound,
             images=images,
             initializer=target,
             initargs=data,
+            max_memory=memory,
         )
         self._submit_to(self._pool, self._outbound.callees)
         _exit.add(self._pool)

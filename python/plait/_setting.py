@@ -78,12 +78,13 @@ def _told() -> list[bytes]:
     return [name for name, value in told if value is not None and os.environb.get(name) == value]
 
 
-def settings(workers: int | None, preload: list[str]) -> Settings:
+def settings(workers: int | None, preload: list[str], max_memory: int | None = None) -> Settings:
     """Return what the template is told.
 
     Args:
         workers: how many share the cores; None: no worker is meant, but a process like this one.
         preload: the modules that it imports.
+        max_memory: how many bytes of private memory a worker may have.
 
     """
     main = sys.modules.get("__main__")
@@ -98,6 +99,7 @@ def settings(workers: int | None, preload: list[str]) -> Settings:
         "process_name": "MainProcess" if current is None else current.name,
         "authkey": b"" if current is None else bytes(current.authkey),
         "preload": preload,
+        "max_memory": max_memory,
         "umask": _umask(),
         "recursion_limit": sys.getrecursionlimit(),
         "max_str_digits": sys.get_int_max_str_digits(),

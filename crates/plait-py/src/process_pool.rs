@@ -150,7 +150,7 @@ pub(crate) struct ProcessPool {
 #[pymethods]
 impl ProcessPool {
     #[new]
-    #[pyo3(signature = (*, executable, arguments, environment, directory, template, limit, max_pending, images, initializer, initargs))]
+    #[pyo3(signature = (*, executable, arguments, environment, directory, template, limit, max_pending, images, initializer, initargs, max_memory=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -164,6 +164,7 @@ impl ProcessPool {
         images: &Bound<'_, PyTuple>,
         initializer: u64,
         initargs: Vec<u8>,
+        max_memory: Option<u64>,
     ) -> PyResult<Self> {
         let env = environment.into_iter();
         let env = env.map(|(key, value)| (OsString::from_vec(key), OsString::from_vec(value))).collect();
@@ -175,6 +176,7 @@ impl ProcessPool {
             needs: needs(images)?,
             initializer,
             arguments: initargs,
+            max_memory,
         };
         pid::prepare();
         let records = Records::default();

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard};
 
-use plait_pool::process::{self, Answer, Body, Runs, Stop, ToDo};
+use plait_pool::process::{self, Answer, Body, Excess, Runs, Stop, ToDo};
 use plait_sys::clock::Instant;
 use plait_sys::{descriptor, pid};
 use pyo3::intern;
@@ -68,6 +68,10 @@ impl Worker {
             while !self.link().send(message, &mut done)? {}
             Ok(())
         })
+    }
+
+    fn excess(&self) -> Result<Option<Excess>> {
+        Ok(self.link().excess()?)
     }
 
     /// What to do next; waits for it.
@@ -236,7 +240,16 @@ impl Worker {
 
     /// Runs tasks until told to leave. Returns, too, in a child that a task
     /// forked: its parent answers.
-    fn serve<'py>(&'py self, py: Python<'py>, inbound: &'py Bound<'py, PyAny>) -> PyResult<()> {
+    #[pyo3(signature = (inbound, max_memory=None))]
+    fn serve<'py>(
+        &'py self,
+        py: Python<'py>,
+        inbound: &'py Bound<'py, PyAny>,
+        max_memory: Option<u64>,
+    ) -> PyResult<()> {
+        if let Some(limit) = max_memory {
+            self.link().limit_memory(limit).map_err(Error::from)?;
+        }
         let (functions, message) = (HashMap::new(), Vec::new());
         let mut service = Service { worker: self, inbound, functions, told: false, message };
         pid::prepare();
@@ -260,6 +273,10 @@ impl Worker {
                         ran?;
                     }
                     self.send(py, &service.message)?;
+                    if max_memory.is_some() && self.excess()?.is_some() {
+                        let message = self.link().retire();
+                        self.send(py, &message)?;
+                    }
                     if service.message.capacity() > KEPT {
                         service.message = Vec::new();
                     }
@@ -272,8 +289,17 @@ impl Worker {
                 }
                 ToDo::Begin { image, bytes } => {
                     let data = PyBytes::new(py, bytes.as_ref());
-                    let failure: Option<Vec<u8>> =
+                    let mut failure: Option<Vec<u8>> =
                         inbound.call_method1(intern!(py, "initialize"), (image, data))?.extract()?;
+                    if failure.is_none()
+                        && let Some(excess) = self.excess()?
+                    {
+                        let (had, limit) = (excess.had, excess.limit);
+                        failure = Some(
+                            format!("it leaves the worker with {had} bytes of private memory, which is more than max_memory={limit}")
+                                .into_bytes(),
+                        );
+                    }
                     if pid::current() != home {
                         return Ok(());
                     }

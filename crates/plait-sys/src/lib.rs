@@ -26,6 +26,7 @@ pub mod pid;
 pub mod pipe;
 pub mod process;
 mod raw;
+pub mod resident;
 pub mod slack;
 pub mod stopping;
 pub mod stream;

@@ -82,6 +82,8 @@ class Settings(TypedDict):
     faulthandler: bool
     filters: list[Filter]
     logging: Logging
+    # How many bytes of private memory a worker may have after a task.
+    max_memory: int | None
     # A worker's share of them; None for what is no worker.
     cores: int | None
     # The variables of numeric libraries that say so.

@@ -35,7 +35,8 @@ def main(
     _introduce(number, parent_pid, lifeline, settings)
     _reseed()
     stopping.heed(channel)
-    channel.serve(Inbound(settings["main_file"], settings["main_package"]))
+    inbound = Inbound(settings["main_file"], settings["main_package"])
+    channel.serve(inbound, settings["max_memory"])
     _leave()
 
 

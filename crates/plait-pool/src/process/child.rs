@@ -5,8 +5,10 @@ use std::os::fd::OwnedFd;
 use plait_shm::{Heard, Runs, WorkerLink};
 use plait_sys::clock::Instant;
 use plait_sys::eventfd::EventFd;
+use plait_sys::resident::Account;
 
 use super::Result;
+use super::appetite::Excess;
 use super::wire::{self, Body};
 
 /// What the parent wants of this worker.
@@ -66,6 +68,9 @@ pub struct Worker {
     link: WorkerLink,
     /// When it began the last task.
     begun: Instant,
+    appetite: Option<(Account, u64)>,
+    /// It has asked to be let go.
+    retired: bool,
 }
 
 impl Worker {
@@ -75,7 +80,32 @@ impl Worker {
     /// The memory is not what the parent makes.
     pub fn new(memory: OwnedFd, bell: OwnedFd) -> Result<Self> {
         let link = WorkerLink::open(memory, EventFd::from(bell))?;
-        Ok(Self { link, begun: Instant::default() })
+        Ok(Self { link, begun: Instant::default(), appetite: None, retired: false })
+    }
+
+    /// Keeps to so many bytes of private memory.
+    ///
+    /// # Errors
+    /// There is no `/proc`.
+    pub fn limit_memory(&mut self, limit: u64) -> Result<()> {
+        self.appetite = Some((Account::own()?, limit));
+        Ok(())
+    }
+
+    /// Its private memory and its limit, if it has more.
+    ///
+    /// # Errors
+    /// There is no `/proc` any more.
+    pub fn excess(&self) -> Result<Option<Excess>> {
+        let Some((account, limit)) = &self.appetite else { return Ok(None) };
+        let had = account.private()?;
+        Ok((had > *limit).then_some(Excess { had, limit: *limit }))
+    }
+
+    /// Begins no further task. Returns what to send.
+    pub fn retire(&mut self) -> Vec<u8> {
+        self.retired = true;
+        wire::message(wire::RETIRE, 0, 0, &[])
     }
 
     /// The next thing to do, if it has come. A task has begun when this
@@ -113,6 +143,9 @@ impl Worker {
             wire::IMAGE => ToDo::Image { id: first, bytes },
             wire::BEGIN => ToDo::Begin { image: second, bytes },
             wire::TASK => {
+                if self.retired {
+                    return None;
+                }
                 self.begun = Instant::now();
                 if !self.link.begin(self.begun) {
                     return None;

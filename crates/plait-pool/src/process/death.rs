@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use plait_sys::process::Status;
 
+use super::appetite::Excess;
+
 /// A worker's end, while it was at a task or starting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
@@ -14,6 +16,8 @@ pub struct Death {
     pub status: Status,
     /// Whether we killed it because it wrote garbage into shared memory.
     pub corrupt: bool,
+    /// Whether we killed it because it had too much memory.
+    pub excess: Option<Excess>,
     /// The last of what it wrote to standard error.
     pub stderr: Arc<str>,
 }
@@ -40,6 +44,9 @@ impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.corrupt {
             return f.write_str("was killed by the pool because it wrote garbage into shared memory");
+        }
+        if let Some(excess) = &self.excess {
+            return write!(f, "was killed by the pool because it had {excess}");
         }
         match self.status {
             Status::Exited(code) => write!(f, "exited with code {code}"),
@@ -97,7 +104,13 @@ mod tests {
     #[test]
     fn tells_the_last_lines() {
         let told = |stderr: &str| {
-            let death = Death { pid: 1, status: Status::Killed(9), corrupt: false, stderr: stderr.into() };
+            let death = Death {
+                pid: 1,
+                status: Status::Killed(9),
+                corrupt: false,
+                excess: None,
+                stderr: stderr.into(),
+            };
             death.last_lines()
         };
         assert_eq!(told(""), "");
@@ -108,7 +121,8 @@ mod tests {
 
     #[test]
     fn says_how_it_went() {
-        let death = |status, corrupt| Death { pid: 1, status, corrupt, stderr: "".into() }.to_string();
+        let death =
+            |status, corrupt| Death { pid: 1, status, corrupt, excess: None, stderr: "".into() }.to_string();
         assert_eq!(death(Status::Killed(9), false), "was killed by SIGKILL");
         assert_eq!(death(Status::Killed(11), false), "was killed by SIGSEGV");
         assert_eq!(death(Status::Killed(31), false), "was killed by SIGSYS");

@@ -3,6 +3,7 @@
 
 mod aftermath;
 mod alarms;
+mod appetite;
 mod child;
 mod deal;
 mod death;
@@ -27,6 +28,7 @@ mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use appetite::Excess;
 pub use child::{Answer, ToDo, Worker};
 pub use deal::Withdrawn;
 pub use death::Death;

@@ -12,6 +12,7 @@ use plait_sys::pid;
 use plait_sys::process::Program;
 
 use super::aftermath::Aftermath;
+use super::appetite::Appetite;
 use super::deal::Withdrawn;
 use super::state::State;
 use super::supervisor::Supervisor;
@@ -38,6 +39,9 @@ pub struct Settings {
     pub initializer: u64,
     /// Its arguments; empty if there is no initializer.
     pub arguments: Vec<u8>,
+    /// So many bytes of private memory a worker may have when a task ends,
+    /// and twice as many while it runs one.
+    pub max_memory: Option<u64>,
 }
 
 /// A task as it is submitted.
@@ -107,9 +111,11 @@ impl<T: Ticket> Pool<T> {
         // Before anything of ours gets the number of one that is closed.
         let shown = open::check(2).is_ok();
         let bell = Arc::new(EventFd::new()?);
+        let mut state = State::new(settings.limit, settings.max_pending);
+        state.appetite = Appetite::new(settings.max_memory);
         let shared = Arc::new(Shared {
             owner: pid::current(),
-            state: Mutex::new(State::new(settings.limit, settings.max_pending)),
+            state: Mutex::new(state),
             bell: Mutex::new(Some(Arc::clone(&bell))),
             ended: Completion::new(),
         });
@@ -170,7 +176,7 @@ impl<T: Ticket> Pool<T> {
             return Ok(Admission::Full(call, ticket));
         }
         let task = state.submit(call, ticket, &mut after);
-        let due = state.wanted() > 0 || state.is_overslept();
+        let due = state.wanted() > 0 || state.is_overslept() || state.appetite.is_blind();
         drop(state);
         after.run();
         if due {

@@ -9,6 +9,7 @@ use plait_sys::clock::Instant;
 use plait_sys::lifeline::Lifeline;
 use plait_sys::process::{Blow, ProcessFd};
 
+use super::appetite::Excess;
 use super::stops::Stopping;
 use super::task::Task;
 use super::wire::{self, Image};
@@ -85,6 +86,8 @@ pub(crate) struct Slot<T> {
     pub(crate) corrupt: bool,
     /// What it is to stop.
     pub(crate) stopping: Option<Stopping>,
+    /// Because it had too much memory.
+    pub(crate) excess: Option<Excess>,
 }
 
 impl<T> Slot<T> {
@@ -107,6 +110,7 @@ impl<T> Slot<T> {
             condemned: false,
             corrupt: false,
             stopping: None,
+            excess: None,
         }
     }
 
@@ -127,6 +131,12 @@ impl<T> Slot<T> {
     /// Whether it can be given tasks at all.
     pub(crate) fn serves(&self) -> bool {
         self.stage == Stage::Serving && !self.condemned && self.dead_since.is_none()
+    }
+
+    /// Whether it runs a task, as far as is known, or an initializer.
+    pub(crate) fn is_busy(&self) -> bool {
+        let works = self.stage == Stage::Starting || !self.handed.is_empty();
+        works && !self.condemned && self.dead_since.is_none()
     }
 
     /// Whether it may be handed a task ahead, being `depth` the most that it

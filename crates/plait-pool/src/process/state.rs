@@ -13,6 +13,7 @@ use plait_sys::process::{Blow, ProcessFd, Status};
 
 use super::aftermath::Aftermath;
 use super::alarms::Alarms;
+use super::appetite::Appetite;
 use super::death::Death;
 use super::pace::Pace;
 use super::pool::Call;
@@ -45,6 +46,7 @@ pub(crate) struct State<T> {
     /// Until when the supervisor sleeps, if it does.
     pub(crate) asleep_until: Option<Instant>,
     pub(super) answers: u32,
+    pub(crate) appetite: Appetite,
     next_task: u64,
     next_worker: u64,
     limit: usize,
@@ -72,6 +74,7 @@ impl<T: Ticket> State<T> {
             room: Arc::default(),
             asleep_until: None,
             answers: 0,
+            appetite: Appetite::new(None),
             next_task: 1,
             next_worker: FIRST_WORKER,
             limit,
@@ -214,6 +217,19 @@ impl<T: Ticket> State<T> {
                 };
                 self.settle(task, end, after);
             }
+            (wire::RETIRE, Stage::Serving) => {
+                // It begins nothing more: all that it has can be taken back.
+                slot.stage = Stage::Leaving;
+                for task in self.recall(worker, Fate::Another) {
+                    self.queue.put(task);
+                }
+                let Some(slot) = self.slots.get_mut(&worker) else { return };
+                if !slot.handed.is_empty() {
+                    return self.distrust(worker, after);
+                }
+                slot.order(wire::message(wire::LEAVE, 0, 0, &[]));
+                slot.pump();
+            }
             // It was told to leave in the meantime.
             (_, Stage::Leaving) => {}
             _ => return self.distrust(worker, after),
@@ -265,7 +281,7 @@ impl<T: Ticket> State<T> {
     ) -> Option<Slot<T>> {
         self.died(worker, after);
         let mut slot = self.slots.remove(&worker)?;
-        let death = Death { pid: slot.pid(), status, corrupt: slot.corrupt, stderr };
+        let death = Death { pid: slot.pid(), status, corrupt: slot.corrupt, excess: slot.excess, stderr };
         let unready = matches!(slot.stage, Stage::Asked | Stage::Starting);
         self.ahead -= slot.handed.len().saturating_sub(1);
         self.alarms.clear(worker);

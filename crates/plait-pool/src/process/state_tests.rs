@@ -4,6 +4,35 @@ use crate::process::world::World;
 use crate::process::{Image, ToDo};
 
 #[test]
+fn who_retires_gives_back_what_it_has_not_begun() {
+    let mut world = World::new(2);
+    let worker = world.hire();
+    for number in 1..=3 {
+        world.submit(number);
+    }
+    let first = world.begins(worker);
+    world.returns(worker, first);
+    world.says(worker, wire::RETIRE, 0);
+    assert_eq!(world.state.slots[&worker].stage, Stage::Leaving);
+    assert_eq!((world.state.queue.len(), world.state.ahead, world.ended().len()), (2, 0, 1));
+    let other = world.hire();
+    assert_eq!(world.begins(other), 2);
+    world.dies(worker);
+    assert_eq!(world.ended().len(), 1, "its death costs nobody anything");
+}
+
+#[test]
+fn who_retires_in_mid_task_is_not_believed() {
+    let mut world = World::new(1);
+    let worker = world.hire();
+    world.submit(1);
+    world.begins(worker);
+    world.says(worker, wire::RETIRE, 0);
+    world.dies(worker);
+    assert_eq!(world.ended(), [(1, "died")]);
+}
+
+#[test]
 fn each_idle_worker_gets_one_task() {
     let mut world = World::new(2);
     for number in 1..=3 {

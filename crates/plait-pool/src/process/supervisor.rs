@@ -18,6 +18,7 @@ use super::aftermath::Aftermath;
 use super::hearing::Hearing;
 use super::pool::{Settings, Shared};
 use super::slot::Slot;
+use super::state::State;
 use super::stderr::Outlet;
 use super::template::Template;
 use super::wire::{self, Report};
@@ -297,6 +298,8 @@ impl<T: Ticket> Supervisor<T> {
         let mut state = self.shared.lock();
         state.asleep_until = None;
         state.look_around(now, &mut after);
+        let State { appetite, slots, .. } = &mut *state;
+        appetite.look(slots.values_mut(), now);
         if state.kill_at.is_some_and(|at| at <= now) {
             state.kill_at = None;
             state.kill_rest();
@@ -457,6 +460,8 @@ impl<T: Ticket> Supervisor<T> {
                 if state.slots.values_mut().any(Slot::may_pump) {
                     Some(Duration::ZERO)
                 } else {
+                    let State { appetite, slots, .. } = &mut *state;
+                    let grown = appetite.look_at(slots.values());
                     let deaths = state.slots.values().filter_map(|slot| slot.dead_since);
                     let next = deaths
                         .map(|since| since + STATUS_WAIT)
@@ -465,6 +470,7 @@ impl<T: Ticket> Supervisor<T> {
                         .chain(*ask_at)
                         .chain(*leave_by)
                         .chain(hearing.look_at())
+                        .chain(grown)
                         .min();
                     state.asleep_until = Some(next.unwrap_or(Instant::from_nanos(u64::MAX)));
                     next.map(|at| at.saturating_since(Instant::now()))

@@ -35,6 +35,9 @@ pub(crate) const STOPPED: u64 = 20;
 /// As `RAISED`, and what it raised is one of those upon which to try again.
 pub(crate) const FAILED: u64 = 21;
 
+/// From the worker: I begin nothing more, let me go.
+pub(crate) const RETIRE: u64 = 32;
+
 /// Puts a message together, with one copy of the body.
 pub(crate) fn message(kind: u64, first: u64, second: u64, body: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(HEAD + body.len());
