@@ -23,6 +23,7 @@ from plait._arguments import (
 from plait._binding import native
 from plait._future import Future
 from plait._pickling.outbound import Outbound, describe
+from plait._serial import SerialOutbound, SerialPool, serial
 from plait._task import submitted_terms
 
 __all__ = ["ProcessPoolExecutor"]
@@ -49,6 +50,10 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
     What tasks use of `__main__` is told to each worker once, and again when
     the name is bound to another object. What an initializer or a task does to
     a global stays in its worker.
+
+    With `PLAIT_SERIAL=1` in the environment there are no workers: each call
+    runs in the thread that submits it, before `submit` returns, so that a
+    debugger stops where it is told to.
 
     Args:
         max_workers: how many processes at most; by default one for each CPU
@@ -94,6 +99,11 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         check_initializer(initializer)
         modules = module_names(preload)
         memory = memory_limit(max_memory)
+        if serial():
+            self._outbound: Any = SerialOutbound()
+            self._pool: Any = SerialPool(initializer, tuple(initargs))
+            self._max_workers = limit
+            return
         self._outbound = Outbound()
         images: tuple[native.Image, ...] = ()
         target, data = 0, b""
@@ -128,7 +138,9 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             failed: Future[_T] = Future()
             failed.set_exception(error)
             return failed
-        return self._pool.submit(target, images, data, describe(fn), submitted_terms(fn))
+        terms = submitted_terms(fn)
+        future: Future[_T] = self._pool.submit(target, images, data, describe(fn), terms)
+        return future
 
     # `buffersize` (from 3.14 on) goes to the standard method as it is.
     def map(

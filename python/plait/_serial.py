@@ -1,0 +1,126 @@
+"""`PLAIT_SERIAL=1`: tasks of a process pool run in the caller, at once, for a debugger's sake.
+
+`SerialOutbound` and `SerialPool` stand in for what encodes calls and for what runs them: nothing is
+pickled, no process is started, and a future has its outcome when `submit` returns it.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from plait._future import Future
+
+__all__ = ["SerialOutbound", "SerialPool", "serial"]
+
+_Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+
+
+def serial() -> bool:
+    """Whether the environment asks for it."""
+    return os.environ.get("PLAIT_SERIAL", "") not in ("", "0")
+
+
+class SerialOutbound:
+    """Takes calls as they are."""
+
+    def encode(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[()], int, _Call]:
+        """Return no images, the number of no image, and the call."""
+        return (), 0, (fn, args, kwargs)
+
+
+class SerialPool:
+    """Runs each call in the thread that submits it."""
+
+    def __init__(self, initializer: Callable[..., Any] | None, initargs: tuple[Any, ...]) -> None:
+        """Take what is to be called before the first task."""
+        self._initializer = initializer
+        self._initargs = initargs
+        self._broken: str | None = None
+        self.ended = False
+
+    def check_open(self) -> None:
+        """Refuse calls after the end.
+
+        Raises:
+            RuntimeError: the pool has been shut down.
+            BrokenProcessPool: the initializer has failed.
+
+        """
+        if self._broken is not None:
+            raise BrokenProcessPool(self._broken)
+        if self.ended:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+    def submit(self, target: int, images: tuple[()], data: _Call, *_: object) -> Future[Any]:
+        """Run a call, and return its future."""
+        self.check_open()
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        try:
+            self._initialize()
+            value = _call(*data)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(value)
+        return future
+
+    def _initialize(self) -> None:
+        if self._initializer is None:
+            return
+        initializer, self._initializer = self._initializer, None
+        try:
+            _call(initializer, self._initargs, {})
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self._broken = f"the initializer failed: {error!r}"
+            raise BrokenProcessPool(self._broken) from error
+
+    def close(self, cancel: bool = False) -> None:
+        """Take no more calls."""
+        self.ended = True
+
+    def terminate(self, grace: float) -> None:
+        """Take no more calls; nothing runs that could be stopped."""
+        self.ended = True
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Return at once: everything has been done."""
+        return True
+
+    def pids(self) -> list[int]:
+        """Return no processes."""
+        return []
+
+
+def _call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    value = fn(*args, **kwargs)
+    return _run(value) if isinstance(value, Coroutine) else value
+
+
+def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    from plait._loop.run import run
+
+    if asyncio._get_running_loop() is None:
+        return run(coroutine)
+    # A thread can run one loop at a time.
+    outcome: Future[Any] = Future()
+
+    def run_elsewhere() -> None:
+        try:
+            outcome.set_result(run(coroutine))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=run_elsewhere, name="plait-serial")
+    thread.start()
+    thread.join()
+    return outcome.result()
