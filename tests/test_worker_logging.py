@@ -121,6 +121,51 @@ def test_what_a_record_was_given_travels_if_it_can(kept):
     assert "lock" in record.lock
 
 
+def test_what_a_task_has_logged_is_handled_before_its_result_is_there(kept):
+    with plait.ProcessPoolExecutor(2) as pool:
+        for count in range(1, 201):
+            pool.submit(say, "for the %dth time", count).result(LIMIT)
+            assert len(kept.records) == count
+
+        async def ask():
+            for count in range(201, 251):
+                await pool.submit(say, "for the %dth time", count)
+                assert len(kept.records) == count
+
+        plait.run(ask())
+
+
+def test_a_handler_that_needs_what_the_waiter_holds_delays_it_and_no_more(kept):
+    held = threading.Lock()
+
+    class Needy(logging.Handler):
+        def emit(self, record):
+            with held:
+                kept.emit(record)
+
+    logger = logging.getLogger(NAME)
+    needy = Needy()
+    logger.handlers[:] = [needy]
+    try:
+        with plait.ProcessPoolExecutor(1) as pool:
+            with held:
+                assert pool.submit(say, "in time").result(LIMIT) in pool._pool.pids()
+                assert kept.records == []
+            assert pool.submit(abs, -1).result(LIMIT) == 1
+        assert kept.messages() == ["in time"]
+    finally:
+        logger.handlers[:] = [kept]
+
+
+def test_a_callback_may_ask_for_the_result(kept):
+    heard = []
+    with plait.ProcessPoolExecutor(1) as pool:
+        for _ in range(20):
+            pool.submit(say, "x").add_done_callback(lambda future: heard.append(future.result()))
+    assert len(heard) == 20
+    assert len(kept.records) == 20
+
+
 def say_many(count, size):
     for number in range(count):
         say("%d %s", number, "x" * size)

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use plait_pool::process::{Death, End, Status, Stopped};
+use plait_pool::process::{Death, End, Reply, Status, Stopped};
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 
-use crate::future::{Decoded, Encoded};
+use crate::future::{Decoded, Encoded, notifier};
 use crate::hot::plain;
 
 pub(crate) struct Delivery {
@@ -92,6 +92,10 @@ impl Encoded for Delivery {
 
     fn decode(&self, py: Python<'_>) -> PyResult<Decoded> {
         static VALUE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        if let End::Reply(Reply { said: Some((writer, number)), .. }) = self.end {
+            // As if the task had run here: its records have been handled.
+            notifier::await_heard(py, writer, number);
+        }
         let decoded = match &self.end {
             End::Reply(reply) if !reply.raised && plain::is_plain(reply.body.as_ref()) => {
                 return Ok(match plain::read_value(py, reply.body.as_ref()) {

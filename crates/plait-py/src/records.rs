@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use plait_pool::process::Listener;
+use plait_pool::process::{Listener, Said};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 
-use crate::future::notify;
+use crate::future::{notifier, notify};
 
 /// So many bytes may wait for the notifier's thread. Beyond that, nothing more
 /// is read, and workers that log wait.
@@ -32,7 +32,8 @@ impl Records {
 }
 
 impl Listener for Records {
-    fn hear(&self, message: Vec<u8>) {
+    fn hear(&self, said: Said) {
+        let Said { writer, number, message } = said;
         let size = message.len() + EACH;
         self.waiting.fetch_add(size, Relaxed);
         let waiting = Arc::clone(&self.waiting);
@@ -41,6 +42,7 @@ impl Listener for Records {
                 error.write_unraisable(py, None);
             }
             waiting.fetch_sub(size, Relaxed);
+            notifier::note_heard(writer, number);
         });
     }
 

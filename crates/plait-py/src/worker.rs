@@ -6,8 +6,8 @@
 
 use std::collections::HashMap;
 use std::os::fd::RawFd;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Mutex, MutexGuard};
 
 use plait_pool::process::{self, Answer, Body, Excess, Runs, Stop, ToDo};
@@ -31,6 +31,15 @@ const KEPT: usize = 64 * 1024;
 /// How a task ended; `plait._worker.protocol` has the same numbers.
 const RETURNED: u8 = 0;
 const RAISED_TO_RETRY: u8 = 2;
+
+/// The number of the last log record that this process has sent, if it has
+/// sent any since its last answer.
+static SAID: AtomicU32 = AtomicU32::new(0);
+
+#[pyfunction]
+fn worker_said(number: u32) {
+    SAID.store(number, Relaxed);
+}
 
 #[pyclass(frozen, module = "plait._native")]
 struct Worker {
@@ -272,6 +281,11 @@ impl Worker {
                     } else {
                         ran?;
                     }
+                    // Relaxed: what says something in the task's own thread comes before.
+                    let said = SAID.swap(0, Relaxed);
+                    if said != 0 {
+                        self.send(py, &process::Worker::said(task, said))?;
+                    }
                     self.send(py, &service.message)?;
                     if max_memory.is_some() && self.excess()?.is_some() {
                         let message = self.link().retire();
@@ -323,5 +337,6 @@ impl Worker {
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(worker_said, module)?)?;
     module.add_class::<Worker>()
 }

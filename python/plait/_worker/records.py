@@ -12,6 +12,8 @@ import pickle
 import struct
 from typing import Any
 
+from plait._binding import native
+
 __all__ = ["Sender", "install"]
 
 # Bytes that follow, whether there is more, the process, the number of the record in it.
@@ -53,6 +55,7 @@ class Sender(logging.Handler):
             packet = _HEAD.pack(len(piece), more, writer, number) + piece
             # A pipe takes so much as a whole, or makes us wait.
             os.write(self._pipe, packet)
+        native.worker_said(number)
 
 
 def install(pipe: int) -> None:

@@ -176,6 +176,13 @@ impl Worker {
         wire::begin(message, kind, number, took);
     }
 
+    /// What to send before the answer to `task`, when something has been said
+    /// beside, the last of it with this number.
+    #[must_use]
+    pub fn said(task: u64, number: u32) -> Vec<u8> {
+        wire::message(wire::SAID, task, u64::from(number), &[])
+    }
+
     /// Makes of an answer that `task` was stopped. What it has raised says
     /// where; anything else does not count.
     pub fn stop_answer(&self, task: u64, message: &mut Vec<u8>) {

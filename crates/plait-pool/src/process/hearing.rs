@@ -105,7 +105,7 @@ impl Hearing {
     fn hear_voices(&mut self, epoll: &Epoll) -> Result<()> {
         let Self { voices, listener, .. } = self;
         if !listener.is_behind() {
-            voices.read(&mut |message| listener.hear(message));
+            voices.read(&mut |said| listener.hear(said));
         }
         let watch = if listener.is_behind() { Watch::Off } else { Watch::On };
         self.rewatch_voices(epoll, watch)
@@ -194,7 +194,7 @@ impl Hearing {
     pub(crate) fn last_words(&mut self, epoll: &Epoll, worker: u64, pid: u32) -> Result<String> {
         // Its records are in the pipe already.
         let Self { voices, listener, .. } = self;
-        while !listener.is_behind() && voices.read(&mut |message| listener.hear(message)) {}
+        while !listener.is_behind() && voices.read(&mut |said| listener.hear(said)) {}
         voices.forget(pid);
         let Some((outlet, _)) = self.outlets.get_mut(&worker) else { return Ok(String::new()) };
         let words = outlet.last_words(&mut show(self.shown));
@@ -208,7 +208,7 @@ impl Hearing {
     pub(crate) fn may_leave(&mut self, now: Instant) -> bool {
         let Self { voices, listener, .. } = self;
         // No more than what fits into the pipe: nobody is left to say more.
-        while voices.read(&mut |message| listener.hear(message)) {}
+        while voices.read(&mut |said| listener.hear(said)) {}
         let leave_at = *self.leave_at.get_or_insert(now + PATIENCE);
         now >= leave_at || self.outlets.values().all(|(outlet, _)| outlet.is_shown())
     }

@@ -36,7 +36,7 @@ pub use plait_shm::{Runs, Stop};
 pub use plait_sys::process::{Program, Status};
 pub use pool::{Admission, Call, Handle, Pool, Settings};
 pub use terms::Terms;
-pub use voices::Listener;
+pub use voices::{Listener, Said};
 pub use wire::{Body, Image, Reply, Request};
 
 /// What goes wrong with a pool.

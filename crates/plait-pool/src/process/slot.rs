@@ -86,6 +86,8 @@ pub(crate) struct Slot<T> {
     pub(crate) corrupt: bool,
     /// What it is to stop.
     pub(crate) stopping: Option<Stopping>,
+    /// The last thing that it said while it was at its task.
+    pub(crate) said: Option<u32>,
     /// Because it had too much memory.
     pub(crate) excess: Option<Excess>,
 }
@@ -110,6 +112,7 @@ impl<T> Slot<T> {
             condemned: false,
             corrupt: false,
             stopping: None,
+            said: None,
             excess: None,
         }
     }

@@ -199,6 +199,7 @@ impl<T: Ticket> State<T> {
                     return self.distrust(worker, after);
                 };
                 let pid = slot.pid();
+                let said = slot.said.take().map(|number| (pid, number));
                 if !slot.handed.is_empty() {
                     self.ahead -= 1;
                 }
@@ -213,10 +214,12 @@ impl<T: Ticket> State<T> {
                         raised: kind != wire::RETURNED,
                         again: kind == wire::FAILED,
                         body,
+                        said,
                     }),
                 };
                 self.settle(task, end, after);
             }
+            (wire::SAID, Stage::Serving) => slot.said = u32::try_from(nanos).ok(),
             (wire::RETIRE, Stage::Serving) => {
                 // It begins nothing more: all that it has can be taken back.
                 slot.stage = Stage::Leaving;

@@ -34,10 +34,21 @@ const LONGEST: usize = 1 << 28;
 /// Whoever hears what workers say.
 pub trait Listener: Send + Sync + 'static {
     /// A worker says this. Must not wait.
-    fn hear(&self, message: Vec<u8>);
+    fn hear(&self, said: Said);
 
     /// Whether it has so much to do that it should not hear more for now.
     fn is_behind(&self) -> bool;
+}
+
+/// What somebody said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// The process that said it: a worker, or a child of one.
+    pub writer: u32,
+    /// The how manieth thing that it said, from 1 on.
+    pub number: u32,
+    /// What.
+    pub message: Vec<u8>,
 }
 
 /// The ears of a pool.
@@ -73,7 +84,7 @@ impl Voices {
     }
 
     /// Reads once. False if there was nothing.
-    pub(crate) fn read(&mut self, hear: &mut dyn FnMut(Vec<u8>)) -> bool {
+    pub(crate) fn read(&mut self, hear: &mut dyn FnMut(Said)) -> bool {
         let before = self.rest.len();
         self.rest.resize(before + CHUNK, 0);
         // We hold the other end too, so there is no end of it.
@@ -95,7 +106,7 @@ impl Voices {
         count > 0
     }
 
-    fn take(&mut self, packet: &Packet, data: &[u8], hear: &mut dyn FnMut(Vec<u8>)) {
+    fn take(&mut self, packet: &Packet, data: &[u8], hear: &mut dyn FnMut(Said)) {
         let key = (packet.writer, packet.number);
         if packet.more {
             let Self { begun, .. } = self;
@@ -112,7 +123,7 @@ impl Voices {
             let mut message = self.begun.remove(&key).unwrap_or_default();
             message.extend_from_slice(data);
             if message.len() < LONGEST {
-                hear(message);
+                hear(Said { writer: packet.writer, number: packet.number, message });
             }
         }
     }
@@ -161,7 +172,7 @@ mod tests {
 
     fn heard(voices: &mut Voices) -> Vec<Vec<u8>> {
         let mut heard = Vec::new();
-        while voices.read(&mut |message| heard.push(message)) {}
+        while voices.read(&mut |said| heard.push(said.message)) {}
         heard
     }
 

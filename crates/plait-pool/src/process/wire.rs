@@ -38,6 +38,10 @@ pub(crate) const FAILED: u64 = 21;
 /// From the worker: I begin nothing more, let me go.
 pub(crate) const RETIRE: u64 = 32;
 
+/// From the worker, before its answer: while it was at the task it said
+/// something beside, this being the number of the last.
+pub(crate) const SAID: u64 = 33;
+
 /// Puts a message together, with one copy of the body.
 pub(crate) fn message(kind: u64, first: u64, second: u64, body: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(HEAD + body.len());
@@ -172,6 +176,9 @@ pub struct Reply {
     pub again: bool,
     /// What it returned or raised, as the worker wrote it.
     pub body: Body,
+    /// The process, and the number of the last thing that it said, if it said
+    /// any meanwhile; see `Said`.
+    pub said: Option<(u32, u32)>,
 }
 
 /// A message of the control socket: a kind and three numbers.

@@ -14,10 +14,12 @@
 //! | two `flush` at once after the end | each entry is taken by one of them; an entry of the other may still be under way when one returns |
 //! | a fork while a native thread holds the lock | the child never touches that lock again: it goes on with a new queue |
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use plait_pool::completion::{Completion, Waited};
 use pyo3::prelude::*;
@@ -26,6 +28,12 @@ use pyo3::sync::PyOnceLock;
 use super::waker::{Waker, wake_here};
 use crate::error::Error;
 use crate::sync::lock;
+
+/// How long a result is held back for what its task has logged. A handler may
+/// need a lock that whoever asks for the result holds, or be slow.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// So many processes are remembered.
+const MANY_WRITERS: usize = 1024;
 
 enum Entry {
     Waker(Waker),
@@ -53,6 +61,10 @@ struct Inbox {
 struct Queue {
     inbox: Mutex<Inbox>,
     arrived: Condvar,
+    /// By process: the number of the last thing that it has said and that has
+    /// been dealt with here.
+    heard: Mutex<BTreeMap<u32, u32>>,
+    heard_more: Condvar,
     /// The queue of a forked child; see [`abandon`].
     successor: OnceLock<Box<Queue>>,
 }
@@ -64,6 +76,8 @@ impl Queue {
         Self {
             inbox: Mutex::new(Inbox { entries: Vec::new(), service: Service::None, sleeping: false }),
             arrived: Condvar::new(),
+            heard: Mutex::new(BTreeMap::new()),
+            heard_more: Condvar::new(),
             successor: OnceLock::new(),
         }
     }
@@ -115,6 +129,41 @@ pub(super) fn send(wakers: Vec<Waker>) {
 /// and never runs Python code here.
 pub(crate) fn notify(call: impl FnOnce(Python<'_>) + Send + 'static) {
     Queue::current().push([Entry::Call(Box::new(call))]);
+}
+
+/// What `writer` has said up to `number` has been dealt with.
+pub(crate) fn note_heard(writer: u32, number: u32) {
+    let queue = Queue::current();
+    let mut heard = lock(&queue.heard);
+    if heard.len() >= MANY_WRITERS {
+        // Those that are still asked after are there again soon.
+        heard.clear();
+    }
+    heard.insert(writer, number);
+    drop(heard);
+    queue.heard_more.notify_all();
+}
+
+/// Waits until what `writer` has said up to `number` has been dealt with, but
+/// no longer than [`PATIENCE`]. Returns at once in the notifier's own thread,
+/// and where nothing will be dealt with any more.
+pub(crate) fn await_heard(py: Python<'_>, writer: u32, number: u32) {
+    let queue = Queue::current();
+    let serves = match lock(&queue.inbox).service {
+        Service::Running(id) => id.is_none_or(|id| id != thread::current().id()),
+        Service::None | Service::Stopped => false,
+    };
+    // Numbers go round.
+    let is_behind = |heard: &mut BTreeMap<u32, u32>| {
+        heard.get(&writer).is_none_or(|&last| number.wrapping_sub(last).wrapping_sub(1) < u32::MAX / 2)
+    };
+    if !serves || !is_behind(&mut lock(&queue.heard)) {
+        return;
+    }
+    py.detach(|| {
+        let heard = lock(&queue.heard);
+        drop(queue.heard_more.wait_timeout_while(heard, PATIENCE, is_behind));
+    });
 }
 
 /// Makes sure that the notifier's thread runs. To be called, attached, before
