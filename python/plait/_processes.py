@@ -23,7 +23,6 @@ from plait._arguments import (
 from plait._binding import native
 from plait._future import Future
 from plait._pickling.outbound import Outbound, describe
-from plait._serial import SerialOutbound, SerialPool, serial
 from plait._task import submitted_terms
 
 __all__ = ["ProcessPoolExecutor"]
@@ -99,7 +98,9 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         check_initializer(initializer)
         modules = module_names(preload)
         memory = memory_limit(max_memory)
-        if serial():
+        if os.environ.get("PLAIT_SERIAL", "") not in ("", "0"):
+            from plait._serial import SerialOutbound, SerialPool
+
             self._outbound: Any = SerialOutbound()
             self._pool: Any = SerialPool(initializer, tuple(initargs))
             self._max_workers = limit

@@ -5,7 +5,6 @@ pickled, no process is started, and a future has its outcome when `submit` retur
 """
 
 import asyncio
-import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures.process import BrokenProcessPool
@@ -13,14 +12,9 @@ from typing import Any
 
 from plait._future import Future
 
-__all__ = ["SerialOutbound", "SerialPool", "serial"]
+__all__ = ["SerialOutbound", "SerialPool"]
 
 _Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
-
-
-def serial() -> bool:
-    """Whether the environment asks for it."""
-    return os.environ.get("PLAIT_SERIAL", "") not in ("", "0")
 
 
 class SerialOutbound:

@@ -7,7 +7,7 @@ import socket
 from multiprocessing.process import current_process
 from typing import NoReturn
 
-from plait._worker import executed, preload, records, setting, worker
+from plait._worker import records, setting, worker
 from plait._worker.forking import Forker, reset_signals, take_control, tie
 from plait._worker.protocol import GONE, UNUSABLE, Settings
 
@@ -49,6 +49,10 @@ class _Template(Forker):
     def prepare(self) -> None:
         """Import what workers shall find imported."""
         current_process().name = "plait-template"
+        if not self._settings["preload"]:
+            return
+        from plait._worker import preload  # the first result waits for every import
+
         try:
             culprit = preload.load(self._settings["preload"])
             if culprit is not None:
@@ -68,6 +72,8 @@ class _Template(Forker):
     def start(self, number: int, fds: list[int]) -> int:
         if not self._executes:
             return super().start(number, fds)
+        from plait._worker import executed
+
         memory, lifeline, stderr = fds
         kept = (memory, self._bell, lifeline, self._pipe, self._settings_fd)
         return executed.execute(kept, stderr, number, self._parent_pid)
@@ -82,7 +88,10 @@ class _Template(Forker):
         worker.main(memory, self._bell, lifeline, number, self._parent_pid, self._settings)
 
     def go(self) -> None:
-        preload.finish()
+        if self._settings["preload"]:
+            from plait._worker import preload
+
+            preload.finish()
 
     def tell_end(self, number: int, how: int, code: int) -> None:
         self.send(GONE, number, how, code)
