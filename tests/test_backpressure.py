@@ -115,7 +115,7 @@ def test_a_broken_pool_releases_who_waits(tmp_path):
         wait_for_file(tmp_path / "end")
         raise ValueError("no")
 
-    with plait.ProcessPoolExecutor(1, initializer, max_pending=0) as pool:
+    with plait.ProcessPoolExecutor(1, initializer=initializer, max_pending=0) as pool:
         first = pool.submit(double, 1)
         waiting = in_thread(lambda: pool.submit(double, 2))
         write(tmp_path / "end")

@@ -17,6 +17,11 @@ import plait
 SLACK = 5.0
 
 
+def patient(fn):
+    """Give a task a grace that no load makes too short."""
+    return plait.task(fn, grace=LIMIT)
+
+
 @pytest.fixture
 def pool():
     with plait.ProcessPoolExecutor(1) as pool:
@@ -26,7 +31,7 @@ def pool():
 @pytest.mark.parametrize("fn", [tasks.hang, tasks.doze])
 def test_a_running_task_is_stopped(pool, tmp_path, fn):
     begun, cleaned = tmp_path / "begun", tmp_path / "cleaned"
-    future = pool.submit(fn, begun, cleaned)
+    future = pool.submit(patient(fn), begun, cleaned)
     pid = read_pid(begun)
     start = time.monotonic()
     assert future.cancel()
@@ -113,7 +118,7 @@ def test_waiters_of_every_kind_see_the_end(pool, tmp_path):
 
 def test_cancelling_a_coroutine_that_awaits_it(pool, tmp_path):
     async def main():
-        waiting = asyncio.ensure_future(awaits(pool.submit(tasks.hang, *paths)))
+        waiting = asyncio.ensure_future(awaits(pool.submit(patient(tasks.hang), *paths)))
         await asyncio.to_thread(wait_for_file, paths[0])
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -132,9 +137,9 @@ def test_cancelling_a_coroutine_that_awaits_it(pool, tmp_path):
 def test_wait_for_stops_it(pool, tmp_path, how):
     async def main():
         if how == "run_in_executor":
-            waiting = asyncio.get_running_loop().run_in_executor(pool, tasks.hang, *paths)
+            waiting = asyncio.get_running_loop().run_in_executor(pool, patient(tasks.hang), *paths)
         else:
-            waiting = pool.submit(tasks.hang, *paths)
+            waiting = pool.submit(patient(tasks.hang), *paths)
             if how == "wrap_future":
                 waiting = asyncio.wrap_future(waiting)
         await asyncio.to_thread(wait_for_file, paths[0])
@@ -174,7 +179,7 @@ def test_cancels_that_race_with_the_end_hit_no_other():
         return n
 
     # What is imported first takes its time, and is not interrupted.
-    raced = plait.task(short, grace=30)
+    raced = patient(short)
     with plait.ProcessPoolExecutor(2) as pool:
         pool.submit(double, 1).result(LIMIT)
         killed = 0
@@ -251,7 +256,7 @@ def test_a_task_with_a_handler_of_its_own_is_killed(pool, tmp_path):
 
 def test_a_shutdown_waits_for_a_stop(tmp_path):
     with plait.ProcessPoolExecutor(1) as pool:
-        future = pool.submit(tasks.hang, tmp_path / "begun", tmp_path / "cleaned")
+        future = pool.submit(patient(tasks.hang), tmp_path / "begun", tmp_path / "cleaned")
         wait_for_file(tmp_path / "begun")
         assert future.cancel()
     assert type(future.exception(0)) is plait.Killed
