@@ -197,15 +197,17 @@ pub struct Responses {
 }
 
 impl Responses {
-    /// Takes the next message, if all of it has come.
+    /// Takes the next message, if all of it has come. To be repeated until
+    /// there is none.
     ///
     /// # Errors
     /// `Corrupt`: kill the worker.
     pub fn receive(&mut self) -> Result<Option<Vec<u8>>> {
         loop {
             let step = self.reader.next()?;
-            if step != Step::Empty {
-                // It may be waiting for the room that this gave back.
+            if step != Step::Empty && self.reader.is_crowded() {
+                // It may be waiting for the room that this gave back. One that
+                // sleeps because it has nothing to do is left alone.
                 worker_must_wake(&self.memory)?;
             }
             match step {

@@ -147,11 +147,13 @@ pub(crate) struct Reader<M> {
     tail: u64,
     /// The parts of a long message so far.
     parts: Vec<u8>,
+    /// Whether more than half of the room was taken when it was last seen.
+    crowded: bool,
 }
 
 impl<M: Memory> Reader<M> {
     pub(crate) fn new(memory: M) -> Self {
-        Self { memory, head: 0, tail: 0, parts: Vec::new() }
+        Self { memory, head: 0, tail: 0, parts: Vec::new(), crowded: false }
     }
 
     /// Takes the next record off the ring.
@@ -191,6 +193,14 @@ impl<M: Memory> Reader<M> {
         self.memory.cursors().tail.0.load(Relaxed) == self.head
     }
 
+    /// Whether the writer may be waiting for room, and is to be woken after a
+    /// read. A record takes a quarter of the ring at most, so one that does not
+    /// fit leaves more than half of it taken; and a writer that fills the ring
+    /// after it was last seen is seen before the reader finds it empty.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.crowded
+    }
+
     /// Bytes that can be read.
     fn filled(&mut self) -> Result<usize, Corrupt> {
         if self.tail == self.head {
@@ -203,6 +213,7 @@ impl<M: Memory> Reader<M> {
                 return Err(Corrupt("tail"));
             }
             self.tail = tail;
+            self.crowded = tail - self.head > self.memory.capacity() as u64 / 2;
         }
         Ok((self.tail - self.head) as usize)
     }
