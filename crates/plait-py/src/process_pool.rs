@@ -90,6 +90,10 @@ impl Engine for Tasks {
     fn has_begun(&self, task: u64) -> Result<bool> {
         Ok(self.0.has_begun(task)?)
     }
+
+    fn help(&self, until: &dyn Fn() -> bool, look: Duration) -> bool {
+        self.0.help(until, look)
+    }
 }
 
 impl ProcessPool {

@@ -184,7 +184,7 @@ impl<T: Ticket> State<T> {
 
     /// Looks for workers that are late; to be called when one has answered.
     pub(crate) fn look_for_late(&mut self) {
-        self.answers += 1;
+        self.answers = self.answers.wrapping_add(1);
         if self.ahead == 0 || (self.pace.is_fast() && !self.answers.is_multiple_of(LOOK_EVERY)) {
             return;
         }

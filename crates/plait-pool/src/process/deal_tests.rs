@@ -19,7 +19,7 @@ fn one_task_is_handed_ahead_until_they_turn_out_short() {
     for task in 1..=100 {
         assert_eq!(world.begins(worker), task);
         let message = crate::process::wire::message(crate::process::wire::RETURNED, task, 2_000, &[]);
-        world.state.heard(worker, message, &mut Aftermath::new());
+        world.hears(worker, message);
     }
     assert!(handed(&world) > 100, "{}", handed(&world));
 }
@@ -47,7 +47,7 @@ fn who_becomes_idle_or_ready_takes_over_half_of_what_waits() {
         let task = world.submit(0);
         world.begins(a);
         let message = crate::process::wire::message(crate::process::wire::RETURNED, task, 0, &[]);
-        world.state.heard(a, message, &mut Aftermath::new());
+        world.hears(a, message);
     }
     let ids: Vec<u64> = (1..=8).map(|number| world.submit(number)).collect();
     assert_eq!(world.begins(a), ids[0]);
@@ -103,7 +103,7 @@ fn a_task_that_is_half_sent_can_be_taken_back() {
     // The rest of it is sent, and skipped.
     std::thread::scope(|scope| {
         let World { state, workers, .. } = &mut world;
-        let begun = scope.spawn(|| workers.get_mut(&worker).unwrap().0.receive().unwrap());
+        let begun = scope.spawn(|| workers.get_mut(&worker).unwrap().receive().unwrap());
         let slot = state.slots.get_mut(&worker).unwrap();
         while !begun.is_finished() {
             slot.pump();

@@ -1,7 +1,7 @@
 //! The handle of a pool.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use plait_sys::process::Program;
 
 use super::aftermath::Aftermath;
 use super::appetite::Appetite;
-use super::deal::Withdrawn;
+use super::handle::Handle;
 use super::state::State;
 use super::supervisor::Supervisor;
 use super::terms::Terms;
@@ -76,7 +76,16 @@ pub(crate) struct Shared<T> {
 }
 
 impl<T> Shared<T> {
-    fn check_owner(&self) -> Result<()> {
+    pub(crate) fn new(state: State<T>, bell: Arc<EventFd>) -> Self {
+        Self {
+            owner: pid::current(),
+            state: Mutex::new(state),
+            bell: Mutex::new(Some(bell)),
+            ended: Completion::new(),
+        }
+    }
+
+    pub(crate) fn check_owner(&self) -> Result<()> {
         if pid::current() == self.owner { Ok(()) } else { Err(Error::Forked(self.owner)) }
     }
 
@@ -84,11 +93,21 @@ impl<T> Shared<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The state, if nobody has it at this moment.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, State<T>>> {
+        match self.state.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     fn bell(&self) -> MutexGuard<'_, Option<Arc<EventFd>>> {
         self.bell.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ring(&self) -> Result<()> {
+    /// Wakes the supervisor, if it is still there.
+    pub(crate) fn ring(&self) -> Result<()> {
         match &*self.bell() {
             Some(bell) => Ok(bell.ring()?),
             None => Ok(()),
@@ -113,12 +132,7 @@ impl<T: Ticket> Pool<T> {
         let bell = Arc::new(EventFd::new()?);
         let mut state = State::new(settings.limit, settings.max_pending);
         state.appetite = Appetite::new(settings.max_memory);
-        let shared = Arc::new(Shared {
-            owner: pid::current(),
-            state: Mutex::new(state),
-            bell: Mutex::new(Some(Arc::clone(&bell))),
-            ended: Completion::new(),
-        });
+        let shared = Arc::new(Shared::new(state, Arc::clone(&bell)));
         let mut supervisor = Supervisor::new(Arc::clone(&shared), bell, settings, listener, shown)?;
         let told = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("plait-supervise".into()).spawn(move || {
@@ -150,7 +164,7 @@ impl<T: Ticket> Pool<T> {
     /// What tasks are asked after by, as long as anybody likes.
     #[must_use]
     pub fn handle(&self) -> Handle<T> {
-        Handle(Arc::clone(&self.shared))
+        Handle::new(Arc::clone(&self.shared))
     }
 
     /// Whether [`submit`](Self::submit) would accept a task now.
@@ -172,14 +186,17 @@ impl<T: Ticket> Pool<T> {
         let mut after = Aftermath::new();
         let mut state = self.shared.lock();
         state.check_open()?;
+        state.attend_in_passing(&mut after);
         if state.is_full() {
+            drop(state);
+            after.run();
             return Ok(Admission::Full(call, ticket));
         }
         let task = state.submit(call, ticket, &mut after);
-        let due = state.wanted() > 0 || state.is_overslept() || state.appetite.is_blind();
+        let calls = state.calls();
         drop(state);
         after.run();
-        if due {
+        if calls {
             self.shared.ring()?;
         }
         Ok(Admission::Accepted(task))
@@ -249,41 +266,6 @@ impl<T: Ticket> Pool<T> {
     pub fn pids(&self) -> Result<Vec<u32>> {
         self.check_owner()?;
         Ok(self.shared.lock().pids())
-    }
-}
-
-/// Asks after the tasks of a pool. Does not keep the pool from ending.
-pub struct Handle<T>(Arc<Shared<T>>);
-
-impl<T: Ticket> Handle<T> {
-    /// Takes a task back if it has not begun, and stops it if it runs: then
-    /// it ends as [`End::Killed`](super::End::Killed), whatever it does.
-    ///
-    /// # Errors
-    /// The pool is of another process.
-    pub fn stop(&self, task: u64) -> Result<Withdrawn<T>> {
-        self.0.check_owner()?;
-        let mut after = Aftermath::new();
-        let mut state = self.0.lock();
-        let withdrawn = state.stop(task, Instant::now(), &mut after);
-        state.dispatch(&mut after);
-        let overslept = state.is_overslept();
-        drop(state);
-        after.run();
-        // A pool that is to end when its last task has may have waited for it.
-        if overslept || matches!(withdrawn, Withdrawn::TakenBack(_)) {
-            self.0.ring()?;
-        }
-        Ok(withdrawn)
-    }
-
-    /// Whether a worker has begun the task and not answered yet.
-    ///
-    /// # Errors
-    /// The pool is of another process.
-    pub fn has_begun(&self, task: u64) -> Result<bool> {
-        self.0.check_owner()?;
-        Ok(self.0.lock().has_begun(task))
     }
 }
 

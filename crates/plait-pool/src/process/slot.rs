@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
-use plait_shm::{CLAIMS, Requests};
+use plait_shm::{CLAIMS, Requests, Responses};
 use plait_sys::clock::Instant;
 use plait_sys::lifeline::Lifeline;
 use plait_sys::process::{Blow, ProcessFd};
@@ -57,6 +57,11 @@ pub(crate) enum Fate {
 
 pub(crate) struct Slot<T> {
     pub(crate) stage: Stage,
+    /// What it says; none when it has written garbage.
+    pub(crate) responses: Option<Responses>,
+    /// Whether it has been told that nobody reads what it says, and has not
+    /// been heard since.
+    announced: bool,
     requests: Requests,
     outgoing: VecDeque<Outgoing>,
     /// How much of the first of them is sent.
@@ -93,9 +98,11 @@ pub(crate) struct Slot<T> {
 }
 
 impl<T> Slot<T> {
-    pub(crate) fn new(requests: Requests, lifeline: Lifeline, template: u64) -> Self {
+    pub(crate) fn new(requests: Requests, responses: Responses, lifeline: Lifeline, template: u64) -> Self {
         Self {
             stage: Stage::Asked,
+            responses: Some(responses),
+            announced: false,
             requests,
             outgoing: VecDeque::new(),
             done: 0,
@@ -218,6 +225,38 @@ impl<T> Slot<T> {
     pub(crate) fn strip(&mut self) -> VecDeque<Handed<T>> {
         self.bytes = 0;
         std::mem::take(&mut self.handed)
+    }
+
+    // ---- what it says
+
+    /// Whether there is something to read, or room for what is to be sent.
+    pub(crate) fn stirs(&mut self) -> bool {
+        self.responses.as_ref().is_some_and(Responses::is_ready) || self.may_pump()
+    }
+
+    /// Says that nobody reads what it says: it is to ring.
+    pub(crate) fn announce(&mut self) {
+        if let Some(responses) = &self.responses
+            && !self.announced
+        {
+            responses.announce_sleep();
+            self.announced = true;
+        }
+    }
+
+    /// All it said has been read. It may have rung for that, and does so once.
+    pub(crate) fn heard(&mut self) {
+        self.announced = false;
+    }
+
+    /// Says that somebody reads: it need not ring.
+    pub(crate) fn retract(&mut self) {
+        if let Some(responses) = &self.responses
+            && self.announced
+        {
+            responses.retract_sleep();
+            self.announced = false;
+        }
     }
 
     // ---- what is sent to it

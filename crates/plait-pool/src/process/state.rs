@@ -21,6 +21,7 @@ use super::queue::Queue;
 use super::room::Room;
 use super::slot::{Fate, Handed, Slot, Stage};
 use super::task::Task;
+use super::watch::Watch;
 use super::wire::{self, Body, Reply};
 use super::{End, Error, Ticket};
 
@@ -58,6 +59,7 @@ pub(crate) struct State<T> {
     /// What failed is not tried again.
     pub(super) gives_up: bool,
     failed_starts: u32,
+    pub(super) watch: Watch,
 }
 
 impl<T: Ticket> State<T> {
@@ -84,6 +86,7 @@ impl<T: Ticket> State<T> {
             terminating: false,
             gives_up: false,
             failed_starts: 0,
+            watch: Watch::default(),
         }
     }
 
@@ -174,7 +177,7 @@ impl<T: Ticket> State<T> {
 
     // ---- workers answer
 
-    /// What `worker` says.
+    /// What `worker` says; to be followed by a [`dispatch`](Self::dispatch).
     pub(crate) fn heard(&mut self, worker: u64, message: Vec<u8>, after: &mut Aftermath<T>) {
         let Some(slot) = self.slots.get_mut(&worker) else { return };
         if slot.corrupt {
@@ -223,6 +226,7 @@ impl<T: Ticket> State<T> {
             (wire::RETIRE, Stage::Serving) => {
                 // It begins nothing more: all that it has can be taken back.
                 slot.stage = Stage::Leaving;
+                self.idle.retain(|&other| other != worker);
                 for task in self.recall(worker, Fate::Another) {
                     self.queue.put(task);
                 }
@@ -235,9 +239,8 @@ impl<T: Ticket> State<T> {
             }
             // It was told to leave in the meantime.
             (_, Stage::Leaving) => {}
-            _ => return self.distrust(worker, after),
+            _ => self.distrust(worker, after),
         }
-        self.dispatch(after);
     }
 
     // ---- workers go
@@ -369,6 +372,15 @@ impl<T: Ticket> State<T> {
                 slot.pump();
             }
         }
+    }
+
+    /// Whether there is something to do that only the supervisor does.
+    pub(crate) fn calls(&self) -> bool {
+        self.closing
+            || self.broken.is_some()
+            || self.is_overslept()
+            || self.appetite.is_blind()
+            || self.wanted() > 0
     }
 
     /// Whether nothing is left to supervise.

@@ -194,7 +194,7 @@ fn closing_finishes_or_cancels_and_then_sends_home() {
             }
         }
         world.state.dismiss();
-        assert_eq!(world.workers.get_mut(&worker).unwrap().0.receive().unwrap(), ToDo::Leave);
+        assert_eq!(world.workers.get_mut(&worker).unwrap().receive().unwrap(), ToDo::Leave);
         assert!(!world.state.is_over());
         world.dies(worker);
         assert!(world.state.is_over());
@@ -225,7 +225,7 @@ fn a_worker_forgets_the_images_that_are_gone() {
         slot.tell(&[Arc::clone(&kept), Image::new(b"gone")]);
         slot.order(wire::message(wire::LEAVE, 0, 0, &[]));
         slot.pump();
-        let link = &mut world.workers.get_mut(&worker).unwrap().0;
+        let link = world.workers.get_mut(&worker).unwrap();
         while link.receive().unwrap() != ToDo::Leave {}
     }
     let told = &world.state.slots.get(&worker).unwrap().told;

@@ -19,7 +19,7 @@ fn a_task_in_time_is_left_alone() {
     assert_eq!(world.begins(worker), task);
     world.looks(after(900));
     assert_eq!(world.stage(worker), Stage::Runs);
-    assert_eq!(world.workers[&worker].0.runs().end(), None);
+    assert_eq!(world.workers[&worker].runs().end(), None);
     world.returns(worker, task);
     world.looks(after(5000));
     assert_eq!(world.ended(), [(1, "returned")]);
@@ -35,7 +35,7 @@ fn the_timeout_begins_with_the_task() {
     // Handed ahead, it has all its time before it.
     world.looks(after(1500));
     assert_eq!(world.stage(worker), Stage::Runs);
-    assert_eq!(world.workers[&worker].0.runs().end(), None);
+    assert_eq!(world.workers[&worker].runs().end(), None);
     world.returns(worker, first);
     assert_eq!(world.begins(worker), second);
     world.looks(after(900));
@@ -80,7 +80,7 @@ fn an_end_that_comes_first_wins() {
     let task = world.submit_on(1, terms(1000, 0));
     assert_eq!(world.begins(worker), task);
     // Its answer is on its way when the deadline comes.
-    assert_eq!(world.workers[&worker].0.runs().end(), None);
+    assert_eq!(world.workers[&worker].runs().end(), None);
     world.looks(after(2000));
     assert!(matches!(world.stops(task), Withdrawn::Ended));
     world.returns(worker, task);
@@ -125,7 +125,7 @@ fn an_item_that_stopped_is_forgotten_when_the_next_runs() {
     assert_eq!(world.begins(worker), task);
     world.looks(after(1100));
     assert_eq!(world.stage(worker), Stage::Stops(Stop::Item));
-    let runs = world.workers[&worker].0.runs();
+    let runs = world.workers[&worker].runs();
     assert_eq!(runs.next_item(after(1100)), Some(Stop::Item));
     // Past the grace of the first, within the time of the second.
     world.looks(after(1500));

@@ -1,7 +1,6 @@
 //! The thread that watches over the workers of one pool. States and races:
 //! README.md.
 
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,9 +33,6 @@ const STATUS_WAIT: Duration = Duration::from_secs(1);
 const LEAVE_WAIT: Duration = Duration::from_secs(2);
 /// When to ask again if the socket to the template is full.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
-/// How often to look at anything but the rings while workers answer without a
-/// pause.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// So much of why a template cannot serve is told.
 const LONGEST_REASON: usize = 1 << 16;
 /// So many templates in a row that end by themselves before they serve break
@@ -55,12 +51,8 @@ pub(crate) struct Supervisor<T: Ticket> {
     generation: u64,
     failed_templates: u32,
     killed_templates: u32,
-    /// What the workers write; read by this thread alone.
-    lanes: BTreeMap<u64, Responses>,
     hearing: Hearing,
     spin: Spin,
-    /// When anything but the rings was looked at last.
-    looked: Instant,
     ask_at: Option<Instant>,
     leave_by: Option<Instant>,
 }
@@ -87,10 +79,8 @@ impl<T: Ticket> Supervisor<T> {
             generation: 0,
             failed_templates: 0,
             killed_templates: 0,
-            lanes: BTreeMap::new(),
             hearing,
             spin: Spin::new(),
-            looked: Instant::now(),
             ask_at: None,
             leave_by: None,
         })
@@ -102,7 +92,6 @@ impl<T: Ticket> Supervisor<T> {
         let mut events = Vec::new();
         loop {
             self.act(&events)?;
-            self.read_rings();
             self.look_at_the_clock()?;
             if self.decide()? {
                 return Ok(());
@@ -154,7 +143,6 @@ impl<T: Ticket> Supervisor<T> {
                     }
                 }
                 (Report::NotForked { worker, errno }, _) => {
-                    self.lanes.remove(&worker);
                     self.hearing.forget(&self.epoll, worker)?;
                     let mut after = Aftermath::new();
                     let mut state = self.shared.lock();
@@ -197,7 +185,6 @@ impl<T: Ticket> Supervisor<T> {
         drop(state);
         for worker in orphans {
             // Asked for, perhaps forked, never reported: its lifeline goes.
-            self.lanes.remove(&worker);
             self.hearing.forget(&self.epoll, worker)?;
             let slot = self.shared.lock().slots.remove(&worker);
             drop(slot);
@@ -223,38 +210,11 @@ impl<T: Ticket> Supervisor<T> {
         Ok(())
     }
 
-    // ---- what the workers say
-
-    fn read_rings(&mut self) {
-        // A worker is heard until its ring is empty, which is soon: it gets
-        // its next task only after its last answer.
-        let ready: Vec<u64> =
-            self.lanes.iter().filter(|(_, lane)| lane.is_ready()).map(|(&worker, _)| worker).collect();
-        for worker in ready {
-            self.read_ring(worker);
-        }
-    }
-
-    fn read_ring(&mut self, worker: u64) {
-        let Some(lane) = self.lanes.get_mut(&worker) else { return };
-        loop {
-            let mut after = Aftermath::new();
-            match lane.receive() {
-                Ok(None) => return,
-                Ok(Some(message)) => self.shared.lock().heard(worker, message, &mut after),
-                Err(_) => {
-                    self.shared.lock().distrust(worker, &mut after);
-                    // Nothing more of it can be understood.
-                    self.lanes.remove(&worker);
-                    return after.run();
-                }
-            }
-            after.run();
-        }
-    }
+    // ---- workers go
 
     fn worker_died(&mut self, worker: u64) -> super::Result<()> {
-        let state = self.shared.lock();
+        let mut after = Aftermath::new();
+        let mut state = self.shared.lock();
         let Some(slot) = state.slots.get(&worker) else { return Ok(()) };
         if slot.dead_since.is_some() {
             return Ok(());
@@ -265,20 +225,21 @@ impl<T: Ticket> Supervisor<T> {
             debug_assert!(deleted.is_ok(), "{deleted:?}");
         }
         let orphan = slot.template != self.generation || self.template.is_none();
+        // What it said before it died counts.
+        state.read(worker, &mut after);
+        state.died(worker, &mut after);
         drop(state);
-        self.read_ring(worker);
-        let mut after = Aftermath::new();
-        self.shared.lock().died(worker, &mut after);
         after.run();
         if orphan { self.bury(worker, Status::Unknown) } else { Ok(()) }
     }
 
     fn bury(&mut self, worker: u64, status: Status) -> super::Result<()> {
-        self.read_ring(worker);
-        self.lanes.remove(&worker);
-        let pid = self.shared.lock().slots.get(&worker).map_or(0, Slot::pid);
-        let words = self.hearing.last_words(&self.epoll, worker, pid)?;
         let mut after = Aftermath::new();
+        let mut state = self.shared.lock();
+        state.read(worker, &mut after);
+        let pid = state.slots.get(&worker).map_or(0, Slot::pid);
+        drop(state);
+        let words = self.hearing.last_words(&self.epoll, worker, pid)?;
         let slot = self.shared.lock().bury(worker, status, words.into(), &mut after);
         if let Some(fd) = slot.as_ref().and_then(Slot::fd) {
             let deleted = self.epoll.delete(fd.as_raw_fd());
@@ -323,13 +284,11 @@ impl<T: Ticket> Supervisor<T> {
         Ok(())
     }
 
-    /// Sends on, asks for workers, sends home. True when all is over.
+    /// Reads and sends on, asks for workers, sends home. True when all is over.
     fn decide(&mut self) -> super::Result<bool> {
         let mut after = Aftermath::new();
         let mut state = self.shared.lock();
-        for slot in state.slots.values_mut() {
-            slot.pump();
-        }
+        state.attend(&mut after);
         state.dispatch(&mut after);
         state.dismiss();
         let (wanted, over) = (state.wanted(), state.is_over());
@@ -380,7 +339,7 @@ impl<T: Ticket> Supervisor<T> {
         (outlet, stderr): (Outlet, OwnedFd),
     ) -> super::Result<bool> {
         let Some(template) = &self.template else { return Ok(false) };
-        let mut slot = Slot::new(requests, lifeline, self.generation);
+        let mut slot = Slot::new(requests, responses, lifeline, self.generation);
         slot.tell(&self.settings.needs);
         slot.order(wire::message(wire::BEGIN, 0, self.settings.initializer, &self.settings.arguments));
         slot.pump();
@@ -391,7 +350,6 @@ impl<T: Ticket> Supervisor<T> {
         });
         if asked {
             drop(state);
-            self.lanes.insert(worker, responses);
             self.hearing.listen(&self.epoll, worker, outlet)?;
             return Ok(true);
         }
@@ -428,7 +386,6 @@ impl<T: Ticket> Supervisor<T> {
         self.fail(reason);
         let slots = std::mem::take(&mut self.shared.lock().slots);
         drop(slots);
-        self.lanes.clear();
         if let Some(template) = self.template.take() {
             let struck = template.child.fd.strike(Blow::Kill);
             debug_assert!(struck.is_ok(), "{struck:?}");
@@ -438,50 +395,33 @@ impl<T: Ticket> Supervisor<T> {
     // ---- sleep
 
     fn sleep(&mut self, events: &mut Vec<Event>) -> super::Result<()> {
-        let Self { shared, lanes, hearing, epoll, spin, looked, ask_at, leave_by, .. } = self;
-        // Whoever answers without a pause must not keep all else waiting.
-        let now = Instant::now();
-        if now.saturating_since(*looked) > LOOK_EVERY {
-            *looked = now;
-            epoll.wait(events, Some(Duration::ZERO))?;
-            if !events.is_empty() {
-                return Ok(());
-            }
-        }
-        let ready = || lanes.values().any(Responses::is_ready);
-        spin.wait(&ready, || {
-            for lane in lanes.values() {
-                lane.announce_sleep();
-            }
-            let timeout = if ready() {
-                Some(Duration::ZERO)
-            } else {
-                let mut state = shared.lock();
-                if state.slots.values_mut().any(Slot::may_pump) {
-                    Some(Duration::ZERO)
-                } else {
-                    let State { appetite, slots, .. } = &mut *state;
-                    let grown = appetite.look_at(slots.values());
-                    let deaths = state.slots.values().filter_map(|slot| slot.dead_since);
-                    let next = deaths
-                        .map(|since| since + STATUS_WAIT)
-                        .chain(state.kill_at)
-                        .chain(state.alarms.next())
-                        .chain(*ask_at)
-                        .chain(*leave_by)
-                        .chain(hearing.look_at())
-                        .chain(grown)
-                        .min();
-                    state.asleep_until = Some(next.unwrap_or(Instant::from_nanos(u64::MAX)));
-                    next.map(|at| at.saturating_since(Instant::now()))
-                }
-            };
+        let Self { shared, hearing, epoll, spin, ask_at, leave_by, .. } = self;
+        let mut sleep = || {
+            let mut state = shared.lock();
+            let State { appetite, slots, .. } = &mut *state;
+            let grown = appetite.look_at(slots.values());
+            let deaths = state.slots.values().filter_map(|slot| slot.dead_since);
+            let deaths = deaths.map(|since| since + STATUS_WAIT);
+            let deadline = deaths
+                .chain(state.kill_at)
+                .chain(state.alarms.next())
+                .chain(*ask_at)
+                .chain(*leave_by)
+                .chain(hearing.look_at())
+                .chain(grown)
+                .min();
+            state.asleep_until = Some(deadline.unwrap_or(Instant::from_nanos(u64::MAX)));
+            let timeout = state.fall_asleep(deadline);
+            drop(state);
             let slept = epoll.wait(events, timeout);
-            for lane in lanes.values() {
-                lane.retract_sleep();
-            }
+            shared.lock().wake_up();
             slept
-        })?;
-        Ok(())
+        };
+        if shared.lock().is_busy() {
+            return Ok(sleep()?);
+        }
+        // Who helps looks for us; and whoever has the state looks too.
+        let ready = || shared.try_lock().is_some_and(|mut state| !state.is_helped() && state.stirs());
+        Ok(spin.wait(ready, sleep)?)
     }
 }

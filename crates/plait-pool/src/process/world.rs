@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 
-use plait_shm::{Responses, Stage};
+use plait_shm::Stage;
 use plait_sys::clock::Instant;
 use plait_sys::eventfd::EventFd;
 use plait_sys::lifeline::Lifeline;
@@ -47,7 +47,7 @@ impl Ticket for Mark {
 pub(super) struct World {
     pub(super) state: State<Mark>,
     pub(super) log: Arc<Log>,
-    pub(super) workers: BTreeMap<u64, (Worker, Responses)>,
+    pub(super) workers: BTreeMap<u64, Worker>,
 }
 
 impl World {
@@ -108,8 +108,8 @@ impl World {
         let (requests, responses) = plait_shm::link().unwrap();
         let memory = requests.memory().try_clone_to_owned().unwrap();
         let bell = EventFd::new().unwrap().as_fd().try_clone_to_owned().unwrap();
-        let worker = self.state.add(Slot::new(requests, Lifeline::new().unwrap().0, 1));
-        self.workers.insert(worker, (Worker::new(memory, bell).unwrap(), responses));
+        let worker = self.state.add(Slot::new(requests, responses, Lifeline::new().unwrap().0, 1));
+        self.workers.insert(worker, Worker::new(memory, bell).unwrap());
         worker
     }
 
@@ -122,13 +122,20 @@ impl World {
 
     pub(super) fn says(&mut self, worker: u64, kind: u64, number: u64) {
         let message = wire::message(kind, number, 1_000_000, b"text");
-        self.run(|state, after| state.heard(worker, message, after));
+        self.hears(worker, message);
+    }
+
+    pub(super) fn hears(&mut self, worker: u64, message: Vec<u8>) {
+        self.run(|state, after| {
+            state.heard(worker, message, after);
+            state.dispatch(after);
+        });
     }
 
     /// The number of the task that the worker begins; it blocks if there is
     /// none.
     pub(super) fn begins(&mut self, worker: u64) -> u64 {
-        match self.workers.get_mut(&worker).unwrap().0.receive().unwrap() {
+        match self.workers.get_mut(&worker).unwrap().receive().unwrap() {
             ToDo::Task { task, .. } => task,
             other => panic!("not a task: {other:?}"),
         }

@@ -14,7 +14,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::engine::{Cancelled, Work};
+use super::engine::{Cancelled, LOOK, Work};
 use super::face::{Face, call_back};
 use super::waker::{self, Waker};
 use super::{Fate, Outcome};
@@ -69,6 +69,10 @@ impl Future {
         slf.get().check_home()?;
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let py = slf.py();
+        let this = slf.get();
+        if timeout.is_none_or(|timeout| timeout > LOOK) && py.detach(|| this.look()) {
+            return Ok(());
+        }
         loop {
             match py.detach(|| fate.wait(deadline)).map_err(Error::from)? {
                 Waited::Done => return Ok(()),

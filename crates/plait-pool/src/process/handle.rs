@@ -1,0 +1,123 @@
+//! What those who wait for a task may do about it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plait_sys::clock::Instant;
+
+use super::aftermath::Aftermath;
+use super::deal::Withdrawn;
+use super::pool::Shared;
+use super::{Result, Ticket};
+
+/// Looks between two looks at the clock.
+const BURST: usize = 16;
+
+/// Asks after the tasks of a pool. It does not keep the pool from ending.
+pub struct Handle<T>(Arc<Shared<T>>);
+
+impl<T: Ticket> Handle<T> {
+    pub(crate) fn new(shared: Arc<Shared<T>>) -> Self {
+        Self(shared)
+    }
+
+    /// Takes a task back if it has not begun, and stops it if it runs: then
+    /// it ends as [`End::Killed`](super::End::Killed), whatever it does.
+    ///
+    /// # Errors
+    /// The pool is of another process.
+    pub fn stop(&self, task: u64) -> Result<Withdrawn<T>> {
+        self.0.check_owner()?;
+        let mut after = Aftermath::new();
+        let mut state = self.0.lock();
+        let withdrawn = state.stop(task, Instant::now(), &mut after);
+        state.dispatch(&mut after);
+        let calls = state.calls();
+        drop(state);
+        after.run();
+        if calls {
+            // It may have been the last that a closed pool waited for.
+            self.0.ring()?;
+        }
+        Ok(withdrawn)
+    }
+
+    /// Whether a worker has begun the task and not answered yet.
+    ///
+    /// # Errors
+    /// The pool is of another process.
+    pub fn has_begun(&self, task: u64) -> Result<bool> {
+        self.0.check_owner()?;
+        Ok(self.0.lock().has_begun(task))
+    }
+
+    /// Looks, awake, until `until` says so or for about as long as `look`, and
+    /// reads what the workers say meanwhile, for whomever it is. Returns what
+    /// `until` said last.
+    ///
+    /// It must not be called with anything held that [`Ticket::finish`] needs,
+    /// and pays only where there is more than one core. In a process that the
+    /// pool does not belong to it does nothing.
+    pub fn help(&self, until: impl Fn() -> bool, look: Duration) -> bool {
+        if until() {
+            return true;
+        }
+        if self.0.check_owner().is_err() {
+            return false;
+        }
+        self.0.lock().begin_to_help();
+        let helper = Helper(&self.0);
+        let start = Instant::now();
+        loop {
+            for _ in 0..BURST {
+                helper.look();
+                if until() {
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            if Instant::now().saturating_since(start) > look {
+                return until();
+            }
+        }
+    }
+}
+
+/// A thread that helps, until it is dropped.
+struct Helper<'a, T: Ticket>(&'a Shared<T>);
+
+impl<T: Ticket> Helper<'_, T> {
+    fn look(&self) {
+        // Whoever has the state looks, or is about to let go of it.
+        let Some(mut state) = self.0.try_lock() else { return };
+        if !state.stirs() {
+            return;
+        }
+        let mut after = Aftermath::new();
+        state.attend(&mut after);
+        let calls = state.calls();
+        drop(state);
+        after.run();
+        if calls {
+            self.call();
+        }
+    }
+
+    fn call(&self) {
+        let rung = self.0.ring();
+        debug_assert!(rung.is_ok(), "an eventfd of ours: {rung:?}");
+    }
+}
+
+impl<T: Ticket> Drop for Helper<'_, T> {
+    fn drop(&mut self) {
+        let mut after = Aftermath::new();
+        let mut state = self.0.lock();
+        let calls = state.end_to_help(&mut after) || state.calls();
+        drop(state);
+        after.run();
+        if calls {
+            self.call();
+        }
+    }
+}
