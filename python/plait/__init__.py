@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from plait._process.context import get_context
     from plait._process.process import Process
     from plait._processes import ProcessPoolExecutor
+    from plait._statistics import PoolStatistics, WorkerStatistics
     from plait._task import task
     from plait._threads import ThreadPoolExecutor
 
@@ -27,12 +28,14 @@ __all__ = [
     "Future",
     "Killed",
     "Measurement",
+    "PoolStatistics",
     "Process",
     "ProcessPoolExecutor",
     "RemoteError",
     "TaskTimeout",
     "ThreadPoolExecutor",
     "WorkerDied",
+    "WorkerStatistics",
     "get_context",
     "install",
     "measure",
@@ -49,12 +52,14 @@ _HOME = {
     "Future": "plait._future",
     "Killed": "plait._errors",
     "Measurement": "plait._measure",
+    "PoolStatistics": "plait._statistics",
     "Process": "plait._process.process",
     "ProcessPoolExecutor": "plait._processes",
     "RemoteError": "plait._errors",
     "TaskTimeout": "plait._errors",
     "ThreadPoolExecutor": "plait._threads",
     "WorkerDied": "plait._errors",
+    "WorkerStatistics": "plait._statistics",
     "get_context": "plait._process.context",
     "install": "plait._loop.policy",
     "measure": "plait._measure",

@@ -10,12 +10,25 @@ import traceback
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import FrameType, GenericAlias, ModuleType
-from typing import Any, Generic, Literal, NoReturn, ParamSpec, Self, SupportsIndex, TypeVar, final
+from typing import (
+    Any,
+    Generic,
+    Literal,
+    NoReturn,
+    ParamSpec,
+    Self,
+    SupportsIndex,
+    TypeAlias,
+    TypeVar,
+    final,
+)
 
 import plait
 from plait._pickling.inbound import Inbound
 
 _P = ParamSpec("_P")
+# Queued, running, done, failed, killed, timed out, sent, received.
+_Counts: TypeAlias = tuple[int, int, int, int, int, int, int, int]
 _T = TypeVar("_T")
 
 __version__: str
@@ -440,6 +453,12 @@ class ProcessPool:
     @property
     def ended(self) -> bool: ...
     def pids(self) -> list[int]: ...
+    def statistics(
+        self,
+    ) -> tuple[
+        tuple[_Counts, int, int],
+        list[tuple[_Counts, int, Literal["starting", "idle", "busy", "leaving", "dead"]]],
+    ]: ...
 
 class ProcessExecutor:
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...

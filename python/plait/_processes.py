@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, SupportsIndex, TypeVar
 
-from plait import _cores, _notifier, _setting
+from plait import _cores, _notifier, _setting, _statistics
 from plait._arguments import (
     check_initializer,
     memory_limit,
@@ -23,6 +23,7 @@ from plait._arguments import (
 from plait._binding import native
 from plait._future import Future
 from plait._pickling.outbound import Outbound, describe
+from plait._statistics import PoolStatistics
 from plait._task import submitted_terms
 
 __all__ = ["ProcessPoolExecutor"]
@@ -176,6 +177,16 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         chunks = _chunks(zip(*iterables, strict=False), chunksize)
         results = super().map(_run_chunk, itertools.repeat(fn), chunks, timeout=timeout, **options)
         return _flatten(results)
+
+    def statistics(self) -> PoolStatistics:
+        """Tell how the pool and each of its workers is doing at this moment.
+
+        Raises:
+            RuntimeError: the pool belongs to the process that this one was
+                forked from.
+
+        """
+        return _statistics.of_pool(self._pool)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; end the workers when those accepted are done.

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use plait_pool::completion::Waited;
 use plait_pool::process::{
-    self, Admission, Call, End, Handle, Pool, Program, Request, Settings, Terms, Ticket, Withdrawn,
+    self, Activity, Admission, Call, Counts, End, Handle, Pool, Program, Request, Settings, Terms, Ticket,
+    Withdrawn,
 };
 use plait_sys::pid;
 use pyo3::prelude::*;
@@ -143,6 +144,13 @@ pub(crate) fn terms(given: Option<GivenTerms>) -> Terms {
     })
 }
 
+/// Queued, running, done, failed, killed, timed out, sent, received.
+type Row = (usize, usize, u64, u64, u64, u64, u64, u64);
+/// With: cancelled, restarts.
+type PoolRow = (Row, u64, u64);
+/// With: pid, activity.
+type WorkerRow = (Row, u32, &'static str);
+
 /// The pool itself.
 #[pyclass(frozen, weakref, module = "plait._native")]
 pub(crate) struct ProcessPool {
@@ -230,6 +238,35 @@ impl ProcessPool {
     fn ended(&self) -> PyResult<bool> {
         let past = plait_sys::clock::Instant::from_nanos(0);
         Ok(self.pool.wait(Some(past)).map_err(Error::from)? == Waited::Done)
+    }
+
+    /// `(pool, workers)`, each as the fields of `plait._statistics` in order.
+    fn statistics(&self) -> Result<(PoolRow, Vec<WorkerRow>)> {
+        let found = self.pool.statistics()?;
+        let row = |queued, running, counts: Counts| {
+            (
+                queued,
+                running,
+                counts.done,
+                counts.failed,
+                counts.killed,
+                counts.timed_out,
+                counts.sent,
+                counts.received,
+            )
+        };
+        let workers = found.workers.iter().map(|worker| {
+            let activity = match worker.activity {
+                Activity::Starting => "starting",
+                Activity::Idle => "idle",
+                Activity::Busy => "busy",
+                Activity::Leaving => "leaving",
+                Activity::Dead => "dead",
+            };
+            (row(worker.queued, worker.running, worker.counts), worker.pid, activity)
+        });
+        let pool = (row(found.queued, found.running, found.counts), found.cancelled, found.restarts);
+        Ok((pool, workers.collect()))
     }
 
     fn pids(&self) -> Result<Vec<u32>> {

@@ -117,6 +117,7 @@ impl<T: Ticket> State<T> {
             return self.queue.put(task);
         };
         let terms = task.terms;
+        self.tally.counts.sent += task.message.len() as u64;
         slot.hand(task);
         if slot.handed.len() > 1 {
             self.ahead += 1;
@@ -223,6 +224,7 @@ impl<T: Ticket> State<T> {
     /// Takes back the task `id`, if it has not begun.
     pub(crate) fn withdraw(&mut self, id: u64) -> Withdrawn<T> {
         if let Some(task) = self.queue.remove(id) {
+            self.tally.cancelled += 1;
             return Withdrawn::TakenBack(task.ticket);
         }
         let Some((worker, index)) = self.find(id) else { return Withdrawn::Ended };
@@ -231,6 +233,7 @@ impl<T: Ticket> State<T> {
         if !slot.handed.is_empty() {
             self.ahead -= 1;
         }
+        self.tally.cancelled += 1;
         self.relieved(worker);
         Withdrawn::TakenBack(task.ticket)
     }

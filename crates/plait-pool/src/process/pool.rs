@@ -15,6 +15,7 @@ use super::aftermath::Aftermath;
 use super::appetite::Appetite;
 use super::handle::Handle;
 use super::state::State;
+use super::statistics::Statistics;
 use super::supervisor::Supervisor;
 use super::terms::Terms;
 use super::wire::{Image, Request};
@@ -257,6 +258,22 @@ impl<T: Ticket> Pool<T> {
             let _ = thread.join();
         }
         Ok(waited)
+    }
+
+    /// How it is doing.
+    ///
+    /// # Errors
+    /// The pool is of another process.
+    pub fn statistics(&self) -> Result<Statistics> {
+        self.check_owner()?;
+        let mut after = Aftermath::new();
+        let mut state = self.shared.lock();
+        // What the workers have said counts.
+        state.attend(&mut after);
+        let statistics = state.statistics();
+        drop(state);
+        after.run();
+        Ok(statistics)
     }
 
     /// The process ids of the workers that run at this moment.

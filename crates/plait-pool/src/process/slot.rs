@@ -10,6 +10,7 @@ use plait_sys::lifeline::Lifeline;
 use plait_sys::process::{Blow, ProcessFd};
 
 use super::appetite::Excess;
+use super::statistics::Counts;
 use super::stops::Stopping;
 use super::task::Task;
 use super::wire::{self, Image};
@@ -84,6 +85,7 @@ pub(crate) struct Slot<T> {
     _lifeline: Lifeline,
     /// Of which template it is the child.
     pub(crate) template: u64,
+    pub(crate) counts: Counts,
     pub(crate) dead_since: Option<Instant>,
     /// We have ended it.
     condemned: bool,
@@ -115,6 +117,7 @@ impl<T> Slot<T> {
             process: None,
             _lifeline: lifeline,
             template,
+            counts: Counts::default(),
             dead_since: None,
             condemned: false,
             corrupt: false,
@@ -171,6 +174,7 @@ impl<T> Slot<T> {
         let sequence = self.requests.offer();
         self.outgoing.push_back(Outgoing::Task(sequence));
         self.bytes += weight(&task);
+        self.counts.sent += task.message.len() as u64;
         self.handed.push_back(Handed { task, sequence });
         self.pump();
     }

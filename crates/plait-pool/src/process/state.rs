@@ -20,6 +20,7 @@ use super::pool::Call;
 use super::queue::Queue;
 use super::room::Room;
 use super::slot::{Fate, Handed, Slot, Stage};
+use super::statistics::Tally;
 use super::task::Task;
 use super::watch::Watch;
 use super::wire::{self, Body, Reply};
@@ -60,6 +61,7 @@ pub(crate) struct State<T> {
     pub(super) gives_up: bool,
     failed_starts: u32,
     pub(super) watch: Watch,
+    pub(super) tally: Tally,
 }
 
 impl<T: Ticket> State<T> {
@@ -87,6 +89,7 @@ impl<T: Ticket> State<T> {
             gives_up: false,
             failed_starts: 0,
             watch: Watch::default(),
+            tally: Tally::default(),
         }
     }
 
@@ -203,13 +206,7 @@ impl<T: Ticket> State<T> {
                 };
                 let pid = slot.pid();
                 let said = slot.said.take().map(|number| (pid, number));
-                if !slot.handed.is_empty() {
-                    self.ahead -= 1;
-                }
-                slot.late = false;
-                self.pace.learn(nanos);
-                self.look_for_late();
-                self.relieved(worker);
+                let received = message.len() as u64;
                 let body = Body::of(message);
                 let end = match (kind, stopping) {
                     (wire::STOPPED, Some(stopping)) => stopping.end(pid, Some(body)),
@@ -220,6 +217,16 @@ impl<T: Ticket> State<T> {
                         said,
                     }),
                 };
+                slot.counts.received += received;
+                slot.counts.add(&end);
+                slot.late = false;
+                if !slot.handed.is_empty() {
+                    self.ahead -= 1;
+                }
+                self.tally.counts.received += received;
+                self.pace.learn(nanos);
+                self.look_for_late();
+                self.relieved(worker);
                 self.settle(task, end, after);
             }
             (wire::SAID, Stage::Serving) => slot.said = u32::try_from(nanos).ok(),
@@ -290,6 +297,7 @@ impl<T: Ticket> State<T> {
         let death = Death { pid: slot.pid(), status, corrupt: slot.corrupt, excess: slot.excess, stderr };
         let unready = matches!(slot.stage, Stage::Asked | Stage::Starting);
         self.ahead -= slot.handed.len().saturating_sub(1);
+        self.tally.restarts += u64::from(slot.stage != Stage::Leaving && slot.stage != Stage::Asked);
         self.alarms.clear(worker);
         for Handed { task, sequence } in slot.strip() {
             let end = slot.end_of(sequence, End::Died(death.clone()));
@@ -312,6 +320,7 @@ impl<T: Ticket> State<T> {
     pub(crate) fn fail(&mut self, reason: String, after: &mut Aftermath<T>) {
         let reason: Arc<str> = reason.into();
         let reason = Arc::clone(self.broken.get_or_insert(reason));
+        let before = after.ended.len();
         let queued = self.queue.drain();
         after.ended.extend(queued.map(|task| (task.ticket, End::Broken(Arc::clone(&reason)), task.attempts)));
         for slot in self.slots.values_mut() {
@@ -322,6 +331,7 @@ impl<T: Ticket> State<T> {
                 (task.ticket, End::Broken(Arc::clone(&reason)), task.attempts + 1)
             }));
         }
+        self.tally.counts.failed += (after.ended.len() - before) as u64;
         self.ahead = 0;
         self.idle.clear();
         self.offer_room();
@@ -332,12 +342,14 @@ impl<T: Ticket> State<T> {
         self.closing = true;
         self.gives_up |= cancel;
         if cancel {
+            let before = after.cancelled.len();
             after.cancelled.extend(self.queue.drain().map(|task| task.ticket));
             let workers: Vec<u64> = self.slots.keys().copied().collect();
             for worker in workers {
                 let tasks = self.recall(worker, Fate::Nobody);
                 after.cancelled.extend(tasks.into_iter().rev().map(|task| task.ticket));
             }
+            self.tally.cancelled += (after.cancelled.len() - before) as u64;
         }
         self.offer_room();
     }

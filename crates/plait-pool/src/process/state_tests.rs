@@ -1,7 +1,7 @@
 use super::*;
 use crate::process::slot::FIRST_SWEEP;
 use crate::process::world::World;
-use crate::process::{Image, ToDo};
+use crate::process::{Activity, Image, ToDo, Withdrawn};
 
 #[test]
 fn who_retires_gives_back_what_it_has_not_begun() {
@@ -231,4 +231,36 @@ fn a_worker_forgets_the_images_that_are_gone() {
     let told = &world.state.slots.get(&worker).unwrap().told;
     assert!(told.len() <= 2 * FIRST_SWEEP, "{}", told.len());
     assert!(told.contains_key(&kept.id()));
+}
+
+#[test]
+fn everything_is_counted() {
+    let mut world = World::new(2);
+    let worker = world.hire();
+    for number in 1..=5 {
+        world.submit(number);
+    }
+    for task in 1..=2 {
+        world.begins(worker);
+        world.says(worker, if task == 1 { wire::RETURNED } else { wire::RAISED }, task);
+    }
+    assert_eq!(world.withdraws(5), Withdrawn::TakenBack(5));
+    world.begins(worker);
+    let found = world.state.statistics();
+    assert_eq!((found.queued, found.running, found.cancelled, found.restarts), (1, 1, 1, 0));
+    assert_eq!((found.counts.done, found.counts.failed), (1, 1));
+    // A head of 24 bytes, and 4 of body each way.
+    assert_eq!((found.counts.sent, found.counts.received), (4 * 28, 2 * 28));
+    let [alone] = found.workers[..] else { panic!("one worker") };
+    assert_eq!((alone.activity, alone.queued, alone.running), (Activity::Busy, 1, 1));
+    assert_eq!(alone.counts, found.counts);
+    world.falls(worker);
+    assert_eq!(world.state.statistics().workers[0].activity, Activity::Dead);
+    world.dies(worker);
+    let found = world.state.statistics();
+    assert_eq!((found.queued, found.running, found.counts.failed, found.restarts), (1, 0, 2, 1));
+    world.ask();
+    assert_eq!(world.state.statistics().workers[0].activity, Activity::Starting);
+    world.closes(true);
+    assert_eq!(world.state.statistics().cancelled, 2);
 }

@@ -232,6 +232,7 @@ impl<T: Ticket> State<T> {
         if again && !over && task.attempts <= task.terms.retries {
             self.queue.put(task);
         } else {
+            self.tally.counts.add(&end);
             after.ended.push((task.ticket, end, task.attempts));
         }
     }

@@ -15,7 +15,7 @@ use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::engine::{Cancelled, LOOK, Work};
-use super::face::{Face, call_back};
+use super::face::{Face, call_back, invalid_state};
 use super::waker::{self, Waker};
 use super::{Fate, Outcome};
 use crate::error::Error;
@@ -388,14 +388,4 @@ fn cancelled_error(py: Python<'_>) -> PyErr {
         Ok(class) => PyErr::from_type(class.clone(), ()),
         Err(error) => error,
     }
-}
-
-fn invalid_state(future: &Bound<'_, Future>) -> PyErr {
-    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let refused = || -> PyResult<PyErr> {
-        let class = CLASS.import(future.py(), "concurrent.futures", "InvalidStateError")?;
-        let message = format!("{}: {}", Future::shown_state(future), future.repr()?);
-        Ok(PyErr::from_type(class.clone(), message))
-    };
-    refused().unwrap_or_else(|error| error)
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use plait_pool::completion::State;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
 
 use super::class::Future;
 use super::notifier;
@@ -116,4 +118,15 @@ pub(super) fn call_back(future: &Bound<'_, Future>, callback: &Bound<'_, PyAny>)
         }
         called => called.map(drop),
     }
+}
+
+/// What `concurrent.futures` raises for a future that has ended already.
+pub(super) fn invalid_state(future: &Bound<'_, Future>) -> PyErr {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let refused = || -> PyResult<PyErr> {
+        let class = CLASS.import(future.py(), "concurrent.futures", "InvalidStateError")?;
+        let message = format!("{}: {}", Future::shown_state(future), future.repr()?);
+        Ok(PyErr::from_type(class.clone(), message))
+    };
+    refused().unwrap_or_else(|error| error)
 }
