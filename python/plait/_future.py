@@ -3,15 +3,24 @@
 import asyncio
 import concurrent.futures
 import logging
+import marshal
 from collections.abc import Generator
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from plait import _notifier as _notifier  # its exit hook comes before those of the pools
 from plait._binding import native
 
-__all__ = ["Future"]
+__all__ = ["Future", "Output"]
 
 _T = TypeVar("_T")
+
+
+class Output(NamedTuple):
+    """What a task has printed."""
+
+    stdout: str
+    stderr: str
+
 
 _logger = logging.getLogger("concurrent.futures")
 
@@ -44,6 +53,19 @@ class Future(native.Future[_T], concurrent.futures.Future[_T]):  # type: ignore[
         >>> future.set_result(42)
         got 42
     """
+
+    @property
+    def output(self) -> Output | None:
+        """What the task has printed: None until it has ended, or if that was not asked for.
+
+        `plait.task(..., capture=True)` asks for it. Of a task that was killed
+        nothing is left.
+        """
+        packed = self._output
+        if packed is None:
+            return None
+        stdout, stderr = (text.decode(errors="replace") for text in marshal.loads(packed))
+        return Output(stdout, stderr)
 
     def __await__(self) -> Generator[Any, None, _T]:
         """Wait for the outcome in a coroutine, on the loop that runs it."""

@@ -150,7 +150,7 @@ def task(
         retry_on: the exceptions, of the task's own, after which to try again.
         grace: how many seconds a task that is stopped has to clean up.
         name: what messages call the task; by default the name of `fn`.
-        capture: whether to keep what the task prints.
+        capture: whether to keep what the task prints, for `Future.output`.
 
     Raises:
         TypeError: `fn` cannot be called, or an argument is not of its type.

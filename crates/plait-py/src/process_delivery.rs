@@ -86,6 +86,15 @@ fn parts(death: &Death) -> (Option<i32>, Option<i32>) {
 }
 
 impl Encoded for Delivery {
+    fn take_output(&mut self) -> Option<Box<dyn AsRef<[u8]> + Send + Sync>> {
+        let output = match &mut self.end {
+            End::Reply(reply) => reply.output.take(),
+            End::TimedOut(stopped) | End::Killed(stopped) => stopped.output.take(),
+            End::Died(_) | End::Broken(_) => None,
+        };
+        output.map(|output| Box::new(output) as _)
+    }
+
     fn is_error(&self) -> bool {
         !matches!(&self.end, End::Reply(reply) if !reply.raised)
     }

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from types import ModuleType
 from typing import Any
 
+from plait._binding import native
 from plait._pickling.rebuild import made_before, namespace
 from plait._pickling.results import encode_failure, encode_value, format_failure
 from plait._task import TaskFunction, terms_of
@@ -37,6 +38,8 @@ class Inbound:
         # Relative imports inside of functions look at it.
         main.__package__ = main_package
         sys.modules["__main__"] = main
+        # Of the worker, for what is to be said before an answer.
+        self.channel: native.Worker | None = None
         self._new: dict[_Key, bytes] = {}
         # Globals that were told, as opposed to set by code of the worker.
         self._told: set[_Key] = set()
@@ -92,7 +95,7 @@ class Inbound:
 
         """
         self.load_new()
-        return _unwrapped(self._function(target))
+        return self._unwrapped(self._function(target))
 
     def _function(self, target: int) -> Callable[..., Any]:
         keys, known = self._functions[target]
@@ -116,7 +119,7 @@ class Inbound:
             function, args, kwargs = self.load_call(target, data)
         except BaseException as error:
             return self.not_loaded(error)
-        call, retry_on = _unwrapped(function)
+        call, retry_on = self._unwrapped(function)
         try:
             value = call(*args, **kwargs)
         except BaseException as error:
@@ -125,6 +128,18 @@ class Inbound:
         # The value alone may still need them.
         del function, call, args, kwargs
         return self.returned(value, retry_on)
+
+    def _unwrapped(self, function: Callable[..., Any]) -> tuple[Callable[..., Any], _Classes]:
+        """Find what to call, without a frame of ours, and what to retry it upon."""
+        terms = terms_of(function)
+        if terms is None:
+            return function, ()
+        bare = function.__wrapped__ if type(function) is TaskFunction else function
+        if terms.capture and self.channel is not None:
+            from plait._worker.capture import capturing
+
+            bare = capturing(bare, self.channel)
+        return bare, terms.retry_on
 
     def returned(self, value: Any, retry_on: _Classes) -> tuple[int, bytes]:
         """Encode what a task returned; a coroutine is run, and is not the value."""
@@ -212,15 +227,6 @@ def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
     from plait._worker.coroutines import run  # brings asyncio along
 
     return run(coroutine)
-
-
-def _unwrapped(function: Callable[..., Any]) -> tuple[Callable[..., Any], _Classes]:
-    """Find what to call, without a frame of ours, and what to retry it upon."""
-    terms = terms_of(function)
-    if terms is None:
-        return function, ()
-    bare = function.__wrapped__ if type(function) is TaskFunction else function
-    return bare, terms.retry_on
 
 
 def _forget_our_frame(error: BaseException) -> None:

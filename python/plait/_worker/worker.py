@@ -36,6 +36,7 @@ def main(
     _reseed()
     stopping.heed(channel)
     inbound = Inbound(settings["main_file"], settings["main_package"])
+    inbound.channel = channel
     channel.serve(inbound, settings["max_memory"])
     _leave()
 

@@ -176,6 +176,12 @@ impl Worker {
         wire::begin(message, kind, number, took);
     }
 
+    /// What to send before the answer to tell what the task has written.
+    #[must_use]
+    pub fn output(data: &[u8]) -> Vec<u8> {
+        wire::message(wire::OUTPUT, 0, 0, data)
+    }
+
     /// What to send before the answer to `task`, when something has been said
     /// beside, the last of it with this number.
     #[must_use]

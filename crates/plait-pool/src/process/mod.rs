@@ -118,4 +118,6 @@ pub struct Stopped {
     pub item: u64,
     /// Where it was stopped, as the worker says.
     pub place: Option<Body>,
+    /// What it has written, if that was to be kept; nothing if it was killed.
+    pub output: Option<Body>,
 }

@@ -13,7 +13,7 @@ use super::appetite::Excess;
 use super::statistics::Counts;
 use super::stops::Stopping;
 use super::task::Task;
-use super::wire::{self, Image};
+use super::wire::{self, Body, Image};
 
 /// A worker that knows fewer images than this may keep them all.
 pub(crate) const FIRST_SWEEP: usize = 256;
@@ -93,6 +93,8 @@ pub(crate) struct Slot<T> {
     pub(crate) corrupt: bool,
     /// What it is to stop.
     pub(crate) stopping: Option<Stopping>,
+    /// What its task has written, if that is kept.
+    pub(crate) output: Option<Body>,
     /// The last thing that it said while it was at its task.
     pub(crate) said: Option<u32>,
     /// Because it had too much memory.
@@ -122,6 +124,7 @@ impl<T> Slot<T> {
             condemned: false,
             corrupt: false,
             stopping: None,
+            output: None,
             said: None,
             excess: None,
         }

@@ -207,13 +207,15 @@ impl<T: Ticket> State<T> {
                 let pid = slot.pid();
                 let said = slot.said.take().map(|number| (pid, number));
                 let received = message.len() as u64;
+                let output = slot.output.take();
                 let body = Body::of(message);
                 let end = match (kind, stopping) {
-                    (wire::STOPPED, Some(stopping)) => stopping.end(pid, Some(body)),
+                    (wire::STOPPED, Some(stopping)) => stopping.end(pid, Some(body), output),
                     _ => End::Reply(Reply {
                         raised: kind != wire::RETURNED,
                         again: kind == wire::FAILED,
                         body,
+                        output,
                         said,
                     }),
                 };
@@ -229,6 +231,7 @@ impl<T: Ticket> State<T> {
                 self.relieved(worker);
                 self.settle(task, end, after);
             }
+            (wire::OUTPUT, Stage::Serving) => slot.output = Some(Body::of(message)),
             (wire::SAID, Stage::Serving) => slot.said = u32::try_from(nanos).ok(),
             (wire::RETIRE, Stage::Serving) => {
                 // It begins nothing more: all that it has can be taken back.

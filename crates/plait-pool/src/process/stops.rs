@@ -51,7 +51,7 @@ impl Stopping {
     }
 
     /// How the task has ended, the worker having gone through with it.
-    pub(crate) fn end(&self, pid: u32, place: Option<Body>) -> End {
+    pub(crate) fn end(&self, pid: u32, place: Option<Body>, output: Option<Body>) -> End {
         let stopped = Stopped {
             pid,
             timeout: self.terms.timeout.unwrap_or_default(),
@@ -60,6 +60,7 @@ impl Stopping {
             killed: self.killed,
             item: self.run.item(),
             place,
+            output,
         };
         match self.why {
             Why::Deadline => End::TimedOut(stopped),
@@ -151,7 +152,7 @@ impl<T> Slot<T> {
             Some(stopping)
                 if stopping.is_of(sequence) && (stopping.why == Why::Cancel || stopping.run.is(run)) =>
             {
-                stopping.end(self.pid(), None)
+                stopping.end(self.pid(), None, None)
             }
             _ => otherwise,
         }

@@ -42,6 +42,10 @@ pub(crate) const RETIRE: u64 = 32;
 /// something beside, this being the number of the last.
 pub(crate) const SAID: u64 = 33;
 
+/// From the worker, before its answer: what the task has written, kept for
+/// whoever submitted it.
+pub(crate) const OUTPUT: u64 = 34;
+
 /// Puts a message together, with one copy of the body.
 pub(crate) fn message(kind: u64, first: u64, second: u64, body: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(HEAD + body.len());
@@ -176,6 +180,8 @@ pub struct Reply {
     pub again: bool,
     /// What it returned or raised, as the worker wrote it.
     pub body: Body,
+    /// What it has written, if that was to be kept, as the worker packed it.
+    pub output: Option<Body>,
     /// The process, and the number of the last thing that it said, if it said
     /// any meanwhile; see `Said`.
     pub said: Option<(u32, u32)>,

@@ -11,7 +11,7 @@ use plait_sys::clock::Instant;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PyTuple, PyType};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::engine::{Cancelled, LOOK, Work};
@@ -259,6 +259,12 @@ impl Future {
         let withdrawn = self.fate.withdraw(|waker| waker.is_for(waiter));
         // Not under the lock of the fate.
         drop(withdrawn);
+    }
+
+    /// What the task has written, packed, if that was kept.
+    #[getter]
+    fn _output<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.fate.outcome()?.output().map(|output| PyBytes::new(py, output))
     }
 
     #[getter]

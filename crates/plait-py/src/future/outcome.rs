@@ -18,6 +18,11 @@ pub(crate) trait Encoded: Send + Sync {
     /// Whether the task raised; known without decoding.
     fn is_error(&self) -> bool;
 
+    /// What the task has written, packed; asked for once.
+    fn take_output(&mut self) -> Option<Box<dyn AsRef<[u8]> + Send + Sync>> {
+        None
+    }
+
     /// Makes the object: may run any Python code, in several threads at once
     /// if several ask at the same time (the first to be ready wins).
     ///
@@ -76,22 +81,30 @@ impl Raised {
 pub(crate) struct Outcome {
     failed: bool,
     held: Mutex<Held>,
+    /// What the task has written.
+    output: Option<Box<dyn AsRef<[u8]> + Send + Sync>>,
 }
 
 impl Outcome {
     /// The task returned `value`.
     pub(crate) fn value(value: Py<PyAny>) -> Self {
-        Self { failed: false, held: Mutex::new(Held::Value(value)) }
+        Self { failed: false, held: Mutex::new(Held::Value(value)), output: None }
     }
 
     /// The task raised `exception`.
     pub(crate) fn error(exception: Bound<'_, PyAny>) -> Self {
-        Self { failed: true, held: Mutex::new(Held::Error(Raised::new(exception))) }
+        Self { failed: true, held: Mutex::new(Held::Error(Raised::new(exception))), output: None }
     }
 
     /// The task came to what `encoded` will say. Needs no interpreter.
-    pub(crate) fn encoded(encoded: impl Encoded + 'static) -> Self {
-        Self { failed: encoded.is_error(), held: Mutex::new(Held::Encoded(Arc::new(encoded))) }
+    pub(crate) fn encoded(mut encoded: impl Encoded + 'static) -> Self {
+        let output = encoded.take_output();
+        Self { failed: encoded.is_error(), held: Mutex::new(Held::Encoded(Arc::new(encoded))), output }
+    }
+
+    /// What the task has written, packed, if that was kept.
+    pub(crate) fn output(&self) -> Option<&[u8]> {
+        self.output.as_deref().map(AsRef::as_ref)
     }
 
     /// Whether the task raised, as known without decoding.
