@@ -438,6 +438,7 @@ class ProcessPool:
         images: tuple[Image, ...],
         initializer: int,
         initargs: bytes,
+        handed: list[int],
         max_memory: int | None = None,
     ) -> Self: ...
     def check_open(self) -> None: ...

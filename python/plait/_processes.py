@@ -22,6 +22,7 @@ from plait._arguments import (
 )
 from plait._binding import native
 from plait._future import Future
+from plait._handing import everything, handing
 from plait._pickling.outbound import Outbound, describe
 from plait._statistics import PoolStatistics
 from plait._task import submitted_terms
@@ -109,8 +110,12 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         self._outbound = Outbound()
         images: tuple[native.Image, ...] = ()
         target, data = 0, b""
+        handed: list[int] = []
+        tracked = False
         if initializer is not None:
-            images, target, data = self._outbound.encode(initializer, tuple(initargs), {})
+            with handing() as given:
+                images, target, data = self._outbound.encode(initializer, tuple(initargs), {})
+            handed, tracked = everything(given)
         _notifier.start()
         self._max_workers = limit
         self._pool = native.ProcessPool(
@@ -118,13 +123,16 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             arguments=_setting.arguments(),
             environment=_setting.environment(limit),
             directory=_setting.directory(),
-            template=marshal.dumps(dict(_setting.settings(limit, modules, memory))),
+            template=marshal.dumps(
+                dict(_setting.settings(limit, modules, memory, tracked=tracked))
+            ),
             limit=limit,
             max_pending=bound,
             images=images,
             initializer=target,
             initargs=data,
             max_memory=memory,
+            handed=handed,
         )
         self._submit_to(self._pool, self._outbound.callees)
         _exit.add(self._pool)

@@ -78,13 +78,20 @@ def _told() -> list[bytes]:
     return [name for name, value in told if value is not None and os.environb.get(name) == value]
 
 
-def settings(workers: int | None, preload: list[str], max_memory: int | None = None) -> Settings:
+def settings(
+    workers: int | None,
+    preload: list[str],
+    max_memory: int | None = None,
+    *,
+    tracked: bool = False,
+) -> Settings:
     """Return what the template is told.
 
     Args:
         workers: how many share the cores; None: no worker is meant, but a process like this one.
         preload: the modules that it imports.
         max_memory: how many bytes of private memory a worker may have.
+        tracked: whether the resource tracker's descriptor is handed on.
 
     """
     main = sys.modules.get("__main__")
@@ -97,6 +104,7 @@ def settings(workers: int | None, preload: list[str], max_memory: int | None = N
         "main_file": main_file if isinstance(main_file, str) else None,
         "main_package": main_package if isinstance(main_package, str) else None,
         "process_name": "MainProcess" if current is None else current.name,
+        "tracked": tracked,
         "authkey": b"" if current is None else bytes(current.authkey),
         "preload": preload,
         "max_memory": max_memory,

@@ -1,6 +1,7 @@
 //! `plait.ProcessPoolExecutor`'s native half, and its workers'.
 
 use std::ffi::OsString;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use plait_pool::process::{
     self, Activity, Admission, Call, Counts, End, Handle, Pool, Program, Request, Settings, Terms, Ticket,
     Withdrawn,
 };
-use plait_sys::pid;
+use plait_sys::{descriptor, pid};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
@@ -162,7 +163,7 @@ pub(crate) struct ProcessPool {
 #[pymethods]
 impl ProcessPool {
     #[new]
-    #[pyo3(signature = (*, executable, arguments, environment, directory, template, limit, max_pending, images, initializer, initargs, max_memory=None))]
+    #[pyo3(signature = (*, executable, arguments, environment, directory, template, limit, max_pending, images, initializer, initargs, handed, max_memory=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -176,8 +177,10 @@ impl ProcessPool {
         images: &Bound<'_, PyTuple>,
         initializer: u64,
         initargs: Vec<u8>,
+        handed: Vec<RawFd>,
         max_memory: Option<u64>,
     ) -> PyResult<Self> {
+        let handed: plait_sys::Result<Arc<[_]>> = handed.into_iter().map(descriptor::duplicate).collect();
         let env = environment.into_iter();
         let env = env.map(|(key, value)| (OsString::from_vec(key), OsString::from_vec(value))).collect();
         let settings = Settings {
@@ -189,6 +192,7 @@ impl ProcessPool {
             initializer,
             arguments: initargs,
             max_memory,
+            handed: handed.map_err(Error::from)?,
         };
         pid::prepare();
         let records = Records::default();

@@ -17,7 +17,7 @@ use rustix::net::{
 use crate::error::{Error, Result};
 
 /// The most descriptors that one message carries here.
-pub const MAX_FDS: usize = 4;
+pub const MAX_FDS: usize = 64;
 /// The longest message here.
 pub const MAX_MESSAGE: usize = 256;
 

@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import weakref
-from multiprocessing import util
+from multiprocessing import active_children, util
 from typing import NamedTuple
 
 from plait import _setting
@@ -151,8 +151,13 @@ class Launcher:
         # Who has asked, and what was answered to others than who asked last.
         self._answers: dict[int, tuple[int, int, int] | None] = {}
 
-    def fork(self, channel: int, lifeline: int) -> Forked:
+    def fork(self, channel: int, lifeline: int, *, spared: bool) -> Forked:
         """Fork a process that is going to be told over the channel what it is.
+
+        Args:
+            channel: its end of the channel.
+            lifeline: its end of the lifeline.
+            spared: whether its process group goes on if a signal ends it.
 
         Raises:
             OSError: the kernel refuses.
@@ -162,7 +167,7 @@ class Launcher:
         with self._lock:
             for _ in range(_ATTEMPTS):
                 template = self._current()
-                answer = self._ask(template, channel, lifeline)
+                answer = self._ask(template, channel, lifeline, spared)
                 if answer is not None:
                     return answer
                 # It died; nothing that it has forked for us can have begun.
@@ -187,19 +192,20 @@ class Launcher:
             template = self._template = Template()
             self._fingerprint = fingerprint
             if not self._stops_at_exit:
-                # After all processes were joined, and after the user's finalizers.
+                # Before processes are joined, and after that and the user's finalizers.
+                util.Finalize(None, _pass_interrupt_on, exitpriority=1000)
                 util.Finalize(None, self.stop, exitpriority=-1000)
                 self._stops_at_exit = True
         return template
 
-    def _ask(self, template: Template, channel: int, lifeline: int) -> Forked | None:
+    def _ask(self, template: Template, channel: int, lifeline: int, spared: bool) -> Forked | None:
         """Have it fork; None if it has died."""
         self._last += 1
         number = self._last
         self._answers[number] = None
         try:
             try:
-                message = MESSAGE.pack(FORK, number, 0, 0)
+                message = MESSAGE.pack(FORK, number, spared, 0)
                 socket.send_fds(template.control, [message], [channel, lifeline])
             except (BrokenPipeError, ConnectionResetError):
                 answer = None
@@ -261,6 +267,20 @@ class Launcher:
         for template in (*self._retired, self._template):
             if template is not None:
                 template.abandon()
+
+
+def _pass_interrupt_on() -> None:
+    """Interrupt what leads a group of its own, if the interpreter ends by a Ctrl-C.
+
+    The terminal has done that to the other processes.
+    """
+    from plait._processes import _ends_by_interrupt
+
+    if _ends_by_interrupt():
+        for process in active_children():
+            leads = getattr(process._popen, "leads_group", False)  # type: ignore[attr-defined]
+            if leads:
+                process._popen.interrupt()  # type: ignore[attr-defined]
 
 
 launcher = Launcher()

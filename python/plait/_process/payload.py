@@ -15,7 +15,6 @@ from plait import _setting
 from plait._pickling.outbound import Outbound
 from plait._pickling.pickler import dumps
 from plait._pickling.placing import Key, place
-from plait._process.launcher import is_open
 from plait._worker.starting import Start
 
 if TYPE_CHECKING:
@@ -27,8 +26,12 @@ __all__ = ["encode"]
 _LIGHT = 1 << 20
 
 
-def encode(process: "Process") -> bytes:
-    """Pickle a process and what it is to see; descriptors go to the popen that spawns.
+def encode(process: "Process", streams: list[int]) -> bytes:
+    """Pickle a process and what it is to see, in the middle of a `handing`.
+
+    Args:
+        process: the process.
+        streams: which of its standard output and error are handed along.
 
     Raises:
         Exception: what the pickler raises, with a note that says what cannot be pickled.
@@ -48,7 +51,7 @@ def encode(process: "Process") -> bytes:
         "path": [entry for entry in sys.path if isinstance(entry, str)],
         "ignored": list(_ignored()),
         "group": os.getpgid(0) if process._plait_limits.timeout is None else 0,
-        "streams": [number for number in (1, 2) if is_open(number)],
+        "streams": streams,
         "start_method": multiprocessing.get_start_method(allow_none=True),
         "log_to_stderr": bool(util._log_to_stderr),  # type: ignore[attr-defined]
         "log_level": None if util._logger is None else util._logger.getEffectiveLevel(),  # type: ignore[attr-defined]

@@ -7,14 +7,12 @@ import socket
 import threading
 import time
 from multiprocessing import popen_fork, resource_tracker, util
-from multiprocessing.context import get_spawning_popen, set_spawning_popen
 from typing import TYPE_CHECKING
 
 from plait._binding import native
-from plait._pickling.shared import check_locks
+from plait._handing import handing, tracker
 from plait._process import launcher, payload
 from plait._process.exit_code import exit_code_of
-from plait._worker.inherited import DupFd
 from plait._worker.protocol import EXITED, MESSAGE
 from plait._worker.starting import BEGUN, ENDED, LEAVING, MAX_FDS, START
 
@@ -33,7 +31,6 @@ class Popen(popen_fork.Popen):
     """Starts a process, and knows of its end."""
 
     method = "template"
-    DupFd = DupFd
 
     def __init__(self, process: "Process") -> None:
         """Start the process.
@@ -47,7 +44,6 @@ class Popen(popen_fork.Popen):
         # Reentrant: a signal handler that starts a process asks for the exit code of all.
         self._lock = threading.RLock()
         self._owner = os.getpid()
-        self._fds: list[int] = []
         self._limits = process._plait_limits
         # What was said so far: when it began, with which code it was going to leave, with which
         # code it has ended and when.
@@ -59,20 +55,10 @@ class Popen(popen_fork.Popen):
         self.timed_out = False
         super().__init__(process)
 
-    def duplicate_for_child(self, fd: int) -> int:
-        """Take a descriptor along; return its place among them."""
-        self._fds.append(fd)
-        return len(self._fds) - 1
-
     def _launch(self, process: "Process") -> None:
-        check_locks()
-        before = get_spawning_popen()
-        set_spawning_popen(self)  # type: ignore[arg-type]
-        try:
-            data = payload.encode(process)
-        finally:
-            # Not just None: a signal handler that starts a process may come at any point.
-            set_spawning_popen(before)
+        streams = [number for number in (1, 2) if launcher.is_open(number)]
+        with handing() as handed:
+            data = payload.encode(process, streams)
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as passed:
             channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             undo.callback(channel.close)
@@ -80,9 +66,10 @@ class Popen(popen_fork.Popen):
             lifeline, their_line = native.Lifeline.make()
             undo.callback(lifeline.cut)
             passed.callback(os.close, their_line)
-            forked = launcher.launcher.fork(theirs.fileno(), their_line)
+            spared = not self.leads_group
+            forked = launcher.launcher.fork(theirs.fileno(), their_line, spared=spared)
             undo.callback(os.close, forked.pidfd)
-            _tell(channel, data, self._fds)
+            _tell(channel, data, streams, handed.fds)
             undo.pop_all()
         self.pid = forked.pid
         self.sentinel = forked.pidfd
@@ -99,6 +86,15 @@ class Popen(popen_fork.Popen):
                 if self.returncode is None:
                     self.returncode = self._collect()
         return self.returncode
+
+    @property
+    def leads_group(self) -> bool:
+        """Whether the process leads a process group of its own."""
+        return self._limits.timeout is not None
+
+    def interrupt(self) -> None:
+        """Do what Ctrl-C of the terminal does."""
+        self._send_signal(signal.SIGINT)
 
     def _send_signal(self, sig: int) -> None:
         if self.returncode is None:
@@ -155,7 +151,7 @@ class Popen(popen_fork.Popen):
         return (ended - self._begun) / 1e9 >= self._limits.timeout + self._limits.grace
 
 
-def _tell(channel: socket.socket, data: bytes, fds: list[int]) -> None:
+def _tell(channel: socket.socket, data: bytes, streams: list[int], fds: list[int]) -> None:
     """Tell the process at the other end of the channel what it is."""
     own = [os.memfd_create("plait-process", os.MFD_CLOEXEC)]
     try:
@@ -163,9 +159,12 @@ def _tell(channel: socket.socket, data: bytes, fds: list[int]) -> None:
             file.write(data)
         os.lseek(own[0], 0, os.SEEK_SET)
         own.append(os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-        streams = [number for number in (1, 2) if launcher.is_open(number)]
-        tracker = _tracker()
-        every = [*own, *streams, tracker, *fds]
+        if tracker() is None:
+            # Only then: it must not be called from a signal handler that came while it was.
+            resource_tracker.ensure_running()
+        shared = tracker()
+        assert shared is not None
+        every = [*own, *streams, shared, *fds]
         for place in range(0, len(every), MAX_FDS):
             message = MESSAGE.pack(START, len(every), 0, 0)
             try:
@@ -175,16 +174,6 @@ def _tell(channel: socket.socket, data: bytes, fds: list[int]) -> None:
     finally:
         for fd in own:
             os.close(fd)
-
-
-def _tracker() -> int:
-    """Return the descriptor of the resource tracker, which it shares with us."""
-    tracker = resource_tracker._resource_tracker
-    if tracker._fd is None:  # type: ignore[attr-defined]
-        # Only then: it must not be called from a signal handler that came while it was.
-        tracker.ensure_running()
-    fd: int = tracker._fd  # type: ignore[attr-defined]
-    return fd
 
 
 def _release(channel: socket.socket, lifeline: native.Lifeline, pidfd: int) -> None:

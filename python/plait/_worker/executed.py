@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from plait._worker import preload, records, setting, worker
+from plait._worker import inherited, preload, records, setting, worker
 from plait._worker.forking import tie
 from plait._worker.protocol import Settings
 
@@ -34,9 +34,10 @@ def execute(fds: Sequence[int], stderr: int, number: int, parent_pid: int) -> in
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     start = (
         f"import sys; sys.path[:] = {sys.path!r}; from plait._worker.executed import main; "
-        f"main({', '.join(map(str, (*fds, number, parent_pid)))})"
+        f"main({', '.join(map(str, (*fds, number, parent_pid)))}, {inherited.received})"
     )
-    for fd in fds:
+    handed = (*fds, *inherited.received)
+    for fd in handed:
         os.set_inheritable(fd, True)
     try:
         return os.posix_spawn(
@@ -47,7 +48,7 @@ def execute(fds: Sequence[int], stderr: int, number: int, parent_pid: int) -> in
             setpgroup=0,
         )
     finally:
-        for fd in fds:
+        for fd in handed:
             os.set_inheritable(fd, False)
 
 
@@ -59,15 +60,17 @@ def main(
     settings_fd: int,
     number: int,
     parent_pid: int,
+    handed: list[int],
 ) -> NoReturn:
     """Be a worker until the pool says leave; see `worker.main`."""
-    for fd in (memory, bell, lifeline, pipe, settings_fd):
+    for fd in (memory, bell, lifeline, pipe, settings_fd, *handed):
         os.set_inheritable(fd, False)
     tie(lifeline)
     # The position in the file is shared with whoever else reads it.
     settings: Settings = marshal.loads(os.pread(settings_fd, os.fstat(settings_fd).st_size, 0))
     os.close(settings_fd)
     setting.apply(settings)
+    inherited.take(handed, settings["tracked"])
     records.install(pipe)
     preload.load(settings["preload"])
     worker.main(memory, bell, lifeline, number, parent_pid, settings)

@@ -20,6 +20,7 @@ from plait._worker.protocol import (
     FORK,
     FORKED,
     GO,
+    HAND,
     KILLED,
     MESSAGE,
     NOT_FORKED,
@@ -29,14 +30,15 @@ from plait._worker.protocol import (
 
 __all__ = ["Forker", "reset_signals", "take_control", "tie"]
 
-_MAX_FDS = 4
+_MAX_FDS = 64
 
 
 def take_control() -> tuple[socket.socket, int, list[int]]:
     """Take over the socket that is standard input, and hear the first message on it.
 
     Returns:
-        The socket, the pid of the process at its other end, and the descriptors that it sent.
+        The socket, the pid of the process at its other end, and the descriptors that it sent:
+        those of this message, then those of the next ones, which hand them to the children.
 
     """
     # What the user's process lets its children inherit is not for ours.
@@ -50,6 +52,12 @@ def take_control() -> tuple[socket.socket, int, list[int]]:
     kind, numbers, fds = _receive(control)
     assert kind == SERVE, kind
     assert fds is not None
+    expected = len(fds) + numbers[1]
+    while len(fds) < expected:
+        kind, _, more = _receive(control)
+        assert kind == HAND, kind
+        assert more is not None
+        fds += more
     return control, numbers[0], fds
 
 
@@ -96,6 +104,8 @@ class _Child(NamedTuple):
     pid: int
     # What it was asked for by.
     number: int
+    # Whether its process group goes on if a signal ends it.
+    spared: bool
 
 
 class Forker:
@@ -169,11 +179,11 @@ class Forker:
         if fds is None:
             self.send(NOT_FORKED, numbers[0], errno.EMFILE)
             return
-        self._fork(numbers[0], fds)
+        self._fork(numbers[0], fds, spared=numbers[1] != 0)
         for fd in fds:
             os.close(fd)
 
-    def _fork(self, number: int, fds: list[int]) -> None:
+    def _fork(self, number: int, fds: list[int], *, spared: bool) -> None:
         try:
             self.before_fork(number, fds)
             pid = self.start(number, fds)
@@ -189,7 +199,7 @@ class Forker:
             self.not_forked(number)
             self.send(NOT_FORKED, number, error.errno or 0)
             return
-        self._children[pidfd] = _Child(pid, number)
+        self._children[pidfd] = _Child(pid, number, spared)
         self._poll.register(pidfd, select.POLLIN)
         self.send(FORKED, number, pid, fd=pidfd)
 
@@ -207,7 +217,7 @@ class Forker:
             os._exit(1)
 
     def _reap(self, pidfd: int) -> None:
-        pid, number = self._children.pop(pidfd)
+        pid, number, spared = self._children.pop(pidfd)
         self._poll.unregister(pidfd)
         # Not reaped yet, so that the number of its group is still its own.
         status = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
@@ -215,7 +225,7 @@ class Forker:
         if status is not None:
             how = EXITED if status.si_code == os.CLD_EXITED else KILLED
             code = status.si_status
-        if how == KILLED:
+        if how == KILLED and not spared:
             # Whatever it had started would go on without it.
             with contextlib.suppress(ProcessLookupError):  # it has no group of its own
                 os.killpg(pid, signal.SIGKILL)

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from multiprocessing import process as multiprocessing_process
-from multiprocessing import resource_tracker, util
+from multiprocessing import util
 from typing import TYPE_CHECKING, NoReturn
 
 from plait._pickling.inbound import Inbound
@@ -94,8 +94,7 @@ def _set_up(start: Start, fds: list[int]) -> None:
     os.close(directory)
     for number in (1, 2):
         _take_stream(number, fds.pop(0) if number in start["streams"] else None)
-    resource_tracker._resource_tracker._fd = fds.pop(0)  # type: ignore[attr-defined]
-    inherited.fds[:] = fds
+    inherited.take(fds, tracked=True)
     for number in start["ignored"]:
         signal.signal(number, signal.SIG_IGN)
     environment = dict(start["environment"])

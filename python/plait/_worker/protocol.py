@@ -12,6 +12,7 @@ MESSAGE = struct.Struct("=qqqq")
 SERVE = 1
 FORK = 2
 GO = 3
+HAND = 4
 
 # From the template.
 SERVING = 16
@@ -73,6 +74,8 @@ class Settings(TypedDict):
     process_name: str
     # For connections to managers of the user's process.
     authkey: bytes
+    # Whether the first descriptor that is handed on is the resource tracker's.
+    tracked: bool
     # Modules to be imported before the first worker is forked.
     preload: list[str]
     umask: int | None

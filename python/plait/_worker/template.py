@@ -7,7 +7,7 @@ import socket
 from multiprocessing.process import current_process
 from typing import NoReturn
 
-from plait._worker import records, setting, worker
+from plait._worker import inherited, records, setting, worker
 from plait._worker.forking import Forker, reset_signals, take_control, tie
 from plait._worker.protocol import GONE, UNUSABLE, Settings
 
@@ -17,11 +17,12 @@ __all__ = ["main"]
 def main() -> NoReturn:
     """Serve the pool at the other end of standard input until it says go."""
     control, parent_pid, fds = take_control()
-    settings_fd, bell, lifeline, pipe = fds
+    settings_fd, bell, lifeline, pipe, *handed = fds
     tie(lifeline)
     reset_signals()
     settings: Settings = marshal.loads(os.pread(settings_fd, os.fstat(settings_fd).st_size, 0))
     setting.apply(settings)
+    inherited.take(handed, settings["tracked"])
     records.install(pipe)
     template = _Template(control, (bell, lifeline, pipe, settings_fd), settings, parent_pid)
     template.prepare()

@@ -1,5 +1,6 @@
 //! The handle of a pool.
 
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
@@ -43,6 +44,9 @@ pub struct Settings {
     /// So many bytes of private memory a worker may have when a task ends,
     /// and twice as many while it runs one.
     pub max_memory: Option<u64>,
+    /// Descriptors that the arguments are made of, at most 512: every worker
+    /// has them.
+    pub handed: Arc<[OwnedFd]>,
 }
 
 /// A task as it is submitted.

@@ -124,6 +124,7 @@ impl<T: Ticket> Supervisor<T> {
             &self.settings.template,
             &self.bell,
             self.hearing.mouth(),
+            &self.settings.handed,
         )?;
         self.generation += 1;
         self.epoll.set(template.child.control.as_raw_fd(), CONTROL, Interest::READ, false)?;

@@ -1,11 +1,11 @@
 //! The clean process that forks the workers.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use plait_sys::eventfd::EventFd;
 use plait_sys::lifeline::Lifeline;
 use plait_sys::memory::file_of;
-use plait_sys::pass::Received;
+use plait_sys::pass::{MAX_FDS, Received};
 use plait_sys::process::{Child, Program};
 
 use super::Result;
@@ -27,15 +27,22 @@ impl Template {
         settings: &[u8],
         bell: &EventFd,
         records: BorrowedFd<'_>,
+        handed: &[OwnedFd],
     ) -> Result<Self> {
         let settings = file_of("plait-settings", settings)?;
         let (lifeline, theirs) = Lifeline::new()?;
         let child = program.spawn()?;
         // The first message on a new socket: there is room for it. If the
         // child is already gone, its pidfd tells.
-        let message = wire::control(wire::SERVE, [i64::from(std::process::id()), 0, 0]);
+        let more = i64::try_from(handed.len()).unwrap_or(i64::MAX);
+        let message = wire::control(wire::SERVE, [i64::from(std::process::id()), more, 0]);
         let sent = child.control.send(&message, &[settings.as_fd(), bell.as_fd(), theirs.as_fd(), records]);
         debug_assert!(!matches!(sent, Ok(false)), "a new socket has room");
+        for handed in handed.chunks(MAX_FDS) {
+            let handed: Vec<_> = handed.iter().map(AsFd::as_fd).collect();
+            let sent = child.control.send(&wire::control(wire::HAND, [0; 3]), &handed);
+            debug_assert!(!matches!(sent, Ok(false)), "room for ten messages");
+        }
         Ok(Self { child, serving: false, _lifeline: lifeline })
     }
 

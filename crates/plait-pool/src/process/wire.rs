@@ -198,6 +198,8 @@ pub(crate) const SERVE: i64 = 1;
 pub(crate) const FORK: i64 = 2;
 /// To the template: nothing more will be asked.
 pub(crate) const GO: i64 = 3;
+/// To the template: descriptors that are handed on to every worker.
+pub(crate) const HAND: i64 = 4;
 
 /// What the template says.
 #[derive(Debug, PartialEq, Eq)]
