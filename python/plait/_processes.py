@@ -4,15 +4,13 @@ import concurrent.futures
 import itertools
 import marshal
 import os
-import signal
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, SupportsIndex, TypeVar
 
-from plait import _cores, _notifier, _setting, _statistics
+from plait import _cores, _lifelines, _notifier, _setting, _statistics
 from plait._arguments import (
     check_initializer,
     memory_limit,
@@ -23,6 +21,7 @@ from plait._arguments import (
 from plait._binding import native
 from plait._future import Future
 from plait._handing import everything, handing
+from plait._interrupt import ends_by_interrupt, is_interrupt
 from plait._pickling.outbound import Outbound, describe
 from plait._statistics import PoolStatistics
 from plait._task import submitted_terms
@@ -221,7 +220,7 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
     ) -> bool | None:
         """Shut down and wait; after Ctrl-C, end what runs rather than wait for it."""
         try:
-            if exc_type is not None and _is_interrupt(exc_type):
+            if exc_type is not None and is_interrupt(exc_type):
                 self._pool.terminate(_GRACE)
             self.shutdown(wait=True)
         except KeyboardInterrupt:
@@ -289,7 +288,7 @@ class _Exit:
         with self._lock:
             self._exiting = True
             pools = list(self._pools)
-        interrupted = _ends_by_interrupt()
+        interrupted = ends_by_interrupt()
         for pool in pools:
             if interrupted:
                 pool.terminate(_GRACE)
@@ -304,29 +303,6 @@ class _Exit:
             raise
 
 
-def _is_interrupt(exc_type: type[BaseException]) -> bool:
-    """Whether an exception is what Ctrl-C makes: inside `asyncio.run`, a cancellation."""
-    if issubclass(exc_type, KeyboardInterrupt):
-        return True
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None or not issubclass(exc_type, asyncio.CancelledError):
-        return False
-    # The runner's handler of SIGINT counts; there is no public way to ask it.
-    handler = getattr(signal.getsignal(signal.SIGINT), "func", None)
-    runner = getattr(handler, "__self__", None)
-    return isinstance(runner, asyncio.Runner) and getattr(runner, "_interrupt_count", 0) > 0
-
-
-def _ends_by_interrupt() -> bool:
-    """Whether the interpreter is ending because nobody caught a Ctrl-C."""
-    last = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
-    return (
-        isinstance(last, KeyboardInterrupt)
-        and not hasattr(sys, "ps1")
-        and not sys.flags.interactive
-    )
-
-
 _exit = _Exit()
 
 
@@ -335,12 +311,8 @@ def _after_fork_in_child() -> None:
     # are neither waited for nor ended here.
     global _exit
     _exit = _Exit()
-    native.lifelines_after_fork_in_child()
 
 
 threading._register_atexit(lambda: _exit.run())  # type: ignore[attr-defined]
-os.register_at_fork(
-    before=native.lifelines_before_fork,
-    after_in_parent=native.lifelines_after_fork_in_parent,
-    after_in_child=_after_fork_in_child,
-)
+_lifelines.guard()
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -12,8 +12,9 @@ import weakref
 from multiprocessing import active_children, util
 from typing import NamedTuple
 
-from plait import _setting
+from plait import _lifelines, _setting
 from plait._binding import native
+from plait._interrupt import ends_by_interrupt
 from plait._worker.passing import receive_fds
 from plait._worker.protocol import FORK, FORKED, GO, MESSAGE, NOT_FORKED, SERVE
 
@@ -274,9 +275,7 @@ def _pass_interrupt_on() -> None:
 
     The terminal has done that to the other processes.
     """
-    from plait._processes import _ends_by_interrupt
-
-    if _ends_by_interrupt():
+    if ends_by_interrupt():
         for process in active_children():
             leads = getattr(process._popen, "leads_group", False)  # type: ignore[attr-defined]
             if leads:
@@ -292,4 +291,5 @@ def _after_fork_in_child() -> None:
     launcher = Launcher()
 
 
+_lifelines.guard()
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -74,8 +74,10 @@ class Popen(popen_fork.Popen):
         self.pid = forked.pid
         self.sentinel = forked.pidfd
         self._template = forked.template
-        self._channel = channel
-        self.finalizer = util.Finalize(self, _release, (channel, lifeline, forked.pidfd))
+        # A number, not an object that would complain at the end of the program.
+        self._channel = channel.detach()
+        os.set_blocking(self._channel, False)
+        self.finalizer = util.Finalize(self, _release, (self._channel, lifeline, forked.pidfd))
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """Return the exit code; None while it runs (unless `flag` says to wait)."""
@@ -111,7 +113,7 @@ class Popen(popen_fork.Popen):
                 self._hear()  # what it said before it went
                 break
             # No longer: a signal handler may have come this way and heard it.
-            launcher.is_readable(self._channel.fileno(), 0.05)
+            launcher.is_readable(self._channel, 0.05)
             self._hear()
         self._template.has_ended()
         code = self._ended
@@ -126,7 +128,7 @@ class Popen(popen_fork.Popen):
         """Take in what was said."""
         while True:
             try:
-                message = self._channel.recv(MESSAGE.size, socket.MSG_DONTWAIT)
+                message = os.read(self._channel, MESSAGE.size)
             except (BlockingIOError, ConnectionResetError):
                 return
             if not message:
@@ -176,7 +178,7 @@ def _tell(channel: socket.socket, data: bytes, streams: list[int], fds: list[int
             os.close(fd)
 
 
-def _release(channel: socket.socket, lifeline: native.Lifeline, pidfd: int) -> None:
-    channel.close()
+def _release(channel: int, lifeline: native.Lifeline, pidfd: int) -> None:
+    os.close(channel)
     lifeline.cut()
     os.close(pidfd)
