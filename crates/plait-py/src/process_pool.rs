@@ -1,6 +1,7 @@
 //! `plait.ProcessPoolExecutor`'s native half, and its workers'.
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use plait_pool::process::{
     self, Activity, Admission, Call, Counts, End, Handle, Pool, Program, Request, Settings, Terms, Ticket,
     Withdrawn,
 };
+use plait_sys::clock::Instant;
 use plait_sys::{descriptor, pid};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -163,7 +165,7 @@ pub(crate) struct ProcessPool {
 #[pymethods]
 impl ProcessPool {
     #[new]
-    #[pyo3(signature = (*, executable, arguments, environment, directory, template, limit, max_pending, images, initializer, initargs, handed, max_memory=None))]
+    #[pyo3(signature = (*, executable, arguments, environment, directory, template, limit, max_pending, images, initializer, initargs, handed, max_memory=None, tasks_per_worker=None, eager=false))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -179,6 +181,8 @@ impl ProcessPool {
         initargs: Vec<u8>,
         handed: Vec<RawFd>,
         max_memory: Option<u64>,
+        tasks_per_worker: Option<NonZeroUsize>,
+        eager: bool,
     ) -> PyResult<Self> {
         let handed: plait_sys::Result<Arc<[_]>> = handed.into_iter().map(descriptor::duplicate).collect();
         let env = environment.into_iter();
@@ -193,6 +197,8 @@ impl ProcessPool {
             arguments: initargs,
             max_memory,
             handed: handed.map_err(Error::from)?,
+            tasks_per_worker,
+            eager,
         };
         pid::prepare();
         let records = Records::default();
@@ -230,17 +236,29 @@ impl ProcessPool {
         Ok(self.pool.terminate(grace).map_err(Error::from)?)
     }
 
-    fn wait(&self, py: Python<'_>) -> PyResult<()> {
-        while py.detach(|| self.pool.wait(None)).map_err(Error::from)? == Waited::Interrupted {
-            py.check_signals()?;
+    /// Whether it has ended, within `timeout` seconds if that is given.
+    #[pyo3(signature = (timeout = None))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        // What no clock reaches is without end.
+        let timeout = timeout.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok());
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        loop {
+            match py.detach(|| self.pool.wait(deadline)).map_err(Error::from)? {
+                Waited::Interrupted => py.check_signals()?,
+                Waited::Done => break,
+                Waited::TimedOut => return Ok(false),
+            }
         }
         // What workers have logged is handled by then.
-        if self.records.are_waiting() { notifier::flush(py) } else { Ok(()) }
+        if self.records.are_waiting() {
+            notifier::flush(py)?;
+        }
+        Ok(true)
     }
 
     #[getter]
     fn ended(&self) -> PyResult<bool> {
-        let past = plait_sys::clock::Instant::from_nanos(0);
+        let past = Instant::from_nanos(0);
         Ok(self.pool.wait(Some(past)).map_err(Error::from)? == Waited::Done)
     }
 
@@ -275,6 +293,11 @@ impl ProcessPool {
 
     fn pids(&self) -> Result<Vec<u32>> {
         Ok(self.pool.pids()?)
+    }
+
+    /// How many workers there are, with those that are being started.
+    fn workers(&self) -> Result<usize> {
+        Ok(self.pool.workers()?)
     }
 }
 

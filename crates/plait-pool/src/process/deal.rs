@@ -54,6 +54,10 @@ impl<T: Ticket> State<T> {
         self.hand_ahead(after);
         if self.queue.is_empty() && self.ahead > 0 && !self.idle.is_empty() {
             self.divide();
+            // What a worker may not take any more, since it is to leave.
+            if !self.queue.is_empty() && !self.idle.is_empty() {
+                self.dispatch(after);
+            }
         }
         self.offer_room();
     }
@@ -116,6 +120,9 @@ impl<T: Ticket> State<T> {
             debug_assert!(false, "only who has a slot is given anything");
             return self.queue.put(task);
         };
+        if slot.handed.len() >= slot.left {
+            return self.queue.put(task);
+        }
         let terms = task.terms;
         self.tally.counts.sent += task.message.len() as u64;
         slot.hand(task);
@@ -128,8 +135,11 @@ impl<T: Ticket> State<T> {
 
     /// `worker` has one task less, or is new.
     pub(crate) fn relieved(&mut self, worker: u64) {
-        let Some(slot) = self.slots.get(&worker) else { return };
+        let Some(slot) = self.slots.get_mut(&worker) else { return };
         if slot.serves() && slot.handed.is_empty() {
+            if slot.left == 0 {
+                return slot.send_home();
+            }
             self.idle.push(worker);
         }
         self.reopen(worker);

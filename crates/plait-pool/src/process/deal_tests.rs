@@ -1,6 +1,7 @@
 //! Who gets which task: by example, and against a model at random.
 
 use super::*;
+use crate::process::slot::Stage;
 use crate::process::world::World;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -269,4 +270,51 @@ proptest! {
         }
         model.finish();
     }
+}
+
+#[test]
+fn a_worker_leaves_after_its_last_task() {
+    let mut world = World::new(2);
+    world.state.tasks_per_worker = 2;
+    let first = world.hire();
+    let tasks: Vec<u64> = (0..5).map(|number| world.submit(number)).collect();
+    // It is handed no more than it may answer, though there would be room.
+    assert_eq!(world.state.slots[&first].handed.len(), 2);
+    // Another is wanted, and gets no more either when it takes its part.
+    let second = world.hire();
+    assert!(world.state.slots.values().all(|slot| slot.handed.len() <= 2));
+    for worker in [first, second] {
+        for _ in 0..2 {
+            let task = world.begins(worker);
+            assert!(tasks.contains(&task));
+            world.returns(worker, task);
+        }
+        assert_eq!(world.state.slots[&worker].stage, Stage::Leaving);
+    }
+    assert_eq!(world.ended().len(), 4);
+    assert_eq!(world.state.wanted(), 0, "they have their places until they are gone");
+    world.dies(first);
+    assert_eq!(world.state.wanted(), 1);
+    let third = world.hire();
+    let task = world.begins(third);
+    world.returns(third, task);
+    assert_eq!(world.ended().len(), 5);
+    assert_eq!(world.state.slots[&third].stage, Stage::Serving);
+}
+
+#[test]
+fn an_eager_pool_wants_workers_before_there_are_tasks() {
+    let mut world = World::new(3);
+    world.state.eager = true;
+    world.closes(false);
+    assert_eq!(world.state.wanted(), 3, "closed at once, it still starts");
+    assert!(!world.state.is_over());
+    world.hire();
+    assert_eq!(world.state.wanted(), 0, "once it has begun to start, it only ends");
+    let mut world = World::new(3);
+    world.state.eager = true;
+    let worker = world.hire();
+    assert_eq!(world.state.wanted(), 2);
+    world.dies(worker);
+    assert_eq!(world.state.wanted(), 3);
 }

@@ -1,5 +1,6 @@
 //! The handle of a pool.
 
+use std::num::NonZeroUsize;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -47,6 +48,10 @@ pub struct Settings {
     /// Descriptors that the arguments are made of, at most 512: every worker
     /// has them.
     pub handed: Arc<[OwnedFd]>,
+    /// After so many tasks a worker leaves, and another takes its place.
+    pub tasks_per_worker: Option<NonZeroUsize>,
+    /// Whether there are always `limit` workers, also when nothing is to do.
+    pub eager: bool,
 }
 
 /// A task as it is submitted.
@@ -137,6 +142,8 @@ impl<T: Ticket> Pool<T> {
         let bell = Arc::new(EventFd::new()?);
         let mut state = State::new(settings.limit, settings.max_pending);
         state.appetite = Appetite::new(settings.max_memory);
+        state.tasks_per_worker = settings.tasks_per_worker.map_or(usize::MAX, NonZeroUsize::get);
+        state.eager = settings.eager;
         let shared = Arc::new(Shared::new(state, Arc::clone(&bell)));
         let mut supervisor = Supervisor::new(Arc::clone(&shared), bell, settings, listener, shown)?;
         let told = Arc::clone(&shared);
@@ -287,6 +294,17 @@ impl<T: Ticket> Pool<T> {
     pub fn pids(&self) -> Result<Vec<u32>> {
         self.check_owner()?;
         Ok(self.shared.lock().pids())
+    }
+
+    /// How many workers there are, with those that are being started or are
+    /// about to be.
+    ///
+    /// # Errors
+    /// The pool is of another process.
+    pub fn workers(&self) -> Result<usize> {
+        self.check_owner()?;
+        let state = self.shared.lock();
+        Ok(state.slots.len() + state.wanted())
     }
 }
 

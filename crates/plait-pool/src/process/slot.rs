@@ -71,6 +71,8 @@ pub(crate) struct Slot<T> {
     pub(crate) handed: VecDeque<Handed<T>>,
     /// What their messages weigh.
     bytes: usize,
+    /// How many tasks it may still answer.
+    pub(crate) left: usize,
     /// Whether it stands in the list of those who may be handed more.
     pub(crate) open: bool,
     /// Whether its task takes much longer than most.
@@ -112,6 +114,7 @@ impl<T> Slot<T> {
             done: 0,
             handed: VecDeque::new(),
             bytes: 0,
+            left: usize::MAX,
             open: false,
             late: false,
             told: HashMap::new(),
@@ -161,7 +164,7 @@ impl<T> Slot<T> {
         let oldest = self.handed.front().map_or(u64::MAX, |handed| handed.sequence);
         self.serves()
             && !self.late
-            && self.handed.len() < depth
+            && self.handed.len() < depth.min(self.left)
             && self.outgoing.is_empty()
             && self.requests.offered() + 1 < oldest.saturating_add(CLAIMS as u64)
     }
@@ -192,6 +195,7 @@ impl<T> Slot<T> {
         if stopped && stopping.is_none() {
             return None;
         }
+        self.left = self.left.saturating_sub(1);
         Some((self.remove(at)?, stopping))
     }
 
@@ -320,6 +324,13 @@ impl<T> Slot<T> {
     }
 
     // ---- its end
+
+    /// Tells it to leave when it has done what it was sent.
+    pub(crate) fn send_home(&mut self) {
+        self.stage = Stage::Leaving;
+        self.order(wire::message(wire::LEAVE, 0, 0, &[]));
+        self.pump();
+    }
 
     /// Ends the worker: what it wrote cannot be trusted, or is not wanted.
     pub(crate) fn condemn(&mut self, corrupt: bool) {

@@ -52,6 +52,10 @@ pub(crate) struct State<T> {
     next_task: u64,
     next_worker: u64,
     limit: usize,
+    /// After so many tasks a worker leaves.
+    pub(super) tasks_per_worker: usize,
+    /// Whether workers are asked for before there are tasks.
+    pub(super) eager: bool,
     closing: bool,
     pub(crate) broken: Option<Arc<str>>,
     /// Running tasks are being ended; those left at this time are killed.
@@ -82,6 +86,8 @@ impl<T: Ticket> State<T> {
             next_task: 1,
             next_worker: FIRST_WORKER,
             limit,
+            tasks_per_worker: usize::MAX,
+            eager: false,
             closing: false,
             broken: None,
             kill_at: None,
@@ -141,13 +147,18 @@ impl<T: Ticket> State<T> {
         if room == 0 || useless {
             return 0;
         }
+        // Even a pool that is closed at once has workers that ran its initializer.
+        if self.eager && (!self.closing || self.next_worker == FIRST_WORKER) {
+            return room;
+        }
         let coming = |slot: &&Slot<T>| matches!(slot.stage, Stage::Asked | Stage::Starting);
         let coming = self.slots.values().filter(coming).count();
         // What is handed ahead could run elsewhere.
         (self.queue.len() + self.ahead).saturating_sub(coming).min(room)
     }
 
-    pub(crate) fn add(&mut self, slot: Slot<T>) -> u64 {
+    pub(crate) fn add(&mut self, mut slot: Slot<T>) -> u64 {
+        slot.left = self.tasks_per_worker;
         let worker = self.next_worker;
         self.next_worker += 1;
         self.slots.insert(worker, slot);
@@ -382,9 +393,7 @@ impl<T: Ticket> State<T> {
         }
         for worker in std::mem::take(&mut self.idle) {
             if let Some(slot) = self.slots.get_mut(&worker) {
-                slot.stage = Stage::Leaving;
-                slot.order(wire::message(wire::LEAVE, 0, 0, &[]));
-                slot.pump();
+                slot.send_home();
             }
         }
     }
@@ -400,7 +409,10 @@ impl<T: Ticket> State<T> {
 
     /// Whether nothing is left to supervise.
     pub(crate) fn is_over(&self) -> bool {
-        (self.closing || self.broken.is_some()) && self.queue.is_empty() && self.slots.is_empty()
+        (self.closing || self.broken.is_some())
+            && self.queue.is_empty()
+            && self.slots.is_empty()
+            && self.wanted() == 0
     }
 
     pub(crate) fn pids(&self) -> Vec<u32> {
