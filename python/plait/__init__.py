@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from plait._loop.policy import install, uninstall
     from plait._loop.run import new_event_loop, run
     from plait._measure import Measurement, measure
+    from plait._pool import Pool
     from plait._process.context import get_context
     from plait._process.process import Process
     from plait._processes import ProcessPoolExecutor
@@ -28,6 +29,7 @@ __all__ = [
     "Future",
     "Killed",
     "Measurement",
+    "Pool",
     "PoolStatistics",
     "Process",
     "ProcessPoolExecutor",
@@ -52,6 +54,7 @@ _HOME = {
     "Future": "plait._future",
     "Killed": "plait._errors",
     "Measurement": "plait._measure",
+    "Pool": "plait._pool",
     "PoolStatistics": "plait._statistics",
     "Process": "plait._process.process",
     "ProcessPoolExecutor": "plait._processes",

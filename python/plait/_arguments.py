@@ -1,16 +1,25 @@
 """The checks of what both pools are made with."""
 
 import operator
+import warnings
 from collections.abc import Callable, Iterable
-from typing import SupportsIndex
+from typing import TYPE_CHECKING, SupportsIndex
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
 
 __all__ = [
+    "check_context",
     "check_initializer",
+    "check_lifetime",
+    "check_seconds",
     "memory_limit",
     "module_names",
     "pending_limit",
     "worker_limit",
 ]
+
+_warned_of_fork = False
 
 
 def worker_limit(max_workers: SupportsIndex) -> int:
@@ -93,3 +102,62 @@ def memory_limit(max_memory: SupportsIndex | None) -> int | None:
         raise ValueError(f"max_memory must be greater than 0, not {limit}")
     # More than there is anywhere is no limit.
     return limit if limit < 1 << 62 else None
+
+
+def check_seconds(name: str, seconds: float | None) -> float | None:
+    """Refuse what is not a number of seconds, or None.
+
+    Raises:
+        ValueError: it is negative or not a number.
+        TypeError: it is of no numeric type.
+    """
+    if seconds is None:
+        return None
+    if not isinstance(seconds, int | float):
+        raise TypeError(f"{name} must be a number of seconds or None, not {type(seconds).__name__}")
+    if not seconds >= 0:
+        raise ValueError(f"{name} must be at least 0, not {seconds}")
+    return float(seconds)
+
+
+def check_context(mp_context: "BaseContext | None") -> str | None:
+    """Return the start method of a context; warn, once, of what "fork" does not do here.
+
+    Raises:
+        AttributeError: it is no context; as the standard executor.
+    """
+    global _warned_of_fork
+    if mp_context is None:
+        return None
+    method: str = mp_context.get_start_method(allow_none=False)
+    if method == "fork" and not _warned_of_fork:
+        _warned_of_fork = True
+        warnings.warn(
+            "plait's workers are forked from a clean template, not from this process: what it "
+            "has in memory, its open files, threads and the locks and queues of the context "
+            "'fork' are not there. Pass what tasks need as arguments or by the initializer, and "
+            "locks and queues of the context 'spawn' in initargs",
+            UserWarning,
+            stacklevel=4,
+        )
+    return method
+
+
+def check_lifetime(tasks: int | None, method: str | None) -> None:
+    """Refuse a number of tasks per worker that the standard executor refuses.
+
+    Raises:
+        ValueError: it is less than one, or used with the start method "fork".
+        TypeError: it is not an integer.
+    """
+    if tasks is None:
+        return
+    if not isinstance(tasks, int):
+        raise TypeError("max_tasks_per_child must be an integer")
+    if tasks <= 0:
+        raise ValueError("max_tasks_per_child must be >= 1")
+    if method == "fork":
+        raise ValueError(
+            "max_tasks_per_child is incompatible with the 'fork' multiprocessing start method;"
+            " supply a different mp_context."
+        )

@@ -48,6 +48,11 @@ def flush() -> None:
     native.notifier_flush()
 
 
+def is_current() -> bool:
+    """Tell whether this is the notifier's thread: a callback runs."""
+    return threading.current_thread() is _thread
+
+
 def _serve(claim: threading.Lock) -> None:
     if not claim.acquire(blocking=False):
         return

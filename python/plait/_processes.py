@@ -1,18 +1,21 @@
 """The process pool: workers forked from a clean template process."""
 
 import concurrent.futures
-import itertools
 import marshal
 import os
-import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
-from plait import _cores, _lifelines, _notifier, _setting, _statistics
+from plait import _cores, _notifier, _setting, _statistics
 from plait._arguments import (
+    check_context,
     check_initializer,
+    check_lifetime,
+    check_seconds,
     memory_limit,
     module_names,
     pending_limit,
@@ -21,17 +24,25 @@ from plait._arguments import (
 from plait._binding import native
 from plait._future import Future
 from plait._handing import everything, handing
-from plait._interrupt import ends_by_interrupt, is_interrupt
+from plait._interrupt import is_interrupt
+from plait._mapping.feed import LOOKAHEAD, Feed
+from plait._mapping.inputs import rows
+from plait._mapping.results import Results
+from plait._mapping.sending import Sender
+from plait._mapping.sizing import Sizer
 from plait._pickling.outbound import Outbound, describe
+from plait._process_exit import GRACE, Ending
 from plait._statistics import PoolStatistics
 from plait._task import submitted_terms
+from plait._worker.chunk import STARRED
+from plait._worker_processes import WorkerProcess
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
 
 __all__ = ["ProcessPoolExecutor"]
 
 _T = TypeVar("_T")
-
-# What a running task gets to clean up when the user interrupts, in seconds.
-_GRACE = 0.2
 
 
 class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
@@ -58,6 +69,9 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
     Args:
         max_workers: how many processes at most; by default one for each CPU
             that this process may use. They are started when tasks arrive.
+        mp_context: a context of `multiprocessing`, for code that has one.
+            Workers come from the template whatever it says; "fork" gives a
+            warning, once, since they inherit nothing by it.
         initializer: called in each worker before its first task. If it raises,
             the pool is broken.
         initargs: the arguments of `initializer`.
@@ -69,42 +83,61 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         max_pending: how many calls may wait beyond those that the workers
             run. With as many waiting, `submit` waits too. By default any
             number may.
-
         max_memory: how many bytes of private memory a worker may have when a
             task has ended; one that has more is replaced. A worker that gets
             to twice as many while it runs a task is killed, and the task fails
             with `plait.WorkerDied`. By default there is no limit.
+        max_tasks_per_child: after how many calls a worker is replaced; a chunk
+            of `map` counts as one. By default workers live as long as the pool.
+        exit_timeout: how many seconds the interpreter's exit waits for calls
+            that were accepted, before it ends those that still run. By
+            default as long as they take. Ctrl-C ends the wait.
 
     Raises:
-        ValueError: `max_workers` or `max_memory` is less than one, or
-            `max_pending` negative.
+        ValueError: `max_workers`, `max_tasks_per_child` or `max_memory` is less
+            than one, `max_pending` is negative, or `max_tasks_per_child` is
+            used with the context "fork".
         TypeError: one of them is not an integer, `initializer` cannot be
             called, or `preload` is not a list of names.
         Exception: the initializer or its arguments cannot be pickled.
 
     """
 
+    # Whether workers are started before there are tasks.
+    _eager = False
+
     def __init__(
         self,
         max_workers: SupportsIndex | None = None,
+        mp_context: "BaseContext | None" = None,
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
         *,
+        max_tasks_per_child: int | None = None,
+        exit_timeout: float | None = None,
         preload: Iterable[str] = (),
         max_pending: SupportsIndex | None = None,
         max_memory: SupportsIndex | None = None,
     ) -> None:
+        exit_timeout = check_seconds("exit_timeout", exit_timeout)
+        method = check_context(mp_context)
+        check_lifetime(max_tasks_per_child, method)
         limit = worker_limit(_cores.usable() if max_workers is None else max_workers)
         bound = None if max_pending is None else pending_limit(max_pending)
         check_initializer(initializer)
         modules = module_names(preload)
         memory = memory_limit(max_memory)
+        self._max_workers = limit
+        self._max_pending = bound
+        self._given_context = mp_context
+        self._max_tasks_per_child = max_tasks_per_child
+        self._handles: dict[int, WorkerProcess] = {}
         if os.environ.get("PLAIT_SERIAL", "") not in ("", "0"):
             from plait._serial import SerialOutbound, SerialPool
 
             self._outbound: Any = SerialOutbound()
             self._pool: Any = SerialPool(initializer, tuple(initargs))
-            self._max_workers = limit
+            self._ending = Ending(self._pool, exit_timeout)
             return
         self._outbound = Outbound()
         images: tuple[native.Image, ...] = ()
@@ -116,7 +149,6 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
                 images, target, data = self._outbound.encode(initializer, tuple(initargs), {})
             handed, tracked = everything(given)
         _notifier.start()
-        self._max_workers = limit
         self._pool = native.ProcessPool(
             executable=_setting.executable(),
             arguments=_setting.arguments(),
@@ -132,11 +164,13 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             initargs=data,
             max_memory=memory,
             handed=handed,
+            tasks_per_worker=max_tasks_per_child,
+            eager=self._eager,
         )
         self._submit_to(self._pool, self._outbound.callees)
-        _exit.add(self._pool)
+        self._ending = Ending(self._pool, exit_timeout)
         # A pool that nobody holds any more finishes what it has and ends.
-        weakref.finalize(self, _close, self._pool, os.getpid()).atexit = False
+        weakref.finalize(self, self._ending.let_go).atexit = False
 
     def _submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
         """Submit what `submit` cannot by itself: what needs the pickler."""
@@ -151,39 +185,78 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         future: Future[_T] = self._pool.submit(target, images, data, describe(fn), terms)
         return future
 
-    # `buffersize` (from 3.14 on) goes to the standard method as it is.
     def map(
         self,
         fn: Callable[..., _T],
         *iterables: Iterable[Any],
         timeout: float | None = None,
-        chunksize: int = 1,
-        **options: Any,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
     ) -> Iterator[_T]:
         """Call `fn` on the items of the iterables, in workers.
 
+        A list, range or the like is accepted as a whole, as by the standard
+        method: everything is run, whether or not the results are looked at.
+        Any other input is read by the thread that iterates over the results,
+        and only as far ahead as the workers need: it may be infinite. If the
+        pool is shut down before anybody has begun to iterate, the rest is read
+        and run then; later, only what has been read.
+
         Args:
             fn: takes as many arguments as there are iterables.
-            iterables: read at once, up to the end of the shortest.
+            iterables: read up to the end of the shortest.
             timeout: how many seconds after this call a result may be late.
-            chunksize: how many items travel to a worker at a time.
-            options: what else the standard method takes.
+            chunksize: how many items travel to a worker at a time. By default
+                that follows the time they take: about a millisecond of work.
+            buffersize: how many items may be read ahead of the results that
+                have been given out; what has not been read when the pool is
+                shut down is never run.
 
         Returns:
-            An iterator over the results, in the order of the items.
+            An iterator over the results, in the order of the items. Its
+            `close` withdraws what has not begun.
 
         Raises:
-            ValueError: `chunksize` is less than one.
+            TypeError: `chunksize` or `buffersize` is no integer.
+            ValueError: `chunksize` or `buffersize` is less than one.
             TimeoutError: raised by the iterator.
+            Exception: raised by the iterator, in the place of the item: what
+                `fn` raised, which ends the iteration, or what the input raised.
 
         """
-        if chunksize < 1:
-            raise ValueError(f"chunksize must be at least 1, not {chunksize}")
-        if chunksize == 1:
-            return super().map(fn, *iterables, timeout=timeout, **options)
-        chunks = _chunks(zip(*iterables, strict=False), chunksize)
-        results = super().map(_run_chunk, itertools.repeat(fn), chunks, timeout=timeout, **options)
-        return _flatten(results)
+        if chunksize is not None and chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and not isinstance(buffersize, int):
+            raise TypeError("buffersize must be an integer or None")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
+        self._pool.check_open()
+        items, left = rows(iterables)
+        send, sizer = self._map_with(fn, STARRED if len(iterables) > 1 else 0, chunksize)
+        feed = Feed(
+            send,
+            items,
+            sizer,
+            left=left if buffersize is None else None,
+            bound=LOOKAHEAD if buffersize is None else buffersize,
+            accepted=buffersize is None,
+            forget=self._ending.remove_feed,
+            owner=self,
+        )
+        results: Results[_T] = Results.of(feed, describe(fn), timeout)
+        self._ending.add_feed(feed)
+        feed.advance()
+        if feed.failure is not None:
+            raise feed.failure
+        return results
+
+    def _map_with(
+        self, fn: Callable[..., Any], mode: int, chunksize: int | None
+    ) -> tuple[Sender, Sizer]:
+        """Make what a feed sends items with."""
+        send = Sender(self._pool, self._outbound, fn, mode)
+        room = None if self._max_pending is None else self._max_workers + self._max_pending
+        return send, Sizer(self._max_workers, 1 if send.single else chunksize, room)
 
     def statistics(self) -> PoolStatistics:
         """Tell how the pool and each of its workers is doing at this moment.
@@ -207,10 +280,59 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
                 forked from.
 
         """
-        self._pool.close(cancel_futures)
+        self._ending.close(wait and not _notifier.is_current(), cancel=cancel_futures)
         if wait:
-            self._pool.wait()
-            _exit.discard(self._pool)
+            self._ending.wait()
+
+    def terminate_workers(self) -> None:
+        """Take no more calls, cancel those that have not begun, end the others.
+
+        Does not wait. Workers get SIGTERM, which raises in the tasks that they
+        run, and SIGKILL if they are still there a moment later.
+
+        Raises:
+            RuntimeError: the pool belongs to the process that this one was
+                forked from.
+
+        """
+        self._ending.terminate(GRACE)
+
+    def kill_workers(self) -> None:
+        """Do as `terminate_workers`, by SIGKILL at once.
+
+        Raises:
+            RuntimeError: the pool belongs to the process that this one was
+                forked from.
+
+        """
+        self._ending.terminate(0.0)
+
+    @property
+    def _mp_context(self) -> "BaseContext":
+        """The context, for those who look into the standard executor."""
+        if self._given_context is not None:
+            return self._given_context
+        import multiprocessing
+
+        # As in the standard class.
+        return multiprocessing.get_context(None if self._max_tasks_per_child is None else "spawn")
+
+    @property
+    def _processes(self) -> dict[int, WorkerProcess]:
+        """The workers, for those who look into the standard executor."""
+        return self._worker_processes()
+
+    def _worker_processes(self) -> dict[int, WorkerProcess]:
+        """Return a handle of each worker, waiting for those that are being started."""
+        while len(pids := self._pool.pids()) < self._pool.workers():
+            time.sleep(0.001)
+        for pid in self._handles.keys() - pids:
+            del self._handles[pid]
+        for pid in pids:
+            if pid not in self._handles:
+                with suppress(ProcessLookupError):
+                    self._handles[pid] = WorkerProcess(pid)
+        return dict(self._handles)
 
     def __exit__(
         self,
@@ -220,99 +342,13 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
     ) -> bool | None:
         """Shut down and wait; after Ctrl-C, end what runs rather than wait for it."""
         try:
-            if exc_type is not None and is_interrupt(exc_type):
-                self._pool.terminate(_GRACE)
+            if exc_type is not None:
+                if is_interrupt(exc_type):
+                    self._ending.terminate(GRACE)
+                # Whoever reads an input without end must get to see the error.
+                self._ending.abandon_feeds()
             self.shutdown(wait=True)
         except KeyboardInterrupt:
-            _end_now(self._pool)
+            self._ending.end_now()
             raise
         return None
-
-
-def _chunks(items: Iterable[_T], size: int) -> Iterator[tuple[_T, ...]]:
-    iterator = iter(items)
-    while chunk := tuple(itertools.islice(iterator, size)):
-        yield chunk
-
-
-def _run_chunk(fn: Callable[..., _T], chunk: tuple[tuple[Any, ...], ...]) -> list[_T]:
-    return [fn(*args) for args in chunk]
-
-
-def _flatten(results: Iterator[list[_T]]) -> Iterator[_T]:
-    for chunk in results:
-        # Each result is let go of as soon as it is handed out.
-        chunk.reverse()
-        while chunk:
-            yield chunk.pop()
-
-
-def _close(pool: native.ProcessPool, owner: int) -> None:
-    if os.getpid() == owner:
-        pool.close(False)
-
-
-def _end_now(pool: native.ProcessPool) -> None:
-    """Stop what runs and reap it, whatever else is pressed meanwhile."""
-    pool.terminate(_GRACE)
-    while True:
-        try:
-            return pool.wait()
-        except KeyboardInterrupt:
-            continue  # at most the grace and a moment from now
-
-
-class _Exit:
-    """The pools that have to end before the interpreter does."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._exiting = False
-        # Strong: also one whose executor is gone may have work left.
-        self._pools: set[native.ProcessPool] = set()
-
-    def add(self, pool: native.ProcessPool) -> None:
-        with self._lock:
-            self._pools = {other for other in self._pools if not other.ended}
-            self._pools.add(pool)
-            exiting = self._exiting
-        if exiting:
-            pool.close(False)
-            raise RuntimeError("cannot make a process pool while the interpreter is exiting")
-
-    def discard(self, pool: native.ProcessPool) -> None:
-        with self._lock:
-            self._pools.discard(pool)
-
-    def run(self) -> None:
-        with self._lock:
-            self._exiting = True
-            pools = list(self._pools)
-        interrupted = ends_by_interrupt()
-        for pool in pools:
-            if interrupted:
-                pool.terminate(_GRACE)
-            else:
-                pool.close(False)
-        try:
-            for pool in pools:
-                pool.wait()
-        except KeyboardInterrupt:
-            for pool in pools:
-                _end_now(pool)
-            raise
-
-
-_exit = _Exit()
-
-
-def _after_fork_in_child() -> None:
-    # The parent's pools end with the parent. Kept in the set of nobody, they
-    # are neither waited for nor ended here.
-    global _exit
-    _exit = _Exit()
-
-
-threading._register_atexit(lambda: _exit.run())  # type: ignore[attr-defined]
-_lifelines.guard()
-os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from plait._future import Future
+from plait._worker.chunk import CHUNK, run_chunk
 
 __all__ = ["SerialOutbound", "SerialPool"]
 
@@ -57,7 +58,8 @@ class SerialPool:
         future.set_running_or_notify_cancel()
         try:
             self._initialize()
-            value = _call(*data)
+            fn, args, kwargs = data
+            value = run_chunk(fn, *args) if target & CHUNK else _call(fn, args, kwargs)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -89,6 +91,10 @@ class SerialPool:
     def wait(self, timeout: float | None = None) -> bool:
         """Return at once: everything has been done."""
         return True
+
+    def workers(self) -> int:
+        """Return that there are none."""
+        return 0
 
     def pids(self) -> list[int]:
         """Return no processes."""

@@ -11,8 +11,9 @@ from typing import Any
 
 from plait._binding import native
 from plait._pickling.rebuild import made_before, namespace
-from plait._pickling.results import encode_failure, encode_value, format_failure
+from plait._pickling.results import encode_failure, encode_value, forget_our_frame, format_failure
 from plait._task import TaskFunction, terms_of
+from plait._worker.chunk import CHUNK, run_chunk, salvage
 from plait._worker.protocol import RAISED, RAISED_TO_RETRY, RETURNED
 
 __all__ = ["Inbound"]
@@ -75,7 +76,7 @@ class Inbound:
                 if not well:
                     raise value
         except BaseException as error:
-            _forget_our_frame(error)
+            forget_our_frame(error)
             return format_failure(error).encode(errors="replace")
         return None
 
@@ -109,21 +110,23 @@ class Inbound:
         return known
 
     def run(self, target: int, data: bytes) -> tuple[int, bytes]:
-        """Run a task whose arguments are a pickle.
+        """Run a task, or a chunk of them, whose arguments are a pickle.
 
         Returns:
             How it ended, and the encoded value or exception.
 
         """
         try:
-            function, args, kwargs = self.load_call(target, data)
+            function, args, kwargs = self.load_call(target & ~CHUNK, data)
         except BaseException as error:
             return self.not_loaded(error)
+        if target & CHUNK:
+            return _run_chunk(function, *args)
         call, retry_on = self._unwrapped(function)
         try:
             value = call(*args, **kwargs)
         except BaseException as error:
-            _forget_our_frame(error)
+            forget_our_frame(error)
             return self.raised(error, retry_on)
         # The value alone may still need them.
         del function, call, args, kwargs
@@ -147,10 +150,10 @@ class Inbound:
             try:
                 well, value = _run_coroutine(value)
             except BaseException as error:
-                _forget_our_frame(error)
+                forget_our_frame(error)
                 return self.raised(error, retry_on)
             if not well:
-                _forget_our_frame(value)
+                forget_our_frame(value)
                 return self.raised(value, retry_on)
         try:
             return RETURNED, encode_value(value)
@@ -229,10 +232,13 @@ def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
     return run(coroutine)
 
 
-def _forget_our_frame(error: BaseException) -> None:
-    """Leave out the frame of this file that called; a function in C has no other."""
-    if error.__traceback__ is not None:
-        error.__traceback__ = error.__traceback__.tb_next
+def _run_chunk(function: Callable[..., Any], mode: int, items: list[Any]) -> tuple[int, bytes]:
+    reply = run_chunk(function, mode, items)
+    try:
+        return RETURNED, encode_value(reply)
+    except BaseException:
+        # At least one of them cannot be pickled; the others can.
+        return RETURNED, encode_value(salvage(mode, reply))
 
 
 class _ImageUnpickler(pickle.Unpickler):

@@ -12,6 +12,7 @@ __all__ = [
     "encode_failure",
     "encode_value",
     "failure_text",
+    "forget_our_frame",
     "format_failure",
 ]
 
@@ -47,6 +48,12 @@ def decode_value(data: bytes, name: str) -> Any:
     except Exception as error:
         error.add_note(f"while unpickling the result of {name}")
         raise
+
+
+def forget_our_frame(error: BaseException) -> None:
+    """Leave out the frame that called the user's; a function in C has no other."""
+    if error.__traceback__ is not None:
+        error.__traceback__ = error.__traceback__.tb_next
 
 
 def format_failure(error: BaseException) -> str:

@@ -1,0 +1,82 @@
+"""What the user iterates over."""
+
+import time
+from collections import deque
+from collections.abc import Generator, Iterator
+from itertools import chain, repeat
+from typing import Any, TypeVar
+
+from plait._mapping.feed import Feed
+from plait._pickling.results import decode_failure
+
+__all__ = ["Results", "given_out"]
+
+_T = TypeVar("_T")
+
+
+def given_out(values: list[_T]) -> Iterator[_T]:
+    """Iterate over values, letting go of each; the list is empty afterwards.
+
+    It runs no Python code for each of them, as a generator would.
+    """
+    values.reverse()
+    return map(list.pop, repeat(values, len(values)))
+
+
+class Results(chain[_T]):
+    """The results of a `map`, in the order of the items.
+
+    An exception of an item is raised in its place, and ends the iteration.
+    Dropped before the first result was asked for, it leaves everything to run;
+    later, or by `close`, it withdraws what has not begun.
+    """
+
+    _feed: Feed
+    _parts: Generator[Iterator[_T], None, None]
+
+    @classmethod
+    def of(cls, feed: Feed, name: str, timeout: float | None) -> "Results[_T]":
+        """Iterate over what the chunks of `feed` return.
+
+        Args:
+            feed: has begun.
+            name: the name of the function.
+            timeout: how many seconds from now a result may be late.
+
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        parts: Generator[Iterator[_T], None, None] = _parts(feed, name, end)
+        made = cls.from_iterable(parts)
+        assert isinstance(made, cls)
+        made._feed = feed
+        made._parts = parts
+        return made
+
+    def close(self) -> None:
+        """End the iteration and withdraw what has not begun."""
+        self._feed.cancel()
+        self._parts.close()
+        deque(self, maxlen=0)  # what is left of the chunk that is given out
+
+    def __del__(self) -> None:
+        feed: Feed | None = getattr(self, "_feed", None)
+        # A generator that has not begun is dropped without a word.
+        if feed is not None and feed.open and not feed.begun and not feed.copied:
+            feed.finish(wait=False)
+
+
+def _parts(feed: Feed, name: str, end: float | None) -> Generator[Iterator[Any], None, None]:
+    def left() -> float | None:
+        return None if end is None else end - time.monotonic()
+
+    feed.begun = True
+    try:
+        while (chunk := feed.take(left)) is not None:
+            _, values, failures = chunk.reply()
+            del chunk
+            place = len(values)
+            yield given_out(values)
+            if failures:
+                raise decode_failure(failures[place], name)
+    finally:
+        feed.cancel()

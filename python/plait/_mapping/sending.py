@@ -1,0 +1,84 @@
+"""Turns items into tasks of a process pool."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from plait._binding import native
+from plait._future import Future
+from plait._pickling.outbound import Outbound, describe
+from plait._task import submitted_terms
+from plait._worker.chunk import AWAITED, CHUNK, STARRED, Reply
+
+__all__ = ["Sender"]
+
+
+class Sender:
+    """Sends chunks of the items of one map.
+
+    Args:
+        pool: the pool.
+        outbound: what its workers have been told.
+        fn: is called for each item.
+        mode: how; see `plait._worker.chunk`.
+
+    """
+
+    def __init__(
+        self, pool: native.ProcessPool, outbound: Outbound, fn: Callable[..., Any], mode: int
+    ) -> None:
+        """Send nothing yet."""
+        self._pool = pool
+        self._outbound = outbound
+        self._fn = fn
+        self._mode = mode | AWAITED if inspect.iscoroutinefunction(fn) else mode
+        self._name = describe(fn)
+        self._terms = submitted_terms(fn)
+
+    @property
+    def single(self) -> bool:
+        """Whether each item is a task of its own, since it has terms of its own."""
+        return self._terms is not None
+
+    def __call__(self, items: list[Any]) -> "list[tuple[Future[Reply], list[Any]]]":
+        """Send items; what cannot be pickled is the outcome of its future.
+
+        Returns:
+            The futures, each with its items.
+
+        Raises:
+            RuntimeError: the pool takes nothing more.
+
+        """
+        if self._terms is not None:
+            return [(self._send_single(item), [item]) for item in items]
+        try:
+            images, target, data = self._outbound.encode(self._fn, (self._mode, items), {})
+        except Exception:
+            if len(items) > 1:
+                # At least one of them cannot be pickled; the others can.
+                return [sent for item in items for sent in self([item])]
+            return [(self._refused(items[0]), items)]
+        future = self._pool.submit(target | CHUNK, images, data, self._name, None)
+        return [(future, items)]
+
+    def _send_single(self, item: Any) -> "Future[Reply]":
+        args = tuple(item) if self._mode & STARRED else (item,)
+        try:
+            images, target, data = self._outbound.encode(self._fn, args, {})
+        except Exception:
+            return self._refused(item)
+        future: Future[Reply] = self._pool.submit(target, images, data, self._name, self._terms)
+        return future
+
+    def _refused(self, item: Any) -> "Future[Reply]":
+        """Fail as the call of this item alone does, which says what is wrong."""
+        future: Future[Reply] = Future()
+        try:
+            args = tuple(item) if self._mode & STARRED else (item,)
+            self._outbound.encode(self._fn, args, {})
+        except Exception as error:
+            future.set_exception(error)
+        else:
+            future.set_exception(RuntimeError(f"{item!r} could not be pickled, and then it could"))
+        return future

@@ -1,0 +1,81 @@
+"""How many items a chunk gets."""
+
+__all__ = ["Sizer"]
+
+# How much work a chunk should be, in seconds. What a chunk costs beside its
+# items is 50 to 100 microseconds.
+TARGET = 1e-3
+# How much work should be under way for each worker, in seconds: a busy
+# interpreter looks at the pool only every 5 ms.
+AHEAD = 10e-3
+# Beyond this a chunk's own cost is no matter any more.
+LARGEST = 4096
+# So many chunks per worker are under way, at least and at most.
+SHALLOW, DEEP = 2, 16
+# A chunk may be so many times as large as the one that it was learned from.
+GROWTH = 4
+
+
+class Sizer:
+    """Sizes chunks by how long earlier ones took.
+
+    The first chunks have one item. How long an item takes is averaged over
+    the chunks, each counting half as much as the next: sizes follow an input
+    whose items get heavier. What a chunk tells, the next may use, so nothing
+    here is right for long, nor has to be: a chunk that was too large costs
+    the balance of a millisecond or so of work.
+
+    Args:
+        workers: how many workers there are.
+        fixed: the size that the user wants; None to adapt it.
+        room: how many tasks the pool takes before whoever sends has to wait.
+
+    """
+
+    def __init__(self, workers: int, fixed: int | None, room: int | None = None) -> None:
+        """Start with one item a chunk, or with what the user wants."""
+        self._room = room
+        self._workers = workers
+        self.fixed = fixed
+        self._size = fixed or 1
+        self._seconds = 0.0
+        self._items = 0.0
+
+    def learn(self, count: int, seconds: float) -> None:
+        """Take in that a chunk of `count` items took so long."""
+        self._seconds = self._seconds / 2 + seconds
+        self._items = self._items / 2 + count
+        if self.fixed is None:
+            wanted = TARGET * self._items / max(self._seconds, 1e-9)
+            self._size = max(1, min(int(wanted), GROWTH * count, LARGEST))
+
+    def size(self, left: int | None, bound: int | None) -> int:
+        """Tell how many items the next chunk gets.
+
+        Args:
+            left: how many there are, if that is known: the last chunks are
+                smaller, so that the workers end together.
+            bound: how many may be taken ahead at all, if the user said so.
+
+        """
+        if self.fixed is not None:
+            return self.fixed
+        size = self._size
+        if left is not None:
+            size = min(size, left // (SHALLOW * self._workers))
+        if bound is not None:
+            size = min(size, bound // (SHALLOW * self._workers))
+        return max(1, size)
+
+    @property
+    def depth(self) -> int:
+        """How many chunks should be under way."""
+        depth = self._useful_depth()
+        return depth if self._room is None else max(1, min(depth, self._room))
+
+    def _useful_depth(self) -> int:
+        deep = DEEP * self._workers
+        if not self._items:
+            return SHALLOW * self._workers if self.fixed is None else deep
+        chunk = max(self._seconds / self._items * self._size, 1e-9)
+        return max(SHALLOW * self._workers, min(int(AHEAD * self._workers / chunk), deep))

@@ -1,0 +1,192 @@
+"""How process pools end: shut down, at the interpreter's exit, at Ctrl-C."""
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from plait import _lifelines
+from plait import _notifier as _notifier  # its exit hook comes after that of the pools
+from plait._binding import native
+from plait._interrupt import ends_by_interrupt
+
+if TYPE_CHECKING:
+    from plait._mapping.feed import Feed
+    from plait._serial import SerialPool
+
+__all__ = ["GRACE", "Ending"]
+
+# What a running task gets to clean up when the user interrupts, in seconds.
+GRACE = 0.2
+
+
+class Ending:
+    """A pool and the maps that still feed it, until both have ended.
+
+    Args:
+        pool: the pool.
+        exit_timeout: how many seconds the interpreter's exit waits for what
+            was accepted; None for as long as it takes.
+
+    Raises:
+        RuntimeError: the interpreter is exiting.
+
+    """
+
+    def __init__(
+        self, pool: "native.ProcessPool | SerialPool", exit_timeout: float | None = None
+    ) -> None:
+        """Have the interpreter's exit wait for the pool."""
+        self.pool = pool
+        self.exit_timeout = exit_timeout
+        # Those whose input has not been read to its end.
+        self._feeds: set[Feed] = set()
+        self._lock = threading.Lock()
+        self._closing = False
+        self._owner = os.getpid()
+        _exit.add(self)
+
+    def add_feed(self, feed: "Feed") -> None:
+        """Have the end of the pool wait for a map."""
+        self._feeds.add(feed)
+
+    def remove_feed(self, feed: "Feed") -> None:
+        """Note that all of a map's input has been read."""
+        with self._lock:
+            self._feeds.discard(feed)
+            last = self._closing and not self._feeds
+        if last:
+            self.pool.close(False)
+
+    @property
+    def has_feeds(self) -> bool:
+        """Whether there is a map whose input has not been read to its end."""
+        return bool(self._feeds)
+
+    def close(self, wait: bool = False, *, cancel: bool = False, end: float | None = None) -> None:
+        """Take no more tasks; those accepted are done first.
+
+        Args:
+            wait: whether the chunks of maps that are not sent yet may be sent
+                as the workers get free, which takes until then.
+            cancel: whether to cancel what has not begun.
+            end: the time on the monotonic clock until which to wait.
+
+        """
+        for feed in list(self._feeds):
+            if cancel:
+                feed.give_up(cancelled=True)
+            else:
+                feed.finish(wait, end)
+        self.pool.close(cancel)
+
+    def close_later(self) -> None:
+        """Take no more tasks once all maps have been read, by whoever reads them."""
+        with self._lock:
+            self._closing = True
+            feeds = list(self._feeds)
+        for feed in feeds:
+            feed.drain()
+        if not feeds:
+            self.pool.close(False)
+
+    def wait(self, end: float | None = None) -> bool:
+        """Return when every process is reaped, or at `end`; whether they are."""
+        ended = self.pool.wait(None if end is None else max(0.0, end - time.monotonic()))
+        if ended:
+            _exit.discard(self)
+        return ended
+
+    def abandon_feeds(self) -> None:
+        """Read no more of the input of any map."""
+        for feed in list(self._feeds):
+            feed.give_up()
+
+    def terminate(self, grace: float) -> None:
+        """Take no more tasks and end what runs, by force after `grace` seconds."""
+        for feed in list(self._feeds):
+            feed.give_up(cancelled=True)
+        self.pool.terminate(grace)
+
+    def end_now(self) -> None:
+        """Stop what runs and reap it, whatever else is pressed meanwhile."""
+        self.terminate(GRACE)
+        while True:
+            try:
+                self.wait()
+            except KeyboardInterrupt:
+                continue  # at most the grace and a moment from now
+            return
+
+    def let_go_now(self) -> None:
+        """End the pool of a `Pool` that nobody holds any more."""
+        if os.getpid() == self._owner and not self.pool.ended:
+            self.terminate(GRACE)
+
+    def let_go(self) -> None:
+        """Close the pool of an executor that nobody holds any more."""
+        if os.getpid() == self._owner:
+            self.close()
+
+
+class _Exit:
+    """The pools that have to end before the interpreter does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._exiting = False
+        # Strong: also one whose executor is gone may have work left.
+        self._endings: set[Ending] = set()
+
+    def add(self, ending: Ending) -> None:
+        with self._lock:
+            self._endings = {other for other in self._endings if not other.pool.ended}
+            self._endings.add(ending)
+            exiting = self._exiting
+        if exiting:
+            ending.pool.close(False)
+            raise RuntimeError("cannot make a process pool while the interpreter is exiting")
+
+    def discard(self, ending: Ending) -> None:
+        with self._lock:
+            self._endings.discard(ending)
+
+    def run(self) -> None:
+        begun = time.monotonic()
+        with self._lock:
+            self._exiting = True
+            endings = list(self._endings)
+        # Those that are to end first are waited for first.
+        endings.sort(key=lambda ending: (ending.exit_timeout is None, ending.exit_timeout or 0.0))
+        if ends_by_interrupt():
+            for ending in endings:
+                ending.terminate(GRACE)
+        try:
+            for ending in endings:
+                if not ending.has_feeds:
+                    ending.close()
+            for ending in endings:
+                timeout = ending.exit_timeout
+                end = None if timeout is None else begun + timeout
+                ending.close(True, end=end)
+                if not ending.wait(end):
+                    ending.end_now()
+        except KeyboardInterrupt:
+            for ending in endings:
+                ending.end_now()
+            raise
+
+
+_exit = _Exit()
+
+
+def _after_fork_in_child() -> None:
+    # The parent's pools end with the parent. Kept in the set of nobody, they
+    # are neither waited for nor ended here.
+    global _exit
+    _exit = _Exit()
+
+
+threading._register_atexit(lambda: _exit.run())  # type: ignore[attr-defined]
+_lifelines.guard()
+os.register_at_fork(after_in_child=_after_fork_in_child)
