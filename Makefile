@@ -10,7 +10,7 @@ DEV := $(ENVIRONMENT) dev
 # The binding has no tests of its own in Rust: it is tested from Python.
 CARGO_TEST := cargo test --quiet --locked --workspace --exclude plait-py
 
-.PHONY: help run test test-rust test-python test-all test-asyncio test-tornado loom san soak faults develop bench bench-loop bench-pool lint format package clean
+.PHONY: help run test test-rust test-python test-all test-asyncio test-futures test-tornado loom san soak faults develop bench bench-loop bench-pool lint format package clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,10 @@ test-all: ## Run the Rust tests, and the Python tests under every CPython 3.11 t
 test-asyncio: ## Run CPython's own tests of asyncio on plait's loop (ARGS=test_events, '--loop asyncio', ...)
 	@echo "make test-asyncio: sets up what is missing, then runs test.test_asyncio under each interpreter"
 	@tools/python tools/test_asyncio.py $(ARGS)
+
+test-futures: ## Run CPython's own tests of pools on plait's (ARGS=test_wait, '--pools standard', ...)
+	@echo "make test-futures: sets up what is missing, then runs CPython's tests under each interpreter"
+	@tools/python tools/test_futures.py $(ARGS)
 
 test-tornado: ## Run Tornado's own tests on plait's loop (ARGS=tornado.test.web_test, '--loop asyncio', ...)
 	@echo "make test-tornado: sets up what is missing, then runs tornado.test under each interpreter"

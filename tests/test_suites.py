@@ -1,12 +1,13 @@
 """The runner of other people's suites tells every fate of a case, and a list that is not true."""
 
 import sys
-from pathlib import Path
 
 import pytest
 
+import listed
 import suites
 import test_asyncio
+import test_futures
 from environment import Environment
 from interpreters import probe
 from suites import Case
@@ -56,9 +57,9 @@ def test_the_list_must_be_true() -> None:
     alike = Case("test.test_asyncio.test_a.B.test_alike", "failed", "", 1)
 
     def bad(*patterns: str) -> list[str]:
-        verdict = test_asyncio.Verdict(cases=[failed, passed, alike])
-        entries = [test_asyncio.Entry(pattern, "a reason", ()) for pattern in patterns]
-        test_asyncio.judge(verdict, [failed], entries)
+        verdict = listed.Verdict(cases=[failed, passed, alike])
+        entries = [listed.Entry(pattern, "a reason", ()) for pattern in patterns]
+        test_asyncio.SUITE.judge(verdict, [failed], entries)
         return [line.removeprefix("asyncio_exceptions.toml: ") for line in verdict.bad]
 
     assert bad() == ["test_a.B.test_fails failed"]
@@ -71,7 +72,8 @@ def test_the_list_must_be_true() -> None:
     assert bad("test_a.B.test_fails", "test_z.*") == ["test_z.* matches no case"]
 
 
-def test_the_list_is_in_its_form() -> None:
+@pytest.mark.parametrize("suite", [test_asyncio.SUITE, test_futures.SUITE], ids=lambda s: s.name)
+def test_the_list_is_in_its_form(suite: listed.Suite) -> None:
     for version in ("3.11", "3.12", "3.13", "3.14"):
-        test_asyncio.read_exceptions(version)
-    assert Path(test_asyncio.EXCEPTIONS).is_file()
+        suite.read_exceptions(version)
+    assert suite.exceptions.is_file()

@@ -170,15 +170,17 @@ def main(
     test: Callable[[Interpreter, argparse.Namespace], bool],
     limit: tuple[float, str],
     arguments: Sequence[str],
+    choice: tuple[str, Sequence[str]] = ("--loop", LOOPS),
 ) -> int:
     """Run `test` under each interpreter; return the exit status, 0 if it was always True.
 
-    `limit` is the default of `--limit` in seconds, and what it is for.
+    `limit` is the default of `--limit` in seconds, and what it is for; `choice` the option that
+    says what the suite is run on.
     """
     parser = argparse.ArgumentParser(
         prog=program, epilog=f"PYTHON={os.environ.get('PYTHON') or '(all found)'}"
     )
-    parser.add_argument("--loop", choices=LOOPS, default="plait")
+    parser.add_argument(choice[0], dest="loop", choices=choice[1], default="plait")
     parser.add_argument("--limit", type=float, default=limit[0], help=f"seconds for {limit[1]}")
     parser.add_argument("names", nargs="*", metavar="NAME")
     options = parser.parse_args(arguments)

@@ -1,7 +1,8 @@
-"""Runs other people's test suites on a loop of choice, and reports every case as it ends.
+"""Runs other people's test suites on what is chosen, and reports every case as it ends.
 
     python suite.py --loop plait --report FILE asyncio test.test_asyncio.test_events ...
     python suite.py --loop plait --report FILE tornado
+    python suite.py --loop plait --report FILE futures test.test_concurrent_futures.test_wait ...
 
 The report is a line of JSON for each case when it starts and when it ends, and one at the end of
 all, so that whoever reads it can tell which case crashed or hung. `tools/suites.py` reads it.
@@ -156,7 +157,7 @@ def flat(suite: Any) -> Iterator[Any]:
             yield each
 
 
-def run_asyncio(names: list[str], report: Report, leave_out: list[str]) -> bool:
+def run_unittest(names: list[str], report: Report, leave_out: list[str]) -> bool:
     suite = unittest.TestSuite()
     for name in names:
         try:
@@ -204,19 +205,24 @@ def run_tornado(names: list[str], report: Report, leave_out: list[str]) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--loop", choices=("plait", "asyncio", "uvloop"), required=True)
+    parser.add_argument("--loop", choices=("plait", "asyncio", "uvloop", "standard"), required=True)
     parser.add_argument("--report", required=True)
     parser.add_argument("--stacks-at", type=float, help="show the stacks at this monotonic time")
     parser.add_argument("--leave-out", action="append", default=[], metavar="PATTERN")
-    parser.add_argument("suite", choices=("asyncio", "tornado"))
+    parser.add_argument("suite", choices=("asyncio", "tornado", "futures"))
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
     if options.stacks_at is not None:
         # A time that has passed is as good as now.
         faulthandler.dump_traceback_later(max(options.stacks_at - time.monotonic(), 0.001))
     Result.report = report = Report(options.report)
-    replace_standard_loop(counted(loop_class(options.loop), report))
-    run = run_asyncio if options.suite == "asyncio" else run_tornado
+    if options.suite == "futures":
+        import pools
+
+        pools.prepare(options.loop == "plait", report)
+    else:
+        replace_standard_loop(counted(loop_class(options.loop), report))
+    run = run_tornado if options.suite == "tornado" else run_unittest
     successful = run(options.names, report, options.leave_out)
     report.say(event="done")
     return 0 if successful else 1

@@ -1,0 +1,52 @@
+"""Runs CPython's own tests of pools, which come with the interpreter, on plait's.
+
+    tools/python tools/test_futures.py [--pools plait] [NAME ...]
+
+A NAME is a module, a class or a case below `test.test_concurrent_futures` (`test_wait`,
+`test_init.ThreadPoolInitializerTest`), or below `multiprocessing_pool`, which has the pool's part
+of `test._test_multiprocessing`; by default all. `listed.py` says when it fails; the exceptions are
+in `tests/peers/futures_exceptions.toml`.
+"""
+
+import sys
+
+import listed
+import suites
+from environment import ROOT, Environment
+
+PACKAGE = "test.test_concurrent_futures"
+POOL = "multiprocessing_pool"
+
+
+def modules(environment: Environment) -> list[str]:
+    """List the modules of the suites that the interpreter came with.
+
+    All come with the pool's part; some builds leave the other out.
+    """
+    found = listed.stems(environment, PACKAGE)
+    if not found:
+        print(f"{environment.interpreter} came without {PACKAGE}")
+    return [*found, POOL]
+
+
+SUITE = listed.Suite(
+    name="futures",
+    package=f"{PACKAGE}.",
+    exceptions=ROOT / "tests" / "peers" / "futures_exceptions.toml",
+    standard="standard",
+    made="a pool",
+    modules=modules,
+    foreign=(POOL,),
+)
+
+
+if __name__ == "__main__":
+    sys.exit(
+        suites.main(
+            "test_futures.py",
+            SUITE.test,
+            (400, "each module"),
+            sys.argv[1:],
+            choice=("--pools", ("plait", "standard")),
+        )
+    )
