@@ -45,6 +45,8 @@ pub(crate) enum Stage {
 pub(crate) struct Handed<T> {
     pub(crate) task: Task<T>,
     pub(crate) sequence: u64,
+    /// The stop of it that is under way.
+    pub(crate) stopping: Option<Stopping>,
 }
 
 /// What is to become of a task that is taken back.
@@ -93,8 +95,6 @@ pub(crate) struct Slot<T> {
     condemned: bool,
     /// Because it wrote garbage.
     pub(crate) corrupt: bool,
-    /// What it is to stop.
-    pub(crate) stopping: Option<Stopping>,
     /// What its task has written, if that is kept.
     pub(crate) output: Option<Body>,
     /// The last thing that it said while it was at its task.
@@ -126,7 +126,6 @@ impl<T> Slot<T> {
             dead_since: None,
             condemned: false,
             corrupt: false,
-            stopping: None,
             output: None,
             said: None,
             excess: None,
@@ -181,7 +180,7 @@ impl<T> Slot<T> {
         self.outgoing.push_back(Outgoing::Task(sequence));
         self.bytes += weight(&task);
         self.counts.sent += task.message.len() as u64;
-        self.handed.push_back(Handed { task, sequence });
+        self.handed.push_back(Handed { task, sequence, stopping: None });
         self.pump();
     }
 
@@ -190,8 +189,7 @@ impl<T> Slot<T> {
     pub(crate) fn answered(&mut self, id: u64, stopped: bool) -> Option<(Task<T>, Option<Stopping>)> {
         // The first, unless it runs several at once.
         let at = self.handed.iter().position(|handed| handed.task.id == id)?;
-        let sequence = self.handed.get(at)?.sequence;
-        let stopping = self.stopping.take_if(|stopping| stopping.is_of(sequence));
+        let stopping = self.handed.get_mut(at)?.stopping.take();
         if stopped && stopping.is_none() {
             return None;
         }

@@ -313,9 +313,9 @@ impl<T: Ticket> State<T> {
         self.ahead -= slot.handed.len().saturating_sub(1);
         self.tally.restarts += u64::from(slot.stage != Stage::Leaving && slot.stage != Stage::Asked);
         self.alarms.clear(worker);
-        for Handed { task, sequence } in slot.strip() {
-            let end = slot.end_of(sequence, End::Died(death.clone()));
-            self.settle(task, end, after);
+        for handed in slot.strip() {
+            let end = slot.end_of(&handed, End::Died(death.clone()));
+            self.settle(handed.task, end, after);
         }
         if unready && !self.terminating && self.broken.is_none() {
             self.start_failed(&format!("(process {}) {death}{}", death.pid, death.last_lines()), after);

@@ -6,6 +6,7 @@
 //! ends as stopped, and none other does. Then a signal tells the worker; when
 //! the grace is over it is killed.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use plait_shm::{Run, Stage, Stop};
@@ -14,7 +15,7 @@ use plait_sys::process::Blow;
 
 use super::aftermath::Aftermath;
 use super::deal::Withdrawn;
-use super::slot::Slot;
+use super::slot::{Handed, Slot};
 use super::state::State;
 use super::task::Task;
 use super::terms::Terms;
@@ -45,11 +46,6 @@ pub(crate) struct Stopping {
 }
 
 impl Stopping {
-    /// Whether it is of the task of this sequence.
-    pub(crate) fn is_of(&self, sequence: u64) -> bool {
-        self.run.sequence() == sequence
-    }
-
     /// How the task has ended, the worker having gone through with it.
     pub(crate) fn end(&self, pid: u32, place: Option<Body>, output: Option<Body>) -> End {
         let stopped = Stopped {
@@ -73,67 +69,68 @@ impl<T> Slot<T> {
     /// Looks after what it runs. When to look again, if that is to be.
     fn look(&mut self, now: Instant) -> Option<Instant> {
         let (run, since) = self.requests().run();
-        if self.is_stopping(run) {
-            return self.press(now);
+        let current = self.handed.iter().position(|handed| handed.sequence == run.sequence());
+        if let Some(current) = current
+            && self.is_stopping(current, run)
+        {
+            return self.press(current, now);
         }
         let mut next = None;
-        let mut late = None;
-        for handed in &self.handed {
+        for (index, handed) in self.handed.iter().enumerate() {
             let Some(timeout) = handed.task.terms.timeout else { continue };
             let deadline = match handed.sequence.cmp(&run.sequence()) {
                 // Its answer comes.
-                std::cmp::Ordering::Less => continue,
+                Ordering::Less => continue,
                 // It begins at this moment, at the earliest.
-                std::cmp::Ordering::Greater => now + timeout,
-                std::cmp::Ordering::Equal if run.stage() != Stage::Runs => continue,
-                std::cmp::Ordering::Equal => since + timeout,
+                Ordering::Greater => now + timeout,
+                Ordering::Equal if run.stage() != Stage::Runs => continue,
+                Ordering::Equal => since + timeout,
             };
-            if deadline <= now {
-                late = Some(handed.task.terms);
-            } else {
-                next = Some(next.map_or(deadline, |next: Instant| next.min(deadline)));
+            if deadline <= now && Some(index) == current {
+                if self.ask(index, run, since, Why::Deadline, now) {
+                    return self.press(index, now);
+                }
+                // Lost to its end: whatever runs then began a moment ago.
+                return Some(now + SIGNAL_AGAIN);
             }
+            next = Some(next.map_or(deadline, |next: Instant| next.min(deadline)));
         }
-        match late {
-            // Lost to its end: whatever runs then began a moment ago.
-            Some(terms) if !self.ask(run, since, Why::Deadline, terms, now) => Some(now + SIGNAL_AGAIN),
-            Some(_) => self.press(now),
-            None => next,
-        }
+        next
     }
 
-    /// Whether a stop is under way, of what runs. One that was of an earlier
-    /// item of the task is over.
-    fn is_stopping(&mut self, run: Run) -> bool {
-        let Some(stopping) = &self.stopping else { return false };
-        if stopping.why == Why::Deadline && !stopping.run.is(run) && stopping.is_of(run.sequence()) {
-            self.stopping = None;
-            return false;
+    /// Whether a stop is under way, of what runs, the handed task at `index`.
+    /// One that was of an earlier item of it is over.
+    fn is_stopping(&mut self, index: usize, run: Run) -> bool {
+        let Some(handed) = self.handed.get_mut(index) else { return false };
+        let earlier = |stopping: &Stopping| stopping.why == Why::Deadline && !stopping.run.is(run);
+        if handed.stopping.as_ref().is_some_and(earlier) {
+            handed.stopping = None;
         }
-        matches!(run.stage(), Stage::Stops(_)) && stopping.is_of(run.sequence())
+        handed.stopping.is_some() && matches!(run.stage(), Stage::Stops(_))
     }
 
-    /// Asks it to stop `run`. False if that has ended.
-    fn ask(&mut self, run: Run, since: Instant, why: Why, terms: Terms, now: Instant) -> bool {
+    /// Asks it to stop `run`, which is of the handed task at `index`. False if
+    /// that has ended.
+    fn ask(&mut self, index: usize, run: Run, since: Instant, why: Why, now: Instant) -> bool {
         let what = match why {
             Why::Deadline => Stop::Item,
             Why::Cancel => Stop::Task,
         };
         let Some(run) = self.requests().stop(run, what) else { return false };
-        self.stopping = Some(Stopping {
-            run,
-            why,
-            terms,
-            ran: now.saturating_since(since),
-            kill_at: now + terms.grace,
-            killed: false,
-        });
+        let Some(handed) = self.handed.get_mut(index) else { return false };
+        let terms = handed.task.terms;
+        let kill_at = now + terms.grace;
+        // A deadline that was being enforced has had its time from then on.
+        let kill_at = handed.stopping.as_ref().map_or(kill_at, |before| before.kill_at.min(kill_at));
+        let ran = now.saturating_since(since);
+        handed.stopping = Some(Stopping { run, why, terms, ran, kill_at, killed: false });
         true
     }
 
-    /// Gets on with the stop: a signal, or the end when the grace is over.
-    fn press(&mut self, now: Instant) -> Option<Instant> {
-        let stopping = self.stopping.as_mut()?;
+    /// Gets on with the stop of the handed task at `index`: a signal, or the
+    /// end when the grace is over.
+    fn press(&mut self, index: usize, now: Instant) -> Option<Instant> {
+        let stopping = self.handed.get_mut(index)?.stopping.as_mut()?;
         if stopping.kill_at <= now {
             stopping.killed = true;
             self.condemn(false);
@@ -144,14 +141,12 @@ impl<T> Slot<T> {
         Some(next)
     }
 
-    /// How the task of `sequence` has ended if the worker is dead and had
-    /// begun it: by what we did, or else as `otherwise` says.
-    pub(crate) fn end_of(&self, sequence: u64, otherwise: End) -> End {
+    /// How a task that it had begun has ended if it is dead: by what we did, or
+    /// else as `otherwise` says.
+    pub(crate) fn end_of(&self, handed: &Handed<T>, otherwise: End) -> End {
         let (run, _) = self.requests().run();
-        match &self.stopping {
-            Some(stopping)
-                if stopping.is_of(sequence) && (stopping.why == Why::Cancel || stopping.run.is(run)) =>
-            {
+        match &handed.stopping {
+            Some(stopping) if stopping.why == Why::Cancel || stopping.run.is(run) => {
                 stopping.end(self.pid(), None, None)
             }
             _ => otherwise,
@@ -198,22 +193,16 @@ impl<T: Ticket> State<T> {
         let Some((worker, index)) = self.find(id) else { return Withdrawn::Ended };
         let Some(slot) = self.slots.get_mut(&worker) else { return Withdrawn::Ended };
         let Some(handed) = slot.handed.get(index) else { return Withdrawn::Ended };
-        let (sequence, terms) = (handed.sequence, handed.task.terms);
+        if handed.stopping.as_ref().is_some_and(|stopping| stopping.why == Why::Cancel) {
+            return Withdrawn::Running;
+        }
+        let sequence = handed.sequence;
         // Who sees that the task has begun sees what its worker runs.
         let begun = slot.requests().begun(sequence).is_some();
         debug_assert!(begun, "it cannot be taken back");
         let (run, since) = slot.requests().run();
-        let known = slot.stopping.as_ref().is_some_and(|s| s.is_of(sequence) && s.why == Why::Cancel);
-        if known {
-            return Withdrawn::Running;
-        }
-        // A deadline that was being enforced has had its time from then on.
-        let kill_at = slot.stopping.as_ref().filter(|s| s.is_of(sequence)).map(|s| s.kill_at);
-        if run.sequence() != sequence || !slot.ask(run, since, Why::Cancel, terms, now) {
+        if run.sequence() != sequence || !slot.ask(index, run, since, Why::Cancel, now) {
             return Withdrawn::Ended;
-        }
-        if let (Some(stopping), Some(kill_at)) = (slot.stopping.as_mut(), kill_at) {
-            stopping.kill_at = stopping.kill_at.min(kill_at);
         }
         if slot.serves() {
             self.look(worker, now, after);

@@ -191,3 +191,21 @@ fn a_full_pool_says_so() {
     assert!(matches!(world.stops(second), Withdrawn::TakenBack(2)));
     assert!(!world.state.is_full());
 }
+
+#[test]
+fn a_stop_that_was_heeded_is_not_forgotten_for_the_next() {
+    let mut world = World::new(1);
+    let worker = world.hire();
+    let first = world.submit_on(1, terms(1000, 0));
+    let second = world.submit_on(2, terms(1000, 0));
+    assert_eq!(world.begins(worker), first);
+    world.looks(after(1100));
+    assert_eq!(world.workers[&worker].runs().end(), Some(Stop::Item));
+    // The next is late, too, before the answer of the first is read.
+    assert_eq!(world.begins(worker), second);
+    world.looks(after(2300));
+    assert_eq!(world.stage(worker), Stage::Stops(Stop::Item));
+    world.says(worker, wire::STOPPED, first);
+    world.says(worker, wire::STOPPED, second);
+    assert_eq!(world.ended(), [(1, "timed out"), (2, "timed out")]);
+}
