@@ -193,6 +193,18 @@ def test_a_task_survives_the_template(tmp_path):
         assert pool.submit(double, 3).result(LIMIT) == 6
 
 
+def test_a_template_that_is_stopped_is_replaced(tmp_path):
+    with plait.ProcessPoolExecutor(2) as pool:
+        running = pool.submit(announce, tmp_path / "pid", "", tmp_path / "go")
+        wait_for_file(tmp_path / "pid")
+        template = template_of(int((tmp_path / "pid").read_text()))
+        os.kill(template, signal.SIGSTOP)
+        other = pool.submit(os.getpid).result(LIMIT)
+        assert template_of(other) != template
+        (tmp_path / "go").touch()
+        assert running.result(LIMIT) is None
+
+
 def test_an_initializer_that_dies_breaks_the_pool():
     pool = plait.ProcessPoolExecutor(2, initializer=os._exit, initargs=(7,))
     futures = [pool.submit(double, n) for n in range(3)]

@@ -112,6 +112,16 @@ impl From<OwnedFd> for ProcessFd {
     }
 }
 
+/// Whether a signal has stopped the process `pid`, which is not reaped: it
+/// runs no more until it is continued. False where /proc does not tell.
+#[must_use]
+pub fn is_stopped(pid: u32) -> bool {
+    let Ok(stat) = std::fs::read(format!("/proc/{pid}/stat")) else { return false };
+    // Behind the name, which may have any characters (proc_pid_stat(5)).
+    let name = stat.iter().rposition(|&byte| byte == b')');
+    name.is_some_and(|name| stat.get(name + 2) == Some(&b'T'))
+}
+
 /// A program to execute.
 #[derive(Debug, Clone)]
 pub struct Program {
@@ -213,6 +223,17 @@ mod tests {
             child.fd.strike(blow).unwrap();
             assert_eq!(child.fd.reap().unwrap(), Some(Status::Unknown));
         }
+    }
+
+    #[test]
+    fn a_stopped_process_is_told_from_others() {
+        let child = shell("kill -STOP $$");
+        while !is_stopped(child.pid) {
+            std::thread::yield_now();
+        }
+        child.fd.strike(Blow::Kill).unwrap();
+        assert_eq!(end(&child), Status::Killed(9));
+        assert!(!is_stopped(child.pid) && !is_stopped(std::process::id()));
     }
 
     #[test]

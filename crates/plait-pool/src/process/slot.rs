@@ -146,6 +146,11 @@ impl<T> Slot<T> {
 
     // ---- its tasks
 
+    /// Whether the template has been asked for it and has not answered.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.process.is_none()
+    }
+
     /// Whether it can be given tasks at all.
     pub(crate) fn serves(&self) -> bool {
         self.stage == Stage::Serving && !self.condemned && self.dead_since.is_none()

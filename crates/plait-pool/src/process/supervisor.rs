@@ -11,7 +11,7 @@ use plait_sys::epoll::{Epoll, Event, Interest};
 use plait_sys::eventfd::EventFd;
 use plait_sys::lifeline::Lifeline;
 use plait_sys::memory::text_of;
-use plait_sys::process::{Blow, ProcessFd, Status};
+use plait_sys::process::{Blow, ProcessFd, Status, is_stopped};
 
 use super::aftermath::Aftermath;
 use super::hearing::Hearing;
@@ -35,6 +35,10 @@ const LEAVE_WAIT: Duration = Duration::from_secs(2);
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 /// So much of why a template cannot serve is told.
 const LONGEST_REASON: usize = 1 << 16;
+/// How long the template may take to fork before it is looked at...
+const FORK_WAIT: Duration = Duration::from_secs(1);
+/// ...and before it is given up although nobody has stopped it.
+const FORK_PATIENCE: Duration = Duration::from_secs(30);
 /// So many templates in a row that end by themselves before they serve break
 /// the pool: the next would do the same.
 const TOLERATED_TEMPLATES: u32 = 3;
@@ -54,6 +58,9 @@ pub(crate) struct Supervisor<T: Ticket> {
     hearing: Hearing,
     spin: Spin,
     ask_at: Option<Instant>,
+    /// Since when the template owes an answer, and when to see whether it can
+    /// give one.
+    owed: Option<(Instant, Instant)>,
     leave_by: Option<Instant>,
 }
 
@@ -82,6 +89,7 @@ impl<T: Ticket> Supervisor<T> {
             hearing,
             spin: Spin::new(),
             ask_at: None,
+            owed: None,
             leave_by: None,
         })
     }
@@ -162,6 +170,11 @@ impl<T: Ticket> Supervisor<T> {
                 (Report::Serving | Report::Unusable | Report::Forked { .. }, _) => {}
             }
         }
+        if self.owed.is_some() {
+            let now = Instant::now();
+            let owes = self.shared.lock().slots.values().any(Slot::is_asked);
+            self.owed = owes.then_some((now, now + FORK_WAIT));
+        }
         if self.template.as_ref().is_some_and(|template| template.serving) {
             self.failed_templates = 0;
             self.killed_templates = 0;
@@ -178,6 +191,7 @@ impl<T: Ticket> Supervisor<T> {
         self.epoll.delete(template.child.fd.as_raw_fd())?;
         let served = template.serving;
         self.template = None;
+        self.owed = None;
         let state = self.shared.lock();
         let orphans: Vec<u64> =
             state.slots.iter().filter(|(_, slot)| slot.fd().is_none()).map(|(&id, _)| id).collect();
@@ -273,6 +287,7 @@ impl<T: Ticket> Supervisor<T> {
         for worker in late {
             self.bury(worker, Status::Unknown)?;
         }
+        self.look_at_the_template(now)?;
         if self.ask_at.is_some_and(|at| at <= now) {
             self.ask_at = None;
         }
@@ -281,6 +296,23 @@ impl<T: Ticket> Supervisor<T> {
         {
             self.leave_by = None;
             template.child.fd.strike(Blow::Kill)?;
+        }
+        Ok(())
+    }
+
+    /// A template that somebody has stopped, or that hangs, does not fork: it
+    /// is ended, and another is asked. Workers go on without it.
+    fn look_at_the_template(&mut self, now: Instant) -> super::Result<()> {
+        let (Some((since, at)), Some(template)) = (self.owed, &self.template) else { return Ok(()) };
+        if at > now {
+            return Ok(());
+        }
+        let hangs = template.serving && now.saturating_since(since) >= FORK_PATIENCE;
+        if hangs || is_stopped(template.child.pid) {
+            template.child.fd.strike(Blow::Kill)?;
+            self.owed = None;
+        } else {
+            self.owed = Some((since, now + FORK_WAIT));
         }
         Ok(())
     }
@@ -351,6 +383,8 @@ impl<T: Ticket> Supervisor<T> {
         });
         if asked {
             drop(state);
+            let now = Instant::now();
+            self.owed.get_or_insert((now, now + FORK_WAIT));
             self.hearing.listen(&self.epoll, worker, outlet)?;
             return Ok(true);
         }
@@ -396,7 +430,7 @@ impl<T: Ticket> Supervisor<T> {
     // ---- sleep
 
     fn sleep(&mut self, events: &mut Vec<Event>) -> super::Result<()> {
-        let Self { shared, hearing, epoll, spin, ask_at, leave_by, .. } = self;
+        let Self { shared, hearing, epoll, spin, ask_at, owed, leave_by, .. } = self;
         let mut sleep = || {
             let mut state = shared.lock();
             let State { appetite, slots, .. } = &mut *state;
@@ -409,6 +443,7 @@ impl<T: Ticket> Supervisor<T> {
                 .chain(*ask_at)
                 .chain(*leave_by)
                 .chain(hearing.look_at())
+                .chain(owed.map(|(_, at)| at))
                 .chain(grown)
                 .min();
             state.asleep_until = Some(deadline.unwrap_or(Instant::from_nanos(u64::MAX)));
