@@ -45,20 +45,22 @@ class Template:
 
     def __init__(self) -> None:
         """Execute it."""
-        control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.control = control
-        self._lifeline, their_line = native.Lifeline.make()
-        try:
-            with theirs:
-                self.pid = _execute(theirs.fileno())
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as passed:
+            self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            undo.callback(self.control.close)
+            passed.callback(theirs.close)
+            self._lifeline, their_line = native.Lifeline.make()
+            undo.callback(self._lifeline.cut)
+            passed.callback(os.close, their_line)
+            self.pid = _execute(theirs.fileno())
+            undo.callback(os.waitpid, self.pid, 0)
+            undo.callback(os.kill, self.pid, signal.SIGKILL)
             self.pidfd = os.pidfd_open(self.pid)
-            socket.send_fds(control, [MESSAGE.pack(SERVE, os.getpid(), 0, 0)], [their_line])
-        except BaseException:
-            control.close()
-            self._lifeline.cut()
-            raise
-        finally:
-            os.close(their_line)
+            serve = MESSAGE.pack(SERVE, os.getpid(), 0, 0)
+            # It may be gone again: then what is asked of it finds that out.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                socket.send_fds(self.control, [serve], [their_line])
+            undo.pop_all()
         self.reaped = False
         # It is kept by the processes that it has forked, too.
         weakref.finalize(self, os.close, self.pidfd).atexit = False

@@ -7,7 +7,8 @@ import socket
 import threading
 import time
 from multiprocessing import popen_fork, resource_tracker, util
-from typing import TYPE_CHECKING
+from multiprocessing import process as multiprocessing_process
+from typing import TYPE_CHECKING, Any
 
 from plait._binding import native
 from plait._handing import handing, tracker
@@ -151,6 +152,17 @@ class Popen(popen_fork.Popen):
             return False
         ended = time.monotonic_ns() if self._ended_at is None else self._ended_at
         return (ended - self._begun) / 1e9 >= self._limits.timeout + self._limits.grace
+
+
+def _after_fork_in_child() -> None:
+    # At its end `multiprocessing` would terminate the parent's daemonic processes.
+    children: set[Any] = multiprocessing_process._children  # type: ignore[attr-defined]
+    for child in list(children):
+        if isinstance(child._popen, Popen):
+            children.discard(child)
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _tell(channel: socket.socket, data: bytes, streams: list[int], fds: list[int]) -> None:
