@@ -38,7 +38,9 @@ def test_workers_share_locks_queues_and_values():
             value.value += n
         queue.put(n)
 
-    with plait.ProcessPoolExecutor(3, keep, (lock, value, queue, event)) as pool:
+    with plait.ProcessPoolExecutor(
+        3, initializer=keep, initargs=(lock, value, queue, event)
+    ) as pool:
         futures = [pool.submit(work, n) for n in range(20)]
         event.set()
         for future in futures:
@@ -55,7 +57,7 @@ def test_a_worker_that_takes_the_place_of_another_has_them_too():
         with kept[0]:
             kept[0].value += 1
 
-    with plait.ProcessPoolExecutor(1, keep, (value,)) as pool:
+    with plait.ProcessPoolExecutor(1, initializer=keep, initargs=(value,)) as pool:
         pool.submit(add).result(LIMIT)
         with pytest.raises(plait.WorkerDied):
             pool.submit(os._exit, 1).result(LIMIT)
@@ -75,7 +77,9 @@ def test_workers_share_sockets_pipes_and_proxies():
             pipe.send("object")
             entries["key"] = os.getpid()
 
-        with plait.ProcessPoolExecutor(1, keep, (far, theirs, entries)) as pool:
+        with plait.ProcessPoolExecutor(
+            1, initializer=keep, initargs=(far, theirs, entries)
+        ) as pool:
             pool.submit(work).result(LIMIT)
             assert (near.recv(5), ours.recv()) == (b"bytes", "object")
             assert entries["key"] == pool.submit(os.getpid).result(LIMIT)
@@ -84,7 +88,7 @@ def test_workers_share_sockets_pipes_and_proxies():
 def test_the_pool_keeps_what_the_caller_lets_go_of():
     near, far = socket.socketpair()
     with near:
-        pool = plait.ProcessPoolExecutor(1, keep, (far,))
+        pool = plait.ProcessPoolExecutor(1, initializer=keep, initargs=(far,))
         far.close()
         with pool:
             pool.submit(lambda: kept[0].send(b"bytes")).result(LIMIT)
@@ -102,7 +106,7 @@ def test_what_a_worker_shares_outlives_it():
         memory.close()
         return memory.name
 
-    with plait.ProcessPoolExecutor(1, keep, (lock,)) as pool:
+    with plait.ProcessPoolExecutor(1, initializer=keep, initargs=(lock,)) as pool:
         name = pool.submit(make).result(LIMIT)
     memory = shared_memory.SharedMemory(name)
     assert memory.buf[0] == 7
@@ -115,7 +119,7 @@ def test_what_only_forked_children_can_use_is_refused(kind):
     fork = multiprocessing.get_context("fork")
     shared = fork.Value("i") if kind == "Value" else getattr(fork, kind)()
     with pytest.raises(RuntimeError, match=r"plait\.get_context\(\)") as caught:
-        plait.ProcessPoolExecutor(1, keep, (1, shared))
+        plait.ProcessPoolExecutor(1, initializer=keep, initargs=(1, shared))
     assert any("argument 2 of" in note for note in caught.value.__notes__)
     if kind == "Queue":
         shared.close()
@@ -131,9 +135,21 @@ def test_too_many_descriptors_are_refused():
     ends = [end for pair in pairs for end in pair]
     try:
         with pytest.raises(ValueError, match="more than 500 descriptors"):
-            plait.ProcessPoolExecutor(1, keep, ends)
-        with plait.ProcessPoolExecutor(1, keep, ends[:300]) as pool:
+            plait.ProcessPoolExecutor(1, initializer=keep, initargs=ends)
+        with plait.ProcessPoolExecutor(1, initializer=keep, initargs=ends[:300]) as pool:
             assert pool.submit(lambda: kept[299].fileno() > 0).result(LIMIT)
     finally:
         for end in ends:
             end.close()
+
+
+def test_a_pool_as_multiprocessing_has_it_takes_them_too():
+    value = SPAWN.Value("i", 0)
+
+    def add(n):
+        with kept[0]:
+            kept[0].value += n
+
+    with plait.Pool(2, keep, (value,)) as pool:
+        pool.map(add, range(10))
+    assert value.value == sum(range(10))
