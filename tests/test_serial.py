@@ -72,7 +72,7 @@ def test_an_interrupt_reaches_the_caller():
 
 def test_the_initializer_runs_once_before_the_first_task():
     calls = []
-    with plait.ProcessPoolExecutor(2, calls.append, ("called",)) as pool:
+    with plait.ProcessPoolExecutor(2, initializer=calls.append, initargs=("called",)) as pool:
         assert calls == []
         pool.submit(abs, 1)
         pool.submit(abs, 1)
@@ -80,7 +80,7 @@ def test_the_initializer_runs_once_before_the_first_task():
 
 
 def test_an_initializer_that_fails_breaks_the_pool():
-    with plait.ProcessPoolExecutor(1, lambda: 1 // 0) as pool:
+    with plait.ProcessPoolExecutor(1, initializer=lambda: 1 // 0) as pool:
         error = pool.submit(abs, 1).exception()
         assert isinstance(error, concurrent.futures.process.BrokenProcessPool)
         assert isinstance(error.__cause__, ZeroDivisionError)

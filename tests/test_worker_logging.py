@@ -287,7 +287,9 @@ def configure_own(queue_path):
 
 
 def test_handlers_of_the_workers_own_are_called_instead(kept, tmp_path):
-    with plait.ProcessPoolExecutor(1, configure_own, (tmp_path / "log",)) as pool:
+    with plait.ProcessPoolExecutor(
+        1, initializer=configure_own, initargs=(tmp_path / "log",)
+    ) as pool:
         pool.submit(say, "mine").result(LIMIT)
     assert kept.records == []
     assert (tmp_path / "log").read_text() == "mine\n"
