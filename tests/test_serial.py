@@ -113,6 +113,38 @@ def test_callbacks_and_waiting():
     assert not pending
 
 
+def test_statistics():
+    with plait.ProcessPoolExecutor(2) as pool:
+        inside = pool.submit(lambda: pool.statistics().running).result()
+        pool.submit(sys.exit)
+        statistics = pool.statistics()
+    assert inside == 1
+    assert (statistics.done, statistics.failed, statistics.running) == (1, 1, 0)
+    assert statistics.workers == ()
+
+
+@pytest.mark.parametrize("how", ["terminate_workers", "kill_workers"])
+def test_there_are_no_workers_to_end(how):
+    pool = plait.ProcessPoolExecutor(1)
+    getattr(pool, how)()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        pool.submit(abs, 1)
+
+
+def test_the_pool_of_multiprocessings_kind():
+    def fail(number):
+        raise ValueError(number)
+
+    with plait.Pool(2) as pool:
+        assert pool.apply(where) == where()
+        assert pool.map(abs, [-1, -2]) == [1, 2]
+        assert pool.starmap(pow, [(2, 3)]) == [8]
+        assert sorted(pool.imap_unordered(abs, [-1, -2])) == [1, 2]
+        assert pool.apply_async(abs, (-3,)).get(LIMIT) == 3
+        with pytest.raises(ValueError, match="7"):
+            pool.map(fail, [7])
+
+
 def test_after_the_end():
     pool = plait.ProcessPoolExecutor(1)
     pool.shutdown()

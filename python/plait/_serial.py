@@ -37,6 +37,7 @@ class SerialPool:
         self._initargs = initargs
         self._broken: str | None = None
         self.ended = False
+        self._done = self._failed = self._running = 0
 
     def check_open(self) -> None:
         """Refuse calls after the end.
@@ -56,6 +57,7 @@ class SerialPool:
         self.check_open()
         future: Future[Any] = Future()
         future.set_running_or_notify_cancel()
+        self._running += 1
         try:
             self._initialize()
             fn, args, kwargs = data
@@ -63,9 +65,13 @@ class SerialPool:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
+            self._failed += 1
             future.set_exception(error)
         else:
+            self._done += 1
             future.set_result(value)
+        finally:
+            self._running -= 1
         return future
 
     def _initialize(self) -> None:
@@ -99,6 +105,10 @@ class SerialPool:
     def pids(self) -> list[int]:
         """Return no processes."""
         return []
+
+    def statistics(self) -> tuple[tuple[tuple[int, ...], int, int], list[Any]]:
+        """Return what `plait._statistics` reads: counts of tasks, and no workers."""
+        return ((0, self._running, self._done, self._failed, 0, 0, 0, 0), 0, 0), []
 
 
 def _call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
