@@ -248,7 +248,7 @@ class Feed:
         """Learn from a chunk that has ended; in the notifier's thread."""
         seconds, done = None, 0
         if not future.cancelled() and future.exception() is None:
-            seconds, values, _ = future.result()
+            seconds, values, _ = chunk.reply()
             done = len(values)
         with self._news:
             self._pending.discard(chunk)
