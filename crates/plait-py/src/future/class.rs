@@ -364,13 +364,13 @@ impl Future {
         Ok(())
     }
 
-    fn __clear__(&self) {
+    fn __clear__(&self, py: Python<'_>) {
         let face = mem::take(&mut *lock(&self.face));
         drop(face);
         if Arc::strong_count(&self.fate) == 1 {
             drop(self.fate.withdraw_all());
             if let Some(outcome) = self.fate.outcome() {
-                outcome.clear();
+                outcome.clear(py);
             }
         }
     }

@@ -1,14 +1,14 @@
 //! What a task came to: a Python object, or bytes that become one in the
 //! thread that asks.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 use pyo3::{PyTraverseError, PyVisit};
 
-use crate::sync::lock;
+use crate::hot::cell::GilCell;
 
 /// The value of a task, or the exception that it raised.
 pub(crate) type Decoded = Result<Py<PyAny>, Py<PyAny>>;
@@ -80,7 +80,7 @@ impl Raised {
 /// The outcome of a task; decoded once, however many ask.
 pub(crate) struct Outcome {
     failed: bool,
-    held: Mutex<Held>,
+    held: GilCell<Held>,
     /// What the task has written.
     output: Option<Box<dyn AsRef<[u8]> + Send + Sync>>,
 }
@@ -88,18 +88,18 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// The task returned `value`.
     pub(crate) fn value(value: Py<PyAny>) -> Self {
-        Self { failed: false, held: Mutex::new(Held::Value(value)), output: None }
+        Self { failed: false, held: GilCell::new(Held::Value(value)), output: None }
     }
 
     /// The task raised `exception`.
     pub(crate) fn error(exception: Bound<'_, PyAny>) -> Self {
-        Self { failed: true, held: Mutex::new(Held::Error(Raised::new(exception))), output: None }
+        Self { failed: true, held: GilCell::new(Held::Error(Raised::new(exception))), output: None }
     }
 
     /// The task came to what `encoded` will say. Needs no interpreter.
     pub(crate) fn encoded(mut encoded: impl Encoded + 'static) -> Self {
         let output = encoded.take_output();
-        Self { failed: encoded.is_error(), held: Mutex::new(Held::Encoded(Arc::new(encoded))), output }
+        Self { failed: encoded.is_error(), held: GilCell::new(Held::Encoded(Arc::new(encoded))), output }
     }
 
     /// What the task has written, packed, if that was kept.
@@ -124,7 +124,7 @@ impl Outcome {
 
     /// As [`get`](Self::get), but `None` rather than decode.
     pub(crate) fn peek(&self, py: Python<'_>) -> Option<Decoded> {
-        match &*lock(&self.held) {
+        match &*self.held.borrow(py) {
             Held::Value(value) => Some(Ok(value.clone_ref(py))),
             Held::Error(raised) => Some(Err(raised.exception.clone_ref(py))),
             Held::Encoded(_) | Held::Gone => None,
@@ -133,7 +133,7 @@ impl Outcome {
 
     fn decoded(&self, py: Python<'_>) -> PyResult<Result<Py<PyAny>, Raised>> {
         loop {
-            let encoded = match &*lock(&self.held) {
+            let encoded = match &*self.held.borrow(py) {
                 Held::Value(value) => return Ok(Ok(value.clone_ref(py))),
                 Held::Error(raised) => return Ok(Err(raised.clone_ref(py))),
                 Held::Encoded(encoded) => Arc::clone(encoded),
@@ -143,7 +143,7 @@ impl Outcome {
                 Ok(value) => Held::Value(value),
                 Err(exception) => Held::Error(Raised::new(exception.into_bound(py))),
             };
-            let mut held = lock(&self.held);
+            let mut held = self.held.borrow(py);
             let surplus = match &*held {
                 Held::Encoded(_) => std::mem::replace(&mut *held, decoded),
                 // Another thread was faster: everybody gets its object.
@@ -156,8 +156,7 @@ impl Outcome {
     }
 
     pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // Taken only by threads that are attached, so free during a collection.
-        let Ok(held) = self.held.try_lock() else { return Ok(()) };
+        let Some(held) = self.held.visit(visit) else { return Ok(()) };
         match &*held {
             Held::Value(value) => visit.call(value),
             Held::Error(Raised { exception, traceback }) => {
@@ -168,8 +167,8 @@ impl Outcome {
         }
     }
 
-    pub(crate) fn clear(&self) {
-        let gone = std::mem::replace(&mut *lock(&self.held), Held::Gone);
+    pub(crate) fn clear(&self, py: Python<'_>) {
+        let gone = std::mem::replace(&mut *self.held.borrow(py), Held::Gone);
         drop(gone);
     }
 }
