@@ -1,6 +1,7 @@
 """A coroutine on plait's loop is woken by a native thread without another Python thread."""
 
 import asyncio
+import concurrent.futures
 import gc
 import threading
 import time
@@ -190,3 +191,115 @@ def test_fork():
     assert loop.run_until_complete(task) == "parent"
     loop.close()
     """)
+
+
+# ---- run_in_executor: a future of the loop that stands for one of a pool
+
+
+class Handing(concurrent.futures.Executor):
+    """Hands out the futures that it is given."""
+
+    def __init__(self, *given):
+        self.given = list(given)
+
+    def submit(self, fn, /, *args, **kwargs):
+        return self.given.pop(0)
+
+
+def in_executor(future):
+    return asyncio.get_running_loop().run_in_executor(Handing(future), print)
+
+
+@pytest.mark.parametrize("already", [True, False])
+def test_an_executors_future_brings_its_outcome(already):
+    class Boom(Exception):
+        pass
+
+    async def main():
+        ended = [
+            (lambda future: future.set_result([1]), [1]),
+            (lambda future: future.set_exception(Boom("x")), Boom),
+            (lambda future: future.set_exception(TimeoutError("x")), TimeoutError),
+            # As asyncio.wrap_future has it.
+            (
+                lambda future: future.set_exception(concurrent.futures.CancelledError()),
+                asyncio.CancelledError,
+            ),
+            (lambda future: future.cancel(), asyncio.CancelledError),
+        ]
+        for end, expected in ended:
+            future = plait.Future()
+            if already:
+                end(future)
+                wrapped = in_executor(future)
+            else:
+                wrapped = in_executor(future)
+                assert isinstance(wrapped, asyncio.Future)
+                assert not wrapped.done()
+                thread = threading.Thread(target=end, args=(future,))
+                thread.start()
+            done, _ = await asyncio.wait([wrapped], timeout=LIMIT)
+            assert done == {wrapped}
+            if isinstance(expected, list):
+                assert wrapped.result() == expected
+            elif expected is asyncio.CancelledError and not wrapped.cancelled():
+                assert type(wrapped.exception()) is asyncio.CancelledError
+            elif expected is asyncio.CancelledError:
+                assert wrapped.cancelled()
+            else:
+                assert type(wrapped.exception()) is expected
+
+    plait.run(main())
+
+
+def test_cancelling_what_an_executor_gave_withdraws_the_task():
+    async def main():
+        future = plait.Future()
+        wrapped = in_executor(future)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(wrapped, 0.001)
+        assert wrapped.cancelled()
+        assert future.cancelled()
+
+        running = plait.Future()
+        running.set_running_or_notify_cancel()
+        wrapped = in_executor(running)
+        wrapped.cancel()
+        await asyncio.sleep(0)
+        assert running.running()
+        running.set_result(1)
+        await asyncio.sleep(0)
+        assert wrapped.cancelled()
+
+    plait.run(main())
+
+
+def test_nothing_of_a_wrapped_future_stays():
+    async def main():
+        references = []
+        for end in [True, False]:
+            future = plait.Future()
+            wrapped = in_executor(future)
+            references += [weakref.ref(future), weakref.ref(wrapped)]
+            if end:
+                threading.Thread(target=future.set_result, args=(1,)).start()
+                assert await wrapped == 1
+        del future, wrapped
+        await asyncio.sleep(0)
+        gc.collect()
+        assert [reference() for reference in references] == [None] * 4
+
+    plait.run(main())
+
+
+def test_the_pools_in_run_in_executor():
+    async def main():
+        loop = asyncio.get_running_loop()
+        with plait.ProcessPoolExecutor(1) as processes, plait.ThreadPoolExecutor(2) as threads:
+            for pool in (processes, threads):
+                calls = [loop.run_in_executor(pool, pow, number, 2) for number in range(100)]
+                assert await asyncio.gather(*calls) == [number**2 for number in range(100)]
+                with pytest.raises(ZeroDivisionError):
+                    await loop.run_in_executor(pool, divmod, 1, 0)
+
+    plait.run(main())

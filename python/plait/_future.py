@@ -94,6 +94,11 @@ def _resume(waiter: "asyncio.Future[None]") -> None:
         waiter.set_result(None)
 
 
+def _wrap(future: Future[_T], loop: asyncio.AbstractEventLoop) -> "asyncio.Future[_T]":
+    """Make a future of a loop that has no better way."""
+    return asyncio.wrap_future(future, loop=loop)
+
+
 def _report(message: str, arguments: tuple[object, ...], error: BaseException) -> None:
     """Log an error of the user's code that has no caller to go to."""
     _logger.error(message, *arguments, exc_info=error)

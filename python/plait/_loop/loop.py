@@ -174,4 +174,7 @@ class EventLoop(  # type: ignore[misc]
 
                 executor = ThreadPoolExecutor(thread_name_prefix="asyncio")
                 self._default_executor = executor
-        return asyncio.wrap_future(executor.submit(func, *args), loop=self)
+        future = executor.submit(func, *args)
+        if isinstance(future, native.Future):
+            return future._wrapped(self)
+        return asyncio.wrap_future(future, loop=self)

@@ -21,12 +21,46 @@ use plait_loop::poller::Poller;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::core::Loop;
+use super::core::{Loop, keep_first};
+use super::waiter;
 use crate::fork::Home;
+use crate::future::Future;
 use crate::sync::lock;
 
+/// What the loop is to do.
+pub(crate) enum Letter {
+    /// Set this future of its own to None, unless it is done.
+    Wake(Py<PyAny>),
+    /// Give this future of its own the outcome of `source`, unless it is done.
+    Copy { source: Py<Future>, target: Py<PyAny> },
+}
+
+impl Letter {
+    /// The loop's future.
+    pub(crate) fn target(&self) -> &Py<PyAny> {
+        match self {
+            Self::Wake(target) | Self::Copy { target, .. } => target,
+        }
+    }
+
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        if let Self::Copy { source, .. } = self {
+            visit.call(source)?;
+        }
+        visit.call(self.target())
+    }
+
+    /// Does it, in the loop's thread.
+    pub(crate) fn open(&self, py: Python<'_>) -> PyResult<()> {
+        match self {
+            Self::Wake(waiter) => waiter::wake_unless_done(waiter.bind(py)),
+            Self::Copy { source, target } => Future::copy_outcome(source.bind(py), target.bind(py)),
+        }
+    }
+}
+
 struct Letters {
-    waiters: Vec<Py<PyAny>>,
+    unread: Vec<Letter>,
     closed: bool,
 }
 
@@ -41,25 +75,24 @@ pub(crate) struct Letterbox {
 
 impl Letterbox {
     fn new(poller: Arc<Poller>) -> Self {
-        let letters = Letters { waiters: Vec::new(), closed: false };
+        let letters = Letters { unread: Vec::new(), closed: false };
         Self { letters: Mutex::new(letters), filled: AtomicBool::new(false), poller, home: Home::here() }
     }
 
-    /// Has the loop set the result of `waiter`, a future of its own, to None.
-    /// Needs no interpreter.
+    /// Has the loop do what `letter` says. Needs no interpreter.
     ///
     /// # Errors
     /// Gives it back if the loop is closed, or belongs to the parent of this
     /// process.
-    pub(crate) fn post(&self, waiter: Py<PyAny>) -> Result<(), Py<PyAny>> {
+    pub(crate) fn post(&self, letter: Letter) -> Result<(), Letter> {
         if !self.home.is_here() {
-            return Err(waiter);
+            return Err(letter);
         }
         let mut letters = lock(&self.letters);
         if letters.closed {
-            return Err(waiter);
+            return Err(letter);
         }
-        letters.waiters.push(waiter);
+        letters.unread.push(letter);
         // Relaxed: a loop that is awake sees it in a turn or two, and one
         // that lies down looks under the lock.
         self.filled.store(true, Relaxed);
@@ -72,28 +105,28 @@ impl Letterbox {
 
     /// Whether there may be letters; for sure if the loop has lain down before.
     fn is_filled(&self, lies_down: bool) -> bool {
-        if lies_down { !lock(&self.letters).waiters.is_empty() } else { self.filled.load(Relaxed) }
+        if lies_down { !lock(&self.letters).unread.is_empty() } else { self.filled.load(Relaxed) }
     }
 
-    fn take(&self) -> Vec<Py<PyAny>> {
+    fn take(&self) -> Vec<Letter> {
         let mut letters = lock(&self.letters);
         self.filled.store(false, Relaxed);
-        std::mem::take(&mut letters.waiters)
+        std::mem::take(&mut letters.unread)
     }
 
     fn close(&self) {
         let mut letters = lock(&self.letters);
         letters.closed = true;
-        let waiters = std::mem::take(&mut letters.waiters);
+        let unread = std::mem::take(&mut letters.unread);
         drop(letters);
-        drop(waiters);
+        drop(unread);
     }
 
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         // In use by somebody, or by nobody who is left: a letter that is not
         // visited is kept.
         let Ok(letters) = self.letters.try_lock() else { return Ok(()) };
-        letters.waiters.iter().try_for_each(|waiter| visit.call(waiter))
+        letters.unread.iter().try_for_each(|letter| letter.traverse(visit))
     }
 }
 
@@ -124,12 +157,26 @@ impl Loop {
             .is_some_and(|letterbox| letterbox.home.is_here() && letterbox.is_filled(lies_down))
     }
 
-    /// Those who are to be woken.
-    pub(super) fn take_letters(&self, py: Python<'_>) -> Vec<Py<PyAny>> {
-        if !self.has_letters(py, false) {
-            return Vec::new();
+    /// Does what the letters say. Tasks that they wake join the queue of this
+    /// turn. All are opened, whatever one of them raises: none comes twice.
+    pub(super) fn open_letters(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        if !this.has_letters(py, false) {
+            return Ok(());
         }
-        self.letterbox.borrow(py).as_ref().map_or_else(Vec::new, |letterbox| letterbox.take())
+        let letters = this.letterbox.borrow(py).as_ref().map_or_else(Vec::new, |letterbox| letterbox.take());
+        let mut outcome = Ok(());
+        for letter in letters {
+            if let Err(error) = letter.open(py) {
+                let reported = Self::report(slf, error, |context| {
+                    context.set_item("message", "Exception in waking who waits for a task")?;
+                    context.set_item("future", letter.target())
+                });
+                outcome = keep_first(py, outcome, reported);
+            }
+        }
+        outcome
     }
 
     pub(super) fn close_letterbox(&self, py: Python<'_>) {

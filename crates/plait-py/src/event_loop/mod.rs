@@ -49,9 +49,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 pub(crate) use self::core::Loop;
-pub(crate) use self::letterbox::Letterbox;
+pub(crate) use self::letterbox::{Letter, Letterbox};
 pub(crate) use self::transport::SocketTransport;
-pub(crate) use self::waiter::is_native_future;
+pub(crate) use self::waiter::{is_native_future, set_unless_done};
 use crate::hot::collected::{self, Collected};
 use crate::hot::{handle_type, schedule, write};
 

@@ -138,7 +138,6 @@ impl Loop {
         let mut told = Polled::default();
         let enqueued = self.enqueue(py, &poller, events, &mut told);
         told.outcome = signals.and(enqueued);
-        told.woken.append(&mut self.take_letters(py));
         Ok(told)
     }
 
@@ -246,7 +245,8 @@ impl Loop {
         for error in failed {
             outcome = keep_first(py, outcome, Err(error.into()));
         }
-        keep_first(py, outcome, Self::wake(slf, woken))?;
+        outcome = keep_first(py, outcome, Self::wake(slf, woken));
+        keep_first(py, outcome, Self::open_letters(slf))?;
         if this.phased() {
             Self::check(slf)?;
         }

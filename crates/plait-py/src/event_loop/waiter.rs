@@ -32,6 +32,11 @@ pub(super) fn wake_unless_done(waiter: &Bound<'_, PyAny>) -> PyResult<()> {
     wake(waiter, intern!(waiter.py(), "done"))
 }
 
+/// `if not waiter.done(): waiter.set_result(value)`
+pub(crate) fn set_unless_done(waiter: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<()> {
+    set(waiter, intern!(waiter.py(), "done"), value)
+}
+
 /// `if not waiter.done(): waiter.set_exception(error)`
 pub(super) fn fail_unless_done(waiter: &Bound<'_, PyAny>, error: Py<PyAny>) -> PyResult<()> {
     let py = waiter.py();
@@ -42,18 +47,22 @@ pub(super) fn fail_unless_done(waiter: &Bound<'_, PyAny>, error: Py<PyAny>) -> P
 }
 
 fn wake(waiter: &Bound<'_, PyAny>, hindrance: &Bound<'_, PyString>) -> PyResult<()> {
+    set(waiter, hindrance, waiter.py().None().bind(waiter.py()))
+}
+
+fn set(waiter: &Bound<'_, PyAny>, hindrance: &Bound<'_, PyString>, value: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = waiter.py();
     let (class, set_result) = native_future(py)?;
     let is_hindered = || waiter.call_method0(hindrance)?.is_truthy();
     if !waiter.get_type().is(class) {
         if !is_hindered()? {
-            waiter.call_method1(intern!(py, "set_result"), (py.None(),))?;
+            waiter.call_method1(intern!(py, "set_result"), (value,))?;
         }
         return Ok(());
     }
     // One that has an outcome refuses by itself, and all others take it: two
     // calls by name fewer.
-    match set_result.bind(py).call1((waiter, py.None())) {
+    match set_result.bind(py).call1((waiter, value)) {
         Err(error) if error.is_instance_of::<InvalidStateError>(py) && is_hindered()? => Ok(()),
         outcome => outcome.map(drop),
     }

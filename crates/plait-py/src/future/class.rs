@@ -251,7 +251,7 @@ impl Future {
     }
 
     /// Takes `_subscribe` back.
-    fn _unsubscribe(&self, waiter: &Bound<'_, PyAny>) {
+    pub(super) fn _unsubscribe(&self, waiter: &Bound<'_, PyAny>) {
         if self.check_home().is_err() {
             // A coroutine of the parent is being thrown away: nobody will tell it.
             return;

@@ -23,6 +23,7 @@ mod outcome;
 mod probe;
 mod standard;
 mod waker;
+mod wrapped;
 
 use std::sync::Arc;
 

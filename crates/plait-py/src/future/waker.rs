@@ -9,7 +9,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::class::Future;
 use super::notifier;
-use crate::event_loop::{Letterbox, Loop};
+use crate::event_loop::{Letter, Letterbox, Loop};
 
 /// Somebody to be told of the end of a task.
 pub(crate) enum Waker {
@@ -22,12 +22,12 @@ pub(crate) enum Waker {
         /// The loop's own future.
         waiter: Py<PyAny>,
     },
-    /// A coroutine that awaits on a loop of ours.
+    /// A loop of ours, which has something to do then.
     Letter {
         /// Where the loop looks.
         letterbox: Arc<Letterbox>,
-        /// The loop's own future.
-        waiter: Py<PyAny>,
+        /// What it is to do.
+        letter: Letter,
     },
 }
 
@@ -40,9 +40,9 @@ impl Waker {
         match self {
             Self::Publish(future) => Future::publish(future.bind(py)),
             Self::Loop { event_loop, waiter } => resume(event_loop.bind(py), waiter.bind(py)),
-            Self::Letter { letterbox, waiter } => {
+            Self::Letter { letterbox, letter } => {
                 // A closed loop has nobody left to be woken.
-                let refused = letterbox.post(waiter);
+                let refused = letterbox.post(letter);
                 drop(refused);
                 Ok(())
             }
@@ -56,7 +56,7 @@ impl Waker {
                 visit.call(event_loop)?;
                 visit.call(waiter)
             }
-            Self::Letter { waiter, .. } => visit.call(waiter),
+            Self::Letter { letter, .. } => letter.traverse(visit),
         }
     }
 }
@@ -66,16 +66,17 @@ impl Waker {
     pub(super) fn of_coroutine(event_loop: &Bound<'_, PyAny>, waiter: Py<PyAny>) -> Self {
         let ours = event_loop.cast::<Loop>().ok();
         match ours.and_then(|event_loop| event_loop.get().letterbox(event_loop.py())) {
-            Some(letterbox) => Self::Letter { letterbox, waiter },
+            Some(letterbox) => Self::Letter { letterbox, letter: Letter::Wake(waiter) },
             None => Self::Loop { event_loop: event_loop.clone().unbind(), waiter },
         }
     }
 
-    /// Whether it is the one for the coroutine that waits for `waiter`.
+    /// Whether it is the one that is to complete `waiter`, a future of a loop.
     pub(super) fn is_for(&self, waiter: &Bound<'_, PyAny>) -> bool {
         match self {
             Self::Publish(_) => false,
-            Self::Loop { waiter: own, .. } | Self::Letter { waiter: own, .. } => own.is(waiter),
+            Self::Loop { waiter: own, .. } => own.is(waiter),
+            Self::Letter { letter, .. } => letter.target().is(waiter),
         }
     }
 }
@@ -100,11 +101,11 @@ pub(crate) fn wake(wakers: Vec<Waker>) {
     let mut others = Vec::new();
     for waker in wakers {
         match waker {
-            Waker::Letter { letterbox, waiter } => {
+            Waker::Letter { letterbox, letter } => {
                 // A closed loop has nobody left to be woken; the notifier has
-                // the interpreter to let go of the waiter.
-                if let Err(waiter) = letterbox.post(waiter) {
-                    others.push(Waker::Letter { letterbox, waiter });
+                // the interpreter to let go of the letter.
+                if let Err(letter) = letterbox.post(letter) {
+                    others.push(Waker::Letter { letterbox, letter });
                 }
             }
             other => others.push(other),
