@@ -6,7 +6,7 @@
 //! `__main__` that uses nothing, none for one of a module that can be
 //! imported.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use plait_pool::process::{self, Terms};
@@ -69,7 +69,7 @@ type Told = (Py<PyString>, bool, Py<PyAny>);
 
 /// The functions of one pool, by their address.
 #[pyclass(frozen, module = "plait._native")]
-pub(crate) struct Callees(GilCell<HashMap<usize, Arc<Callee>>>);
+pub(crate) struct Callees(GilCell<BTreeMap<usize, Arc<Callee>>>);
 
 impl Callees {
     /// What the workers know `function` as, if all is as they were told.
@@ -97,7 +97,7 @@ impl Callees {
 impl Callees {
     #[new]
     fn new() -> Self {
-        Self(GilCell::new(HashMap::new()))
+        Self(GilCell::new(BTreeMap::new()))
     }
 
     /// Takes up the function that `reference` refers to. `modules` tells, by

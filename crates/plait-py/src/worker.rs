@@ -4,7 +4,7 @@
 //! returns one) runs here, without a Python frame of ours. `plait._pickling`
 //! does the rest: the `inbound` that `serve` is given.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -132,7 +132,7 @@ struct Service<'py> {
     inbound: &'py Bound<'py, PyAny>,
     /// The functions that are ready to be called. An image may change what a
     /// name leads to: then all are asked for anew.
-    functions: HashMap<u64, Known>,
+    functions: BTreeMap<u64, Known>,
     /// Whether one has come that is to be loaded.
     told: bool,
     /// The answer: its head, then its body.
@@ -264,7 +264,7 @@ impl Worker {
         if let Some(limit) = max_memory {
             self.link().limit_memory(limit).map_err(Error::from)?;
         }
-        let (functions, message) = (HashMap::new(), Vec::new());
+        let (functions, message) = (BTreeMap::new(), Vec::new());
         let mut service = Service { worker: self, inbound, functions, told: false, message };
         pid::prepare();
         let (home, mut in_a_row) = (pid::current(), 0);

@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use plait_pool::completion::{State, Waited};
@@ -20,7 +20,7 @@ use super::waker::{self, Waker};
 use super::{Fate, Outcome};
 use crate::error::Error;
 use crate::fork::Home;
-use crate::sync::lock;
+use crate::hot::cell::GilCell;
 
 /// The native half of `plait.Future`; see there.
 #[pyclass(frozen, subclass, module = "plait._native")]
@@ -32,8 +32,7 @@ pub(crate) struct Future {
     pub(super) work: OnceLock<Work>,
     /// Whether `set_running_or_notify_cancel` has reported the cancellation.
     reported: AtomicBool,
-    /// Locked by attached threads only, for a few instructions.
-    pub(super) face: Mutex<Face>,
+    pub(super) face: GilCell<Face>,
 }
 
 impl Future {
@@ -126,7 +125,7 @@ impl Future {
             home: OnceLock::new(),
             work: OnceLock::new(),
             reported: AtomicBool::new(false),
-            face: Mutex::default(),
+            face: GilCell::default(),
         }
     }
 
@@ -191,7 +190,7 @@ impl Future {
     /// logged.
     fn add_done_callback(slf: &Bound<'_, Self>, r#fn: Py<PyAny>) -> PyResult<()> {
         slf.get().check_home()?;
-        let mut face = lock(&slf.get().face);
+        let mut face = slf.get().face.borrow(slf.py());
         if Self::subscribe(slf, &mut face) {
             face.callbacks.push(r#fn);
             return Ok(());
@@ -296,7 +295,7 @@ impl Future {
     #[getter]
     fn _done_callbacks(slf: &Bound<'_, Self>) -> Vec<Py<PyAny>> {
         let py = slf.py();
-        lock(&slf.get().face).callbacks.iter().map(|callback| callback.clone_ref(py)).collect()
+        slf.get().face.borrow(slf.py()).callbacks.iter().map(|callback| callback.clone_ref(py)).collect()
     }
 
     /// `(done, cancelled, result, exception)`, which asyncio takes in one go
@@ -342,8 +341,7 @@ impl Future {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // Locked by attached threads only, so free during a collection.
-        if let Ok(face) = self.face.try_lock() {
+        if let Some(face) = self.face.visit(&visit) {
             for callback in &face.callbacks {
                 visit.call(callback)?;
             }
@@ -365,7 +363,7 @@ impl Future {
     }
 
     fn __clear__(&self, py: Python<'_>) {
-        let face = mem::take(&mut *lock(&self.face));
+        let face = mem::take(&mut *self.face.borrow(py));
         drop(face);
         if Arc::strong_count(&self.fate) == 1 {
             drop(self.fate.withdraw_all());

@@ -14,7 +14,6 @@ use super::class::Future;
 use super::notifier;
 use super::standard::{News, Published, Standard};
 use super::waker::{self, Waker};
-use crate::sync::lock;
 
 /// What needs Python when the task has ended.
 #[derive(Default)]
@@ -43,12 +42,12 @@ impl Future {
     /// What the standard class would have made, made now if it is the first time.
     pub(super) fn standard(slf: &Bound<'_, Self>) -> PyResult<Arc<Standard>> {
         let this = slf.get();
-        if let Some(standard) = &lock(&this.face).standard {
+        if let Some(standard) = &this.face.borrow(slf.py()).standard {
             return Ok(Arc::clone(standard));
         }
         this.check_home()?;
         let made = Arc::new(Standard::new(slf.py())?);
-        let mut face = lock(&this.face);
+        let mut face = this.face.borrow(slf.py());
         if let Some(standard) = &face.standard {
             let first = Arc::clone(standard);
             drop(face);
@@ -65,7 +64,7 @@ impl Future {
     /// Tells those who wait in the standard way, then calls the callbacks.
     pub(super) fn publish(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
-        let standard = lock(&this.face).standard.clone();
+        let standard = this.face.borrow(slf.py()).standard.clone();
         let mut told = Ok(());
         if let Some(standard) = standard {
             let news = match this.fate.outcome() {
@@ -82,7 +81,7 @@ impl Future {
                 }
             }
         }
-        let callbacks = mem::take(&mut lock(&this.face).callbacks);
+        let callbacks = mem::take(&mut this.face.borrow(slf.py()).callbacks);
         for callback in callbacks {
             told = told.and(call_back(slf, callback.bind(slf.py())));
         }
@@ -92,7 +91,7 @@ impl Future {
     /// The state as the standard class names it: the published one.
     pub(super) fn shown_state(slf: &Bound<'_, Self>) -> &'static str {
         let this = slf.get();
-        let published = match &lock(&this.face).standard {
+        let published = match &this.face.borrow(slf.py()).standard {
             Some(standard) => standard.is_published(),
             None => true,
         };
