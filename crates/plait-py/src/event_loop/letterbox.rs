@@ -7,24 +7,32 @@
 //! `call_soon_threadsafe`, two threads take the interpreter in turns and the
 //! loop turns twice.
 //!
+//! Before it sleeps, a loop that expects letters looks for them for about 20 µs
+//! where the last wait for one was short, and helps the pool that has the task:
+//! what the workers say is then read by the loop's own thread. While it looks
+//! nobody rings; a call from another thread waits for the end of the look.
+//!
 //! | race | why it is harmless |
 //! |---|---|
 //! | a letter comes just before the loop lies down | the loop lies down, then looks in here, under the lock; the other side drops the letter, under the lock, then rings: one of them sees the other |
 //! | a letter comes while the loop closes | both under the lock: what came before goes with the loop, what comes later is given back |
 //! | a fork while another thread holds the lock | the child takes no lock of the parent's: it gives the letter back, and makes a letterbox of its own when it needs one |
 
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use plait_loop::poller::Poller;
+use plait_sys::clock::Instant;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::core::{Loop, keep_first};
+use super::poll::Wait;
 use super::waiter;
 use crate::fork::Home;
-use crate::future::Future;
+use crate::future::{Engine, Future, LOOK, looking_pays};
 use crate::sync::lock;
 
 /// What the loop is to do.
@@ -64,6 +72,23 @@ struct Letters {
     closed: bool,
 }
 
+/// Takes no longer than a core's waking and a bit.
+const SHORT: Duration = Duration::from_micros(200);
+
+/// The sleep of a loop that expects letters.
+pub(super) struct Sleep {
+    letterbox: Arc<Letterbox>,
+    since: Instant,
+}
+
+impl Sleep {
+    /// It is over; the next one is preceded by a look if this was short.
+    pub(super) fn end(self) {
+        let short = Instant::now().saturating_since(self.since) < SHORT;
+        self.letterbox.short.store(short, Relaxed);
+    }
+}
+
 /// See the head of the module.
 pub(crate) struct Letterbox {
     letters: Mutex<Letters>,
@@ -71,12 +96,61 @@ pub(crate) struct Letterbox {
     filled: AtomicBool,
     poller: Arc<Poller>,
     home: Home,
+    /// How many letters are to come.
+    expected: AtomicUsize,
+    /// Who has the task that somebody began to wait for last.
+    helper: Mutex<Option<Weak<dyn Engine>>>,
+    /// Whether the last wait for letters took no longer than a core's waking.
+    short: AtomicBool,
+}
+
+/// A letter that is to come, and where.
+pub(crate) struct Expected {
+    letterbox: Arc<Letterbox>,
+    letter: Option<Letter>,
+}
+
+impl Expected {
+    pub(crate) fn new(letterbox: Arc<Letterbox>, letter: Letter, helper: Option<&Arc<dyn Engine>>) -> Self {
+        // Relaxed: a hint.
+        letterbox.expected.fetch_add(1, Relaxed);
+        if let Some(helper) = helper {
+            *lock(&letterbox.helper) = Some(Arc::downgrade(helper));
+        }
+        Self { letterbox, letter: Some(letter) }
+    }
+
+    /// It has come; given back if it cannot be delivered. Needs no interpreter.
+    ///
+    /// # Errors
+    /// The loop is closed, or belongs to the parent of this process.
+    pub(crate) fn post(mut self) -> Result<(), Letter> {
+        self.letter.take().map_or(Ok(()), |letter| self.letterbox.post(letter))
+    }
+
+    pub(crate) fn letter(&self) -> Option<&Letter> {
+        self.letter.as_ref()
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.letterbox.expected.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Letterbox {
     fn new(poller: Arc<Poller>) -> Self {
         let letters = Letters { unread: Vec::new(), closed: false };
-        Self { letters: Mutex::new(letters), filled: AtomicBool::new(false), poller, home: Home::here() }
+        Self {
+            letters: Mutex::new(letters),
+            filled: AtomicBool::new(false),
+            poller,
+            home: Home::here(),
+            expected: AtomicUsize::new(0),
+            helper: Mutex::new(None),
+            short: AtomicBool::new(false),
+        }
     }
 
     /// Has the loop do what `letter` says. Needs no interpreter.
@@ -84,7 +158,7 @@ impl Letterbox {
     /// # Errors
     /// Gives it back if the loop is closed, or belongs to the parent of this
     /// process.
-    pub(crate) fn post(&self, letter: Letter) -> Result<(), Letter> {
+    fn post(&self, letter: Letter) -> Result<(), Letter> {
         if !self.home.is_here() {
             return Err(letter);
         }
@@ -106,6 +180,18 @@ impl Letterbox {
     /// Whether there may be letters; for sure if the loop has lain down before.
     fn is_filled(&self, lies_down: bool) -> bool {
         if lies_down { !lock(&self.letters).unread.is_empty() } else { self.filled.load(Relaxed) }
+    }
+
+    fn expects(&self) -> bool {
+        self.home.is_here() && self.expected.load(Relaxed) > 0
+    }
+
+    /// Looks for letters for a while. Called without the interpreter.
+    fn look(&self) {
+        let helper = lock(&self.helper).as_ref().and_then(Weak::upgrade);
+        let Some(helper) = helper else { return };
+        // If it finds one, the wait was short; else the sleep tells.
+        helper.help(&|| self.filled.load(Relaxed), LOOK);
     }
 
     fn take(&self) -> Vec<Letter> {
@@ -155,6 +241,33 @@ impl Loop {
             .borrow(py)
             .as_ref()
             .is_some_and(|letterbox| letterbox.home.is_here() && letterbox.is_filled(lies_down))
+    }
+
+    /// Looks for letters for a moment before the loop sleeps, if that may pay.
+    pub(super) fn look_for_letters(&self, py: Python<'_>, wait: Wait) {
+        let letterbox = match &*self.letterbox.borrow(py) {
+            Some(letterbox) if letterbox.expects() && letterbox.short.load(Relaxed) => Arc::clone(letterbox),
+            _ => return,
+        };
+        let mut removed = Vec::new();
+        let timeout = self.sleep_time(py, &mut self.core(py), wait, &mut removed);
+        for timer in &removed {
+            timer.left_heap(py);
+        }
+        drop(removed);
+        if timeout.is_none_or(|timeout| timeout > LOOK) && looking_pays() {
+            py.detach(|| letterbox.look());
+        }
+    }
+
+    /// A sleep begins: what is to be told of its end.
+    pub(super) fn begin_sleep(&self, py: Python<'_>) -> Option<Sleep> {
+        match &*self.letterbox.borrow(py) {
+            Some(letterbox) if letterbox.expects() => {
+                Some(Sleep { letterbox: Arc::clone(letterbox), since: Instant::now() })
+            }
+            _ => None,
+        }
     }
 
     /// Does what the letters say. Tasks that they wake join the queue of this

@@ -49,7 +49,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 pub(crate) use self::core::Loop;
-pub(crate) use self::letterbox::{Letter, Letterbox};
+pub(crate) use self::letterbox::{Expected, Letter};
 pub(crate) use self::transport::SocketTransport;
 pub(crate) use self::waiter::{is_native_future, set_unless_done};
 use crate::hot::collected::{self, Collected};

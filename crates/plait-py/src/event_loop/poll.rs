@@ -124,7 +124,11 @@ impl Loop {
         let polled = if !polls {
             Ok(())
         } else if waits {
+            let sleep = self.begin_sleep(py);
             let polled = py.detach(|| poller.wait(events, timeout));
+            if let Some(sleep) = sleep {
+                sleep.end();
+            }
             poller.get_up();
             polled
         } else {
@@ -233,6 +237,7 @@ impl Loop {
             Self::prepare(slf)?;
         }
         Self::compare_clocks(slf)?;
+        this.look_for_letters(py, wait);
         // Taken, not borrowed: a callback may turn the loop itself.
         let mut events = std::mem::take(&mut *this.events.borrow(py));
         let polled = this.poll(py, wait, &mut events);

@@ -246,7 +246,7 @@ impl Future {
     /// when the task has ended. False if it has ended already.
     fn _subscribe(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>, waiter: Py<PyAny>) -> PyResult<bool> {
         slf.get().check_home()?;
-        Ok(slf.get().fate.subscribe(Waker::of_coroutine(event_loop, waiter)).is_ok())
+        Ok(slf.get().fate.subscribe(Waker::of_coroutine(event_loop, waiter, slf.get().engine())).is_ok())
     }
 
     /// Takes `_subscribe` back.

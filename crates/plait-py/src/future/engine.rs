@@ -10,7 +10,7 @@ use crate::error::Result;
 
 /// How long a waiter looks before it sleeps. Waking a sleeping core costs 50
 /// to 80 µs on virtual machines, so a longer look would cost more than it saves.
-pub(super) const LOOK: Duration = Duration::from_micros(20);
+pub(crate) const LOOK: Duration = Duration::from_micros(20);
 
 /// An engine that holds on to tasks after it has accepted them, and can be
 /// asked for them by number. Called by attached threads; it never waits.
@@ -46,6 +46,14 @@ pub(crate) enum Cancelled {
     Refused,
 }
 
+/// Whether there is more than one core, so that somebody may work while
+/// another looks.
+pub(crate) fn looking_pays() -> bool {
+    static PAYS: LazyLock<bool> =
+        LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1));
+    *PAYS
+}
+
 /// A task and who has it.
 pub(super) struct Work {
     engine: Arc<dyn Engine>,
@@ -75,12 +83,15 @@ impl Future {
 
     /// Waits awake for a moment, if that may pay. Whether the task has ended.
     pub(super) fn look(&self) -> bool {
-        static PAYS: LazyLock<bool> =
-            LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1));
         match self.work.get() {
-            Some(work) if *PAYS => work.engine.help(&|| self.fate.state().is_final(), LOOK),
+            Some(work) if looking_pays() => work.engine.help(&|| self.fate.state().is_final(), LOOK),
             _ => self.fate.state().is_final(),
         }
+    }
+
+    /// The engine that has its task.
+    pub(super) fn engine(&self) -> Option<&Arc<dyn Engine>> {
+        self.work.get().map(|work| &work.engine)
     }
 
     /// Has its engine take the task back or stop it. Without an engine that

@@ -33,7 +33,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
 pub(crate) use class::Future;
-pub(crate) use engine::{Cancelled, Engine};
+pub(crate) use engine::{Cancelled, Engine, LOOK, looking_pays};
 pub(crate) use notifier::notify;
 pub(crate) use outcome::{Decoded, Encoded, Outcome};
 pub(crate) use waker::{Waker, deliver, wake, wake_here};

@@ -8,8 +8,9 @@ use pyo3::sync::PyOnceLock;
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::class::Future;
+use super::engine::Engine;
 use super::notifier;
-use crate::event_loop::{Letter, Letterbox, Loop};
+use crate::event_loop::{Expected, Letter, Loop};
 
 /// Somebody to be told of the end of a task.
 pub(crate) enum Waker {
@@ -22,13 +23,10 @@ pub(crate) enum Waker {
         /// The loop's own future.
         waiter: Py<PyAny>,
     },
+    /// A letter that was refused: there is nobody to be told.
+    Refused(Letter),
     /// A loop of ours, which has something to do then.
-    Letter {
-        /// Where the loop looks.
-        letterbox: Arc<Letterbox>,
-        /// What it is to do.
-        letter: Letter,
-    },
+    Letter(Expected),
 }
 
 impl Waker {
@@ -40,9 +38,13 @@ impl Waker {
         match self {
             Self::Publish(future) => Future::publish(future.bind(py)),
             Self::Loop { event_loop, waiter } => resume(event_loop.bind(py), waiter.bind(py)),
-            Self::Letter { letterbox, letter } => {
+            Self::Refused(letter) => {
+                drop(letter);
+                Ok(())
+            }
+            Self::Letter(expected) => {
                 // A closed loop has nobody left to be woken.
-                let refused = letterbox.post(letter);
+                let refused = expected.post();
                 drop(refused);
                 Ok(())
             }
@@ -56,17 +58,22 @@ impl Waker {
                 visit.call(event_loop)?;
                 visit.call(waiter)
             }
-            Self::Letter { letter, .. } => letter.traverse(visit),
+            Self::Refused(letter) => letter.traverse(visit),
+            Self::Letter(expected) => expected.letter().map_or(Ok(()), |letter| letter.traverse(visit)),
         }
     }
 }
 
 impl Waker {
     /// For a coroutine that awaits on `event_loop`, whose future `waiter` is.
-    pub(super) fn of_coroutine(event_loop: &Bound<'_, PyAny>, waiter: Py<PyAny>) -> Self {
+    pub(super) fn of_coroutine(
+        event_loop: &Bound<'_, PyAny>,
+        waiter: Py<PyAny>,
+        helper: Option<&Arc<dyn Engine>>,
+    ) -> Self {
         let ours = event_loop.cast::<Loop>().ok();
         match ours.and_then(|event_loop| event_loop.get().letterbox(event_loop.py())) {
-            Some(letterbox) => Self::Letter { letterbox, letter: Letter::Wake(waiter) },
+            Some(letterbox) => Self::Letter(Expected::new(letterbox, Letter::Wake(waiter), helper)),
             None => Self::Loop { event_loop: event_loop.clone().unbind(), waiter },
         }
     }
@@ -76,7 +83,8 @@ impl Waker {
         match self {
             Self::Publish(_) => false,
             Self::Loop { waiter: own, .. } => own.is(waiter),
-            Self::Letter { letter, .. } => letter.target().is(waiter),
+            Self::Letter(expected) => expected.letter().is_some_and(|letter| letter.target().is(waiter)),
+            Self::Refused(letter) => letter.target().is(waiter),
         }
     }
 }
@@ -101,11 +109,11 @@ pub(crate) fn wake(wakers: Vec<Waker>) {
     let mut others = Vec::new();
     for waker in wakers {
         match waker {
-            Waker::Letter { letterbox, letter } => {
+            Waker::Letter(expected) => {
                 // A closed loop has nobody left to be woken; the notifier has
                 // the interpreter to let go of the letter.
-                if let Err(letter) = letterbox.post(letter) {
-                    others.push(Waker::Letter { letterbox, letter });
+                if let Err(letter) = expected.post() {
+                    others.push(Waker::Refused(letter));
                 }
             }
             other => others.push(other),

@@ -7,7 +7,7 @@ use pyo3::sync::PyOnceLock;
 
 use super::class::Future;
 use super::waker::Waker;
-use crate::event_loop::{Letter, Loop, set_unless_done};
+use crate::event_loop::{Expected, Letter, Loop, set_unless_done};
 
 impl Future {
     /// Gives `target`, a future of the loop of this thread, the outcome of
@@ -42,7 +42,8 @@ impl Future {
         };
         let target = event_loop.call_method0(intern!(py, "create_future"))?;
         let letter = Letter::Copy { source: slf.clone().unbind(), target: target.clone().unbind() };
-        match this.fate().subscribe(Waker::Letter { letterbox, letter }) {
+        let expected = Expected::new(letterbox, letter, this.engine());
+        match this.fate().subscribe(Waker::Letter(expected)) {
             Ok(()) => {
                 let release = slf.getattr(intern!(py, "_release"))?;
                 target.call_method1(intern!(py, "add_done_callback"), (release,))?;
