@@ -95,6 +95,22 @@ fn a_task_is_taken_back_wherever_it_is_unless_it_has_begun() {
 }
 
 #[test]
+fn a_worker_wakes_from_the_handing_of_a_task_to_its_begin() {
+    let mut world = World::new(1);
+    let worker = world.hire();
+    assert!(!world.state.wakes_somebody());
+    let task = world.submit(1);
+    assert!(world.state.wakes_somebody());
+    assert_eq!(world.begins(worker), task);
+    world.submit(2);
+    assert!(!world.state.wakes_somebody());
+    world.returns(worker, task);
+    assert!(world.state.wakes_somebody());
+    world.falls(worker);
+    assert!(!world.state.wakes_somebody());
+}
+
+#[test]
 fn a_task_that_is_half_sent_can_be_taken_back() {
     let mut world = World::new(1);
     let worker = world.hire();

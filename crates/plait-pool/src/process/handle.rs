@@ -13,6 +13,9 @@ use super::{Result, Ticket};
 /// Looks between two looks at the clock.
 const BURST: usize = 16;
 
+/// How long a worker may take to wake up, while it counts for no delay.
+const WAKING: Duration = Duration::from_micros(150);
+
 /// Asks after the tasks of a pool. It does not keep the pool from ending.
 pub struct Handle<T>(Arc<Shared<T>>);
 
@@ -55,6 +58,11 @@ impl<T: Ticket> Handle<T> {
     /// reads what the workers say meanwhile, for whomever it is. Returns what
     /// `until` said last.
     ///
+    /// The time that a worker takes to wake up does not count. Waking takes
+    /// longer than a look (50 to 80 µs on virtual machines), so two who wait
+    /// for each other in turns would else never meet awake: each look would end
+    /// just before the other had woken up, and each would then be woken itself.
+    ///
     /// It must not be called with anything held that [`Ticket::finish`] needs,
     /// and pays only where there is more than one core. In a process that the
     /// pool does not belong to it does nothing.
@@ -68,6 +76,7 @@ impl<T: Ticket> Handle<T> {
         self.0.lock().begin_to_help();
         let helper = Helper(&self.0);
         let start = Instant::now();
+        let mut since = start;
         loop {
             for _ in 0..BURST {
                 helper.look();
@@ -76,7 +85,11 @@ impl<T: Ticket> Handle<T> {
                 }
                 std::hint::spin_loop();
             }
-            if Instant::now().saturating_since(start) > look {
+            let now = Instant::now();
+            if self.0.try_lock().is_some_and(|state| state.wakes_somebody()) {
+                since = now;
+            }
+            if now.saturating_since(since) > look || now.saturating_since(start) > look + WAKING {
                 return until();
             }
         }

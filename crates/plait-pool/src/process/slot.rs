@@ -179,6 +179,12 @@ impl<T> Slot<T> {
         message <= AHEAD_LARGEST && self.bytes + message <= AHEAD_BYTES
     }
 
+    /// Whether it has been handed tasks and has not begun the first.
+    pub(crate) fn is_waking(&self) -> bool {
+        let first = self.handed.front();
+        self.serves() && first.is_some_and(|first| self.requests.begun(first.sequence).is_none())
+    }
+
     pub(crate) fn hand(&mut self, task: Task<T>) {
         self.tell(&task.needs);
         let sequence = self.requests.offer();

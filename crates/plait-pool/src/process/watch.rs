@@ -96,6 +96,12 @@ impl<T: Ticket> State<T> {
         }
     }
 
+    /// Whether some worker has been handed tasks and has not begun the first:
+    /// it is waking up, or about to begin.
+    pub(crate) fn wakes_somebody(&self) -> bool {
+        self.slots.values().any(Slot::is_waking)
+    }
+
     // ---- helpers
 
     /// A thread begins to look. The workers need not ring meanwhile.
