@@ -16,24 +16,44 @@ use std::ptr::NonNull;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
 use rustix::io::{Errno, pread, pwrite};
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use crate::error::{Error, Result};
+use crate::mapping::{Access, Mapping};
 
 /// A memfd of a fixed size, mapped for reading and writing.
 #[derive(Debug)]
 pub struct SharedMemory {
     fd: OwnedFd,
-    base: NonNull<u8>,
-    len: usize,
+    mapping: Mapping,
 }
 
-// SAFETY: the mapping belongs to this value alone and lives until it is
-// dropped, whatever thread holds it; access to the bytes is by raw pointer
-// and the business of who makes it.
-unsafe impl Send for SharedMemory {}
-// SAFETY: as above; the shared methods only hand out numbers.
-unsafe impl Sync for SharedMemory {}
+/// Makes a memfd of `len` zero bytes that no executed program inherits and
+/// whose size is fixed.
+pub(crate) fn sealed(name: &str, len: usize) -> Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let fd = match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
+        Err(Errno::INVAL) => memfd_create(name, flags),
+        other => other,
+    }
+    .map_err(|errno| Error::new("memfd_create", errno))?;
+    ftruncate(&fd, len as u64).map_err(|errno| Error::new("ftruncate(memfd)", errno))?;
+    fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
+        .map_err(|errno| Error::new("fcntl(F_ADD_SEALS)", errno))?;
+    Ok(fd)
+}
+
+/// The size of what another process has made by [`sealed`].
+///
+/// # Errors
+/// EINVAL for a descriptor that is not such a memfd.
+pub(crate) fn sealed_len(fd: &OwnedFd) -> Result<usize> {
+    let seals = fcntl_get_seals(fd).map_err(|errno| Error::new("fcntl(F_GET_SEALS)", errno))?;
+    let stat = fstat(fd).map_err(|errno| Error::new("fstat(memfd)", errno))?;
+    match usize::try_from(stat.st_size) {
+        Ok(len) if seals.contains(SealFlags::SHRINK | SealFlags::GROW) => Ok(len),
+        _ => Err(Error::new("map(memfd)", Errno::INVAL)),
+    }
+}
 
 impl SharedMemory {
     /// Makes `len` zero bytes that no executed program inherits. `name` is
@@ -42,15 +62,7 @@ impl SharedMemory {
     /// # Errors
     /// EMFILE, ENFILE, ENOMEM; EINVAL for a length of 0.
     pub fn create(name: &str, len: usize) -> Result<Self> {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-        let fd = match memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL) {
-            Err(Errno::INVAL) => memfd_create(name, flags),
-            other => other,
-        }
-        .map_err(|errno| Error::new("memfd_create", errno))?;
-        ftruncate(&fd, len as u64).map_err(|errno| Error::new("ftruncate(memfd)", errno))?;
-        fcntl_add_seals(&fd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
-            .map_err(|errno| Error::new("fcntl(F_ADD_SEALS)", errno))?;
+        let fd = sealed(name, len)?;
         Self::map_sealed(fd, len)
     }
 
@@ -60,23 +72,15 @@ impl SharedMemory {
     /// EINVAL for a descriptor that is not a memfd of exactly `len` bytes,
     /// sealed against another size; ENOMEM.
     pub fn map(fd: OwnedFd, len: usize) -> Result<Self> {
-        let seals = fcntl_get_seals(&fd).map_err(|errno| Error::new("fcntl(F_GET_SEALS)", errno))?;
-        let stat = fstat(&fd).map_err(|errno| Error::new("fstat(memfd)", errno))?;
-        if !seals.contains(SealFlags::SHRINK | SealFlags::GROW) || stat.st_size != len as i64 {
+        if sealed_len(&fd)? != len {
             return Err(Error::new("map(memfd)", Errno::INVAL));
         }
         Self::map_sealed(fd, len)
     }
 
     fn map_sealed(fd: OwnedFd, len: usize) -> Result<Self> {
-        // SAFETY: a new mapping at an address of the kernel's choice touches
-        // no memory that anybody uses.
-        let base = unsafe {
-            mmap(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &fd, 0)
-        }
-        .map_err(|errno| Error::new("mmap", errno))?;
-        let base = NonNull::new(base.cast()).ok_or(Error::new("mmap", Errno::NOMEM))?;
-        Ok(Self { fd, base, len })
+        let mapping = Mapping::new(&fd, 0, len, Access::Shared)?;
+        Ok(Self { fd, mapping })
     }
 
     /// The first byte: aligned to a page, valid for [`len`](Self::len) bytes
@@ -84,29 +88,20 @@ impl SharedMemory {
     /// any time.
     #[must_use]
     pub fn base(&self) -> NonNull<u8> {
-        self.base
+        self.mapping.base()
     }
 
     /// How many bytes there are; never 0.
     #[allow(clippy::len_without_is_empty)]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        self.mapping.len()
     }
 }
 
 impl AsFd for SharedMemory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
-    }
-}
-
-impl Drop for SharedMemory {
-    fn drop(&mut self) {
-        // SAFETY: base and len are those of our own mapping, and whoever used
-        // a pointer into it borrowed this value, which is going.
-        let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.len) };
-        debug_assert!(unmapped.is_ok(), "{unmapped:?}");
     }
 }
 
