@@ -1,6 +1,8 @@
-//! Rings in shared memory between a process and one of its workers.
+//! Rings and arenas in shared memory between a process and its workers.
 #![doc = include_str!("../README.md")]
 
+#[cfg(not(loom))]
+pub mod arena;
 mod bell;
 mod claims;
 #[cfg(not(loom))]

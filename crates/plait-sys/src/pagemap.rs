@@ -12,8 +12,6 @@ use std::os::unix::fs::FileExt;
 
 use rustix::param::page_size;
 
-use crate::mapping::Mapping;
-
 const PRESENT: u64 = 1 << 63;
 const SWAPPED: u64 = 1 << 62;
 const OF_FILE: u64 = 1 << 61;
@@ -21,16 +19,15 @@ const OF_FILE: u64 = 1 << 61;
 /// Pages asked for at a time.
 const CHUNK: usize = 1024;
 
-/// Whether nobody has written to the `len` bytes at `offset` of a private
-/// mapping. False also where the kernel does not tell.
+/// Whether nobody has written to the `len` bytes at `address`, which lie in a
+/// private mapping. False also where the kernel does not tell.
 #[must_use]
-pub fn is_untouched(mapping: &Mapping, offset: usize, len: usize) -> bool {
-    let Some(last) = offset.checked_add(len).filter(|&end| end <= mapping.len()) else { return false };
+pub fn is_untouched(address: usize, len: usize) -> bool {
+    let Some(end) = address.checked_add(len) else { return false };
     // Opened each time: in a child of a fork, one kept would tell of the parent.
     let Ok(pagemap) = File::open("/proc/self/pagemap") else { return false };
     let page = page_size();
-    let base = mapping.base().as_ptr() as usize;
-    let mut pages = (base + offset) / page..(base + last).div_ceil(page);
+    let mut pages = address / page..end.div_ceil(page);
     let mut bytes = [0; 8 * CHUNK];
     while !pages.is_empty() {
         let count = pages.len().min(CHUNK);
@@ -63,17 +60,17 @@ mod tests {
         let whole = memory.map().unwrap();
         memory.fill(&whole, 0..1 << 24).unwrap();
         let copy = memory.map_copy(page..1 << 24).unwrap();
-        let all = copy.len();
-        assert!(is_untouched(&copy, 0, all));
+        let (base, all) = (copy.base().as_ptr() as usize, copy.len());
+        assert!(is_untouched(base, all));
         copy.populate(0..all).unwrap();
-        assert!(is_untouched(&copy, 0, all));
+        assert!(is_untouched(base, all));
         // SAFETY: within the mapping, which only this test uses.
         unsafe { copy.base().add(3 * page + 5).write_volatile(1) };
-        assert!(!is_untouched(&copy, 0, all));
-        assert!(is_untouched(&copy, 0, 3 * page));
-        assert!(!is_untouched(&copy, 0, 3 * page + 1));
-        assert!(!is_untouched(&copy, 4 * page - 1, 1));
-        assert!(is_untouched(&copy, 4 * page, all - 4 * page));
-        assert!(!is_untouched(&copy, 0, all + 1));
+        assert!(!is_untouched(base, all));
+        assert!(is_untouched(base, 3 * page));
+        assert!(!is_untouched(base, 3 * page + 1));
+        assert!(!is_untouched(base + 4 * page - 1, 1));
+        assert!(is_untouched(base + 4 * page, all - 4 * page));
+        assert!(!is_untouched(base, usize::MAX));
     }
 }
