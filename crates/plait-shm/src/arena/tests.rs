@@ -46,9 +46,7 @@ fn a_block_arrives_at_the_other_side() {
     assert_eq!(contents(&whole), sent);
     assert_eq!((contents(&copy)[7], contents(&copy)[8]), (255, sent[108]));
     assert!(View::to_write(&reader, LEN - 1..LEN + 1, hold()).is_err());
-    assert!(
-        View::to_read(&reader, usize::MAX..usize::MAX, hold()).is_ok_and(|view| view.is_empty()) == false
-    );
+    assert!(View::to_read(&reader, usize::MAX..usize::MAX, hold()).is_err());
 }
 
 #[test]
