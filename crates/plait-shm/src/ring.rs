@@ -8,7 +8,7 @@ use crate::prim::AtomicU64;
 /// What is on a ring is nothing that a writer of ours writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the other process wrote garbage into shared memory ({0})")]
-pub struct Corrupt(pub(crate) &'static str);
+pub struct Corrupt(pub &'static str);
 
 /// A cursor alone on its cache lines (two: the next is prefetched).
 #[repr(C, align(128))]

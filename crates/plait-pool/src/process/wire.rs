@@ -20,6 +20,8 @@ pub(crate) const BEGIN: u64 = 2;
 pub(crate) const TASK: u64 = 3;
 /// To the worker: leave.
 pub(crate) const LEAVE: u64 = 4;
+/// To the worker: the parent has done with these blocks of its arena.
+pub(crate) const FREE: u64 = 5;
 
 /// From the worker: give me tasks.
 pub(crate) const READY: u64 = 16;
@@ -34,6 +36,8 @@ pub(crate) const RAISED: u64 = 19;
 pub(crate) const STOPPED: u64 = 20;
 /// As `RAISED`, and what it raised is one of those upon which to try again.
 pub(crate) const FAILED: u64 = 21;
+/// From the worker: it has done with these blocks of the parent's arena.
+pub(crate) const DONE: u64 = 22;
 
 /// From the worker: I begin nothing more, let me go.
 pub(crate) const RETIRE: u64 = 32;
@@ -103,6 +107,20 @@ impl Request {
     }
 }
 
+/// A message about blocks.
+pub(crate) fn places(kind: u64, offsets: &[usize]) -> Vec<u8> {
+    let mut message = message(kind, offsets.len() as u64, 0, &[]);
+    message.extend(offsets.iter().flat_map(|&offset| (offset as u64).to_ne_bytes()));
+    message
+}
+
+/// The blocks that a message is about; `None` if it is not such a message.
+pub(crate) fn read_places(message: &[u8]) -> Option<Vec<usize>> {
+    let (_, body) = parse(message)?;
+    let (offsets, []) = body.as_chunks::<8>() else { return None };
+    offsets.iter().map(|&bytes| usize::try_from(u64::from_ne_bytes(bytes)).ok()).collect()
+}
+
 /// Takes a message apart; `None` if it is too short to be one.
 pub(crate) fn parse(message: &[u8]) -> Option<([u64; 3], &[u8])> {
     let (head, body) = message.split_first_chunk::<HEAD>()?;
@@ -150,18 +168,26 @@ impl Image {
 
 /// The body of a message, left where it arrived.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Body(Vec<u8>);
+pub struct Body {
+    message: Vec<u8>,
+    start: usize,
+}
 
 impl Body {
     /// The body of a message that has been parsed.
     pub(crate) fn of(message: Vec<u8>) -> Self {
-        Self(message)
+        Self { message, start: HEAD }
+    }
+
+    /// The same but for its first `count` bytes.
+    pub(crate) fn without(self, count: usize) -> Self {
+        Self { start: self.start + count, ..self }
     }
 }
 
 impl AsRef<[u8]> for Body {
     fn as_ref(&self) -> &[u8] {
-        self.0.get(HEAD..).unwrap_or_default()
+        self.message.get(self.start..).unwrap_or_default()
     }
 }
 
@@ -293,8 +319,13 @@ mod tests {
         }
 
         #[test]
+        fn any_places_come_back(offsets: Vec<usize>) {
+            prop_assert_eq!(read_places(&places(FREE, &offsets)), Some(offsets));
+        }
+
+        #[test]
         fn any_bytes_are_survived(bytes: Vec<u8>) {
-            let _ = (parse(&bytes), report(&bytes), Body::of(bytes.clone()).as_ref().len());
+            let _ = (parse(&bytes), report(&bytes), read_places(&bytes), Body::of(bytes.clone()).as_ref().len());
         }
     }
 }

@@ -180,6 +180,44 @@ impl Block {
         self.arena.region.write(self.offset() + at, bytes);
     }
 
+    /// As [`write`](Self::write), of memory that others may write to
+    /// meanwhile: the bytes are then some mixture.
+    ///
+    /// # Safety
+    /// `bytes` is valid for reads of `len` bytes.
+    ///
+    /// # Panics
+    /// They do not fit.
+    pub unsafe fn write_from(&mut self, at: usize, bytes: *const u8, len: usize) {
+        assert!(at <= self.len() && len <= self.len() - at, "a block keeps within its bounds");
+        // SAFETY: the caller's.
+        unsafe { self.arena.region.write_from(self.offset() + at, bytes, len) };
+    }
+
+    /// Copies the first `len` bytes of another block here.
+    pub fn copy(&mut self, other: &Self, len: usize) {
+        assert!(len <= other.len(), "a block keeps within its bounds");
+        let Some(start) = other.start() else { return };
+        // SAFETY: the other block has so many bytes.
+        unsafe { self.write_from(0, start, len) };
+    }
+
+    /// Adds its first `len` bytes to `bytes`.
+    pub fn read(&self, len: usize, bytes: &mut Vec<u8>) {
+        assert!(len <= self.len(), "a block keeps within its bounds");
+        let Some(start) = self.start() else { return };
+        let before = bytes.len();
+        bytes.resize(before + len, 0);
+        // SAFETY: the block has so many bytes, and the vector too.
+        unsafe { start.copy_to_nonoverlapping(bytes[before..].as_mut_ptr(), len) };
+    }
+
+    fn start(&self) -> Option<*const u8> {
+        let mapping = self.arena.region.mapping()?;
+        // SAFETY: within the arena, all of which is mapped.
+        Some(unsafe { mapping.base().as_ptr().add(self.offset()) })
+    }
+
     /// Has room for `len` bytes, here if there is room behind it. False if
     /// not, and then nothing has changed.
     pub fn grow(&mut self, len: usize) -> bool {

@@ -101,15 +101,24 @@ impl Region {
 
     /// Copies into the mapping, which is one to write: an arena's.
     pub(super) fn write(&self, offset: usize, bytes: &[u8]) {
+        // SAFETY: a slice is valid for reads of its length.
+        unsafe { self.write_from(offset, bytes.as_ptr(), bytes.len()) };
+    }
+
+    /// As [`write`](Self::write), of memory that may change meanwhile.
+    ///
+    /// # Safety
+    /// `bytes` is valid for reads of `len` bytes.
+    pub(super) unsafe fn write_from(&self, offset: usize, bytes: *const u8, len: usize) {
         let Some(mapping) = &self.mapping else { return };
-        assert!(offset <= mapping.len() && bytes.len() <= mapping.len() - offset, "within the arena");
+        assert!(offset <= mapping.len() && len <= mapping.len() - offset, "within the arena");
         // SAFETY: within the mapping (checked).
         let place = unsafe { mapping.base().as_ptr().add(offset) };
         // SAFETY: only arenas call this, and their mapping is one to write to.
         // By the protocol nobody reads these bytes before they are published;
-        // a peer that does gets torn bytes. `bytes` is not part of the
-        // mapping: no reference is ever made of that.
-        unsafe { place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        // a peer that does gets torn bytes. What is copied lies elsewhere: in
+        // private memory, or in another block.
+        unsafe { place.copy_from_nonoverlapping(bytes, len) };
     }
 }
 

@@ -11,13 +11,6 @@ fn hold() -> Hold {
     Arc::new(())
 }
 
-fn contents(view: &View) -> Vec<u8> {
-    let mut bytes = vec![0; view.len()];
-    // SAFETY: the view has so many bytes, and nobody writes to them now.
-    unsafe { view.start().as_ptr().copy_to_nonoverlapping(bytes.as_mut_ptr(), bytes.len()) };
-    bytes
-}
-
 fn write(view: &View, at: usize, byte: u8) {
     assert!(at < view.len() && view.is_writable());
     // SAFETY: within the view.
@@ -40,11 +33,11 @@ fn a_block_arrives_at_the_other_side() {
     let reader = Arc::new(Region::open(arena.region().fd_to_read().unwrap()).unwrap());
     let place = block.offset()..block.offset() + sent.len();
     let whole = View::to_read(&reader, place.clone(), hold()).unwrap();
-    assert_eq!(contents(&whole), sent);
+    assert_eq!(whole.to_vec(), sent);
     let copy = View::to_write(&reader, place.start + 100..place.end, hold()).unwrap();
     write(&copy, 7, 255);
-    assert_eq!(contents(&whole), sent);
-    assert_eq!((contents(&copy)[7], contents(&copy)[8]), (255, sent[108]));
+    assert_eq!(whole.to_vec(), sent);
+    assert_eq!((copy.to_vec()[7], copy.to_vec()[8]), (255, sent[108]));
     assert!(View::to_write(&reader, LEN - 1..LEN + 1, hold()).is_err());
     assert!(View::to_read(&reader, usize::MAX..usize::MAX, hold()).is_err());
 }
@@ -108,5 +101,5 @@ fn without_address_space_bytes_are_copied() {
     let unmapped = SparseMemory::open(arena.region().as_fd().try_clone_to_owned().unwrap()).unwrap();
     let region = Arc::new(Region::new(unmapped, None));
     let view = View::to_read(&region, block.offset() + 2..block.offset() + 5, hold()).unwrap();
-    assert_eq!(contents(&view), b"234");
+    assert_eq!(view.to_vec(), b"234");
 }

@@ -138,6 +138,16 @@ impl View {
         self.len == 0
     }
 
+    /// A copy of the bytes.
+    #[must_use]
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len];
+        // SAFETY: both have so many bytes, and they are not the same. Who
+        // writes to the view meanwhile makes the copy a mixture.
+        unsafe { self.start.as_ptr().copy_to_nonoverlapping(bytes.as_mut_ptr(), self.len) };
+        bytes
+    }
+
     /// Whether the bytes may be written to.
     #[must_use]
     pub fn is_writable(&self) -> bool {

@@ -1,0 +1,305 @@
+//! What a pickler writes, on its way to the other side.
+
+use std::sync::Arc;
+
+use plait_shm::arena::{Arena, Block, Hold};
+
+use super::parcel::{self, Item};
+use super::wire::HEAD;
+
+/// What is larger goes through the arena; a ring would copy it twice more.
+const LARGE: usize = 64 * 1024;
+
+/// There is no memory for what is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no memory for the message")]
+pub struct NoMemory;
+
+enum Stream {
+    /// A message without its head.
+    Private(Vec<u8>),
+    /// In the arena, and how much of it is written.
+    Shared(Block, usize),
+}
+
+/// A buffer of a message.
+enum Part {
+    Block(Block, usize),
+    Same { index: usize, offset: usize, len: usize },
+}
+
+/// A stream of bytes and the buffers that belong to it, being written. What
+/// is small, and what the arena has no room for, stays in private memory.
+pub struct Packer {
+    arena: Option<Arc<Arena>>,
+    stream: Stream,
+    parts: Vec<Part>,
+}
+
+impl Packer {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(arena: Option<Arc<Arena>>) -> Self {
+        Self { arena, stream: Stream::Private(empty()), parts: Vec::new() }
+    }
+
+    /// Forgets what was written.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.arena.take());
+    }
+
+    /// How many bytes of the stream are written.
+    #[allow(clippy::len_without_is_empty)]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.stream {
+            Stream::Private(message) => message.len() - HEAD,
+            Stream::Shared(_, len) => *len,
+        }
+    }
+
+    /// The bytes of a stream that is all in private memory.
+    #[must_use]
+    pub fn private(&self) -> Option<&[u8]> {
+        match &self.stream {
+            Stream::Private(message) if self.parts.is_empty() => message.get(HEAD..),
+            _ => None,
+        }
+    }
+
+    /// Adds to the stream.
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), NoMemory> {
+        self.reserve(bytes.len())?;
+        match &mut self.stream {
+            Stream::Private(message) => message.extend_from_slice(bytes),
+            Stream::Shared(block, len) => {
+                block.write(*len, bytes);
+                *len += bytes.len();
+            }
+        }
+        Ok(())
+    }
+
+    /// Has room for `more` bytes in the stream.
+    fn reserve(&mut self, more: usize) -> Result<(), NoMemory> {
+        let (len, total) = (self.len(), self.len().checked_add(more).ok_or(NoMemory)?);
+        match &mut self.stream {
+            Stream::Private(message) => {
+                if total > LARGE
+                    && let Some(mut block) = self.arena.as_ref().and_then(|arena| arena.block(total, true))
+                {
+                    block.write(0, &message[HEAD..]);
+                    self.stream = Stream::Shared(block, len);
+                    return Ok(());
+                }
+                message.try_reserve(more).map_err(|_| NoMemory)
+            }
+            Stream::Shared(block, _) => {
+                // In steps that double where it grows by little each time.
+                if block.len() >= total || block.grow(total.max(len * 2)) || block.grow(total) {
+                    return Ok(());
+                }
+                let elsewhere = block.arena().block(total.max(len * 2), true);
+                if let Some(mut larger) = elsewhere {
+                    larger.copy(block, len);
+                    self.stream = Stream::Shared(larger, len);
+                    return Ok(());
+                }
+                let mut message = empty();
+                message.try_reserve(total).map_err(|_| NoMemory)?;
+                block.read(len, &mut message);
+                self.stream = Stream::Private(message);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a buffer out of the stream, to be [written](Block::write_from)
+    /// once. `None` if it is small, or there is no room: then it belongs in
+    /// the stream.
+    #[must_use]
+    pub fn room(&self, len: usize) -> Option<Block> {
+        if len < LARGE {
+            return None;
+        }
+        self.arena.as_ref()?.block(len, false)
+    }
+
+    /// Adds a buffer of `len` bytes, in a block that is filled.
+    pub fn add(&mut self, block: Block, len: usize) {
+        self.parts.push(Part::Block(block, len));
+    }
+
+    /// Adds a buffer that the other side has sent, and still has.
+    pub fn add_same(&mut self, index: usize, offset: usize, len: usize) {
+        self.parts.push(Part::Same { index, offset, len });
+    }
+
+    /// Ends the message.
+    #[must_use]
+    pub fn finish(self) -> Parcel {
+        self.finish_with(Vec::new())
+    }
+
+    /// Ends the message, with some more items.
+    pub(crate) fn finish_with(self, mut items: Vec<Item>) -> Parcel {
+        let mut blocks = Vec::new();
+        let (mut message, inline) = match self.stream {
+            Stream::Private(message) if self.parts.is_empty() && items.is_empty() => {
+                return Parcel { message, blocks };
+            }
+            Stream::Private(message) => (empty(), Some(message)),
+            Stream::Shared(mut block, len) => {
+                block.shrink(len);
+                items.push(Item::Stream { offset: block.offset(), len });
+                blocks.push(Arc::new(block));
+                (empty(), None)
+            }
+        };
+        for part in self.parts {
+            match part {
+                Part::Block(block, len) => {
+                    items.push(Item::Buffer { offset: block.offset(), len });
+                    blocks.push(Arc::new(block));
+                }
+                Part::Same { index, offset, len } => items.push(Item::Same { index, offset, len }),
+            }
+        }
+        parcel::begin(&items, &mut message);
+        if let Some(inline) = inline {
+            message.extend_from_slice(&inline[HEAD..]);
+        }
+        Parcel { message, blocks }
+    }
+}
+
+/// The place of a head.
+fn empty() -> Vec<u8> {
+    let mut message = Vec::with_capacity(256);
+    message.resize(HEAD, 0);
+    message
+}
+
+/// A message that is ready but for its head, and the blocks that it names:
+/// they are kept until the receiver has done with them.
+#[derive(Debug)]
+pub struct Parcel {
+    pub(crate) message: Vec<u8>,
+    /// Those of the items that lie in the sender's arena, in order.
+    pub(crate) blocks: Vec<Arc<Block>>,
+}
+
+impl Parcel {
+    /// A message of these bytes alone.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut message = Vec::with_capacity(HEAD + bytes.len());
+        message.resize(HEAD, 0);
+        message.extend_from_slice(bytes);
+        Self { message, blocks: Vec::new() }
+    }
+
+    /// How many bytes it carries, with those in the arena.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.message.len() + self.blocks.iter().map(|block| block.len()).sum::<usize>()
+    }
+}
+
+/// A block as what keeps it from being used again.
+pub(crate) fn hold(block: &Arc<Block>) -> Hold {
+    Arc::clone(block) as Hold
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::wire::Body;
+    use super::*;
+    use proptest::prelude::*;
+
+    const ROOM: usize = 1 << 24;
+
+    fn arena() -> Arc<Arena> {
+        Arena::create("plait-test", ROOM, ROOM).unwrap()
+    }
+
+    fn bytes_of(parcel: &Parcel) -> (Vec<u8>, Vec<Item>) {
+        let (body, items) = parcel::open(Body::of(parcel.message.clone())).unwrap();
+        let stream = items.iter().position(|item| matches!(item, Item::Stream { .. }));
+        let bytes = match stream.map(|at| items[at]) {
+            Some(Item::Stream { len, .. }) => {
+                let mut bytes = Vec::new();
+                parcel.blocks[0].read(len, &mut bytes);
+                bytes
+            }
+            _ => body.as_ref().to_vec(),
+        };
+        (bytes, items)
+    }
+
+    #[test]
+    fn what_is_small_needs_no_arena() {
+        let arena = arena();
+        let mut packer = Packer::new(Some(Arc::clone(&arena)));
+        packer.write(b"hello, ").unwrap();
+        packer.write(b"world").unwrap();
+        assert_eq!(packer.private(), Some(&b"hello, world"[..]));
+        assert!(packer.room(LARGE - 1).is_none());
+        assert_eq!(bytes_of(&packer.finish()), (b"hello, world".to_vec(), vec![]));
+        assert_eq!(arena.in_use(), 0);
+    }
+
+    #[test]
+    fn what_is_not_sent_comes_back() {
+        let arena = arena();
+        let mut packer = Packer::new(Some(Arc::clone(&arena)));
+        packer.write(&vec![1; 3 * LARGE]).unwrap();
+        let block = packer.room(LARGE).unwrap();
+        packer.add(block, LARGE);
+        assert!(arena.in_use() >= 4 * LARGE);
+        packer.clear();
+        assert_eq!(arena.in_use(), 0);
+        assert_eq!(packer.private(), Some(&[][..]));
+    }
+
+    #[test]
+    fn a_full_arena_means_private_memory() {
+        let arena = arena();
+        let wall = arena.block(ROOM - 4 * LARGE, false).unwrap();
+        let mut packer = Packer::new(Some(Arc::clone(&arena)));
+        let sent: Vec<u8> = (0..6 * LARGE).map(|i| (i % 251) as u8).collect();
+        for part in sent.chunks(LARGE / 2) {
+            packer.write(part).unwrap();
+        }
+        assert!(packer.room(LARGE).is_some());
+        assert!(packer.room(5 * LARGE).is_none());
+        assert_eq!(packer.private(), Some(&sent[..]));
+        drop(wall);
+        assert_eq!(bytes_of(&packer.finish()).0, sent);
+        assert_eq!(arena.in_use(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn any_writes_arrive(parts in proptest::collection::vec((0..3 * LARGE, any::<u8>()), 0..12), walls: bool) {
+            let arena = arena();
+            // Walls keep a stream from growing where it is.
+            let mut between = Vec::new();
+            let (mut packer, mut sent) = (Packer::new(Some(Arc::clone(&arena))), Vec::new());
+            for (len, byte) in parts {
+                let part = vec![byte; len];
+                packer.write(&part).unwrap();
+                sent.extend_from_slice(&part);
+                between.extend(walls.then(|| arena.block(1, true).unwrap()));
+            }
+            prop_assert_eq!(packer.len(), sent.len());
+            let parcel = packer.finish();
+            prop_assert_eq!(&bytes_of(&parcel).0, &sent);
+            drop((parcel, between));
+            prop_assert_eq!(arena.in_use(), 0);
+        }
+    }
+}
