@@ -393,8 +393,9 @@ def test_a_worker_has_only_its_own_descriptors():
     with plait.ProcessPoolExecutor(4) as pool:
         os.close(inherited)
         list(pool.map(double, range(50)))
-        # 0 to 2, the rings, the bell, the lifeline, the pipe of records, and the listing.
-        assert {pool.submit(open_descriptors).result(LIMIT) for _ in range(8)} == {8}
+        # 0 to 2, the rings, the bell, the lifeline, the arenas, the pipe of records, and the
+        # listing.
+        assert {pool.submit(open_descriptors).result(LIMIT) for _ in range(8)} == {10}
 
 
 def test_an_idle_pool_uses_no_processor():

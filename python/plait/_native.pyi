@@ -8,7 +8,7 @@ import ssl
 import threading
 import traceback
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import FrameType, GenericAlias, ModuleType
 from typing import (
     Any,
@@ -22,6 +22,8 @@ from typing import (
     TypeVar,
     final,
 )
+
+from typing_extensions import Buffer
 
 import plait
 from plait._pickling.inbound import Inbound
@@ -404,8 +406,36 @@ class Timeline:
     def svg(self) -> str: ...
 
 @final
+class Arena:
+    def __new__(cls, size: int | None = None, keep: int | None = None) -> Self: ...
+    @property
+    def in_use(self) -> int: ...
+    @property
+    def taken(self) -> int: ...
+
+@final
+class Packer:
+    def __new__(cls, arena: Arena | None = None, limit: int | None = None) -> Self: ...
+    def write(self, data: Buffer) -> int: ...
+    def buffer(self, buffer: Buffer) -> bool: ...
+    def clear(self) -> None: ...
+    def getvalue(self) -> bytes: ...
+
+@final
+class Block:
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class Shaped:
+    def __new__(
+        cls, base: Buffer, code: str, item: int, shape: Sequence[int], by_columns: bool
+    ) -> Self: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
 class Image:
-    def __new__(cls, data: bytes) -> Self: ...
+    def __new__(cls, packer: Packer) -> Self: ...
     @property
     def id(self) -> int: ...
     @property
@@ -439,7 +469,8 @@ class ProcessPool:
         max_pending: int | None,
         images: tuple[Image, ...],
         initializer: int,
-        initargs: bytes,
+        initargs: Packer,
+        arena: Arena,
         handed: list[int],
         max_memory: int | None = None,
         tasks_per_worker: int | None = None,
@@ -450,7 +481,7 @@ class ProcessPool:
         self,
         image: int,
         images: tuple[Image, ...],
-        data: bytes,
+        packer: Packer,
         name: str,
         given: tuple[float | None, float, int] | None,
     ) -> plait.Future[Any]: ...
@@ -479,7 +510,7 @@ def worker_said(number: int) -> None: ...
 
 @final
 class Worker:
-    def __new__(cls, memory: int, bell: int) -> Self: ...
+    def __new__(cls, memory: int, bell: int, arenas: tuple[int, int] | None) -> Self: ...
     def serve(self, inbound: Inbound, max_memory: int | None = None) -> None: ...
     def say_output(self, data: bytes) -> None: ...
     def heed_stops(self) -> None: ...

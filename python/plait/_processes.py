@@ -44,6 +44,9 @@ __all__ = ["ProcessPoolExecutor"]
 
 _T = TypeVar("_T")
 
+# How many bytes of address space requests get; None: as the machine has it.
+_arena_size: int | None = None
+
 
 class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
     """A pool of processes, as `concurrent.futures.ProcessPoolExecutor`.
@@ -139,14 +142,15 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             self._pool: Any = SerialPool(initializer, tuple(initargs))
             self._ending = Ending(self._pool, exit_timeout)
             return
-        self._outbound = Outbound()
+        arena = native.Arena(_arena_size)
+        self._outbound = Outbound(arena)
         images: tuple[native.Image, ...] = ()
-        target, data = 0, b""
+        target, packer = 0, native.Packer()
         handed: list[int] = []
         tracked = False
         if initializer is not None:
             with handing() as given:
-                images, target, data = self._outbound.encode(initializer, tuple(initargs), {})
+                images, target, packer = self._outbound.encode(initializer, tuple(initargs), {})
             handed, tracked = everything(given)
         _notifier.start()
         self._pool = native.ProcessPool(
@@ -161,7 +165,8 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             max_pending=bound,
             images=images,
             initializer=target,
-            initargs=data,
+            initargs=packer,
+            arena=arena,
             max_memory=memory,
             handed=handed,
             tasks_per_worker=max_tasks_per_child,
@@ -176,13 +181,13 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         """Submit what `submit` cannot by itself: what needs the pickler."""
         self._pool.check_open()
         try:
-            images, target, data = self._outbound.encode(fn, args, kwargs)
+            images, target, packer = self._outbound.encode(fn, args, kwargs)
         except Exception as error:
             failed: Future[_T] = Future()
             failed.set_exception(error)
             return failed
         terms = submitted_terms(fn)
-        future: Future[_T] = self._pool.submit(target, images, data, describe(fn), terms)
+        future: Future[_T] = self._pool.submit(target, images, packer, describe(fn), terms)
         return future
 
     def map(

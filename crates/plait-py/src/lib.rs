@@ -8,6 +8,7 @@ mod executor;
 mod fork;
 mod future;
 mod hot;
+mod packer;
 mod process_delivery;
 mod process_pool;
 mod processes;
@@ -37,6 +38,7 @@ mod _native {
         #[cfg(debug_assertions)]
         hot::plain::probe::register(module)?;
         callees::register(module)?;
+        packer::register(module)?;
         process_pool::register(module)?;
         processes::register(module)?;
         worker::register(module)?;

@@ -11,6 +11,7 @@ use pyo3::types::PyBytes;
 
 use crate::future::{Decoded, Encoded, notifier};
 use crate::hot::plain;
+use crate::packer;
 
 pub(crate) struct Delivery {
     pub(crate) end: End,
@@ -33,7 +34,8 @@ impl Delivery {
         match end {
             End::Reply(reply) => {
                 let decode = FAILURE.import(py, "plait._pickling.results", "decode_failure")?;
-                decode.call1((PyBytes::new(py, reply.body.as_ref()), name))
+                let (data, _) = packer::read(py, reply)?;
+                decode.call1((data, name))
             }
             End::Died(death) => {
                 let (pid, lines) = (death.pid, death.last_lines());
@@ -114,7 +116,9 @@ impl Encoded for Delivery {
             }
             End::Reply(reply) if !reply.raised => {
                 let decode = VALUE.import(py, "plait._pickling.results", "decode_value")?;
-                decode.call1((PyBytes::new(py, reply.body.as_ref()), &*self.name)).map(Ok)
+                packer::read(py, reply)
+                    .and_then(|(data, buffers)| decode.call1((data, buffers, &*self.name)))
+                    .map(Ok)
             }
             end => self.error(py, end).and_then(|error| self.counted(py, error)).map(Err),
         };

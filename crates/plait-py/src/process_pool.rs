@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use plait_pool::completion::Waited;
 use plait_pool::process::{
-    self, Activity, Admission, Call, Counts, End, Handle, Pool, Program, Request, Settings, Terms, Ticket,
+    self, Activity, Admission, Call, Counts, End, Handle, Parcel, Pool, Program, Settings, Terms, Ticket,
     Withdrawn,
 };
 use plait_sys::clock::Instant;
@@ -22,6 +22,7 @@ use pyo3::types::PyTuple;
 use crate::callees::Callee;
 use crate::error::{Error, Result};
 use crate::future::{Cancelled, Engine, Fate, Future, Outcome, new_future, notifier, wake};
+use crate::packer::{Arena, Packer};
 use crate::process_delivery::Delivery;
 use crate::records::Records;
 
@@ -32,8 +33,8 @@ struct Image(Arc<process::Image>);
 #[pymethods]
 impl Image {
     #[new]
-    fn new(data: &[u8]) -> Self {
-        Self(process::Image::new(data))
+    fn new(packer: &Bound<'_, Packer>) -> PyResult<Self> {
+        Ok(Self(process::Image::new(packer.get().finish()?)))
     }
 
     #[getter]
@@ -102,9 +103,9 @@ impl Engine for Tasks {
 
 impl ProcessPool {
     /// As `submit`, of a function that the workers know and plain arguments.
-    pub(crate) fn call(&self, py: Python<'_>, callee: &Callee, request: Request) -> PyResult<Py<Future>> {
+    pub(crate) fn call(&self, py: Python<'_>, callee: &Callee, parcel: Parcel) -> PyResult<Py<Future>> {
         let needs = Arc::clone(&callee.needs);
-        let call = Call { image: callee.image, needs, request, terms: callee.terms };
+        let call = Call { image: callee.image, needs, parcel, terms: callee.terms };
         self.admit(py, call, &callee.name)
     }
 
@@ -165,7 +166,7 @@ pub(crate) struct ProcessPool {
 #[pymethods]
 impl ProcessPool {
     #[new]
-    #[pyo3(signature = (*, executable, arguments, environment, directory, template, limit, max_pending, images, initializer, initargs, handed, max_memory=None, tasks_per_worker=None, eager=false))]
+    #[pyo3(signature = (*, executable, arguments, environment, directory, template, limit, max_pending, images, initializer, initargs, arena, handed, max_memory=None, tasks_per_worker=None, eager=false))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -178,7 +179,8 @@ impl ProcessPool {
         max_pending: Option<usize>,
         images: &Bound<'_, PyTuple>,
         initializer: u64,
-        initargs: Vec<u8>,
+        initargs: &Bound<'_, Packer>,
+        arena: &Bound<'_, Arena>,
         handed: Vec<RawFd>,
         max_memory: Option<u64>,
         tasks_per_worker: Option<NonZeroUsize>,
@@ -194,7 +196,8 @@ impl ProcessPool {
             max_pending,
             needs: needs(images)?,
             initializer,
-            arguments: initargs,
+            arguments: initargs.get().finish()?,
+            arena: arena.get().hand_over(),
             max_memory,
             handed: handed.map_err(Error::from)?,
             tasks_per_worker,
@@ -218,12 +221,12 @@ impl ProcessPool {
         py: Python<'_>,
         image: u64,
         images: &Bound<'_, PyTuple>,
-        data: &[u8],
+        packer: &Bound<'_, Packer>,
         name: &str,
         given: Option<GivenTerms>,
     ) -> PyResult<Py<Future>> {
-        let (needs, request) = (needs(images)?, Request::of(data));
-        self.admit(py, Call { image, needs, request, terms: terms(given) }, &name.into())
+        let (needs, parcel) = (needs(images)?, packer.get().finish()?);
+        self.admit(py, Call { image, needs, parcel, terms: terms(given) }, &name.into())
     }
 
     fn close(&self, cancel: bool) -> Result<()> {

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Mutex, MutexGuard};
 
-use plait_pool::process::{self, Answer, Body, Excess, Runs, Stop, ToDo};
+use plait_pool::process::{self, Answer, ArenaFds, Body, Excess, Pieces, Runs, Stop, ToDo};
 use plait_sys::clock::Instant;
 use plait_sys::{descriptor, pid};
 use pyo3::intern;
@@ -20,6 +20,7 @@ use pyo3::types::{PyBytes, PyTuple, PyType};
 
 use crate::error::{Error, Result};
 use crate::hot::{interrupt, plain};
+use crate::packer::{self, Packer};
 use crate::sync::lock;
 
 /// After so many tasks in a row other threads of the worker get the
@@ -158,10 +159,10 @@ impl<'py> Service<'py> {
     }
 
     /// Runs a task and puts the answer into the message.
-    fn run(&mut self, task: u64, image: u64, body: &Body) -> PyResult<()> {
+    fn run(&mut self, task: u64, image: u64, body: &Body, pieces: Pieces) -> PyResult<()> {
         let py = self.py();
         if !plain::is_plain(body.as_ref()) {
-            return self.run_elsewhere(task, image, body);
+            return self.run_elsewhere(task, image, body, pieces);
         }
         let loaded = self
             .function(image)
@@ -174,7 +175,8 @@ impl<'py> Service<'py> {
                         return Ok(());
                     }
                     drop(function);
-                    self.inbound.call_method1(intern!(py, "returned"), (value, retry_on))?
+                    let packer = self.packer(task)?;
+                    self.inbound.call_method1(intern!(py, "returned"), (value, retry_on, packer))?
                 }
                 Err(error) => {
                     let error = error.into_value(py);
@@ -188,11 +190,25 @@ impl<'py> Service<'py> {
 
     /// Has Python do it: the arguments are a pickle, or the function is one
     /// of a kind.
-    fn run_elsewhere(&mut self, task: u64, image: u64, body: &Body) -> PyResult<()> {
+    fn run_elsewhere(&mut self, task: u64, image: u64, body: &Body, pieces: Pieces) -> PyResult<()> {
         let py = self.py();
-        let data = PyBytes::new(py, body.as_ref());
-        let answer = self.inbound.call_method1(intern!(py, "run"), (image, data))?;
+        let packer = self.packer(task)?;
+        // What cannot be had for want of memory is the task's failure.
+        let read = packer::stream(py, body.as_ref(), &pieces)
+            .and_then(|data| Ok((data, packer::buffers(py, &pieces)?)));
+        drop(pieces);
+        let answer = match read {
+            Ok((data, buffers)) => {
+                self.inbound.call_method1(intern!(py, "run"), (image, data, buffers, packer))?
+            }
+            Err(error) => self.inbound.call_method1(intern!(py, "not_loaded"), (error.into_value(py),))?,
+        };
         self.answer(task, &answer)
+    }
+
+    fn packer(&self, task: u64) -> PyResult<Bound<'py, Packer>> {
+        let packer = self.worker.link().packer();
+        Bound::new(self.py(), Packer::new_for(packer, task))
     }
 
     fn begin(&mut self, answer: Answer) {
@@ -201,21 +217,33 @@ impl<'py> Service<'py> {
     }
 
     fn answer(&mut self, task: u64, answer: &Bound<'_, PyAny>) -> PyResult<()> {
-        let (how, data): (u8, Bound<'_, PyBytes>) = answer.extract()?;
-        self.begin(match how {
+        let (how, data): (u8, Bound<'_, PyAny>) = answer.extract()?;
+        let answer = match how {
             RETURNED => Answer::Returned(task),
             how => Answer::Raised { task, again: how == RAISED_TO_RETRY },
-        });
-        self.message.extend_from_slice(data.as_bytes());
+        };
+        if let Ok(packer) = data.cast::<Packer>() {
+            let packer = packer.get().take()?;
+            self.message = self.worker.link().answer(answer, packer);
+            return Ok(());
+        }
+        self.begin(answer);
+        self.message.extend_from_slice(data.cast::<PyBytes>()?.as_bytes());
         Ok(())
     }
 }
 
 #[pymethods]
 impl Worker {
+    /// `arenas`: the descriptors of the parent's arena and of the worker's own.
     #[new]
-    fn new(memory: RawFd, bell: RawFd) -> Result<Self> {
-        let link = process::Worker::new(descriptor::duplicate(memory)?, descriptor::duplicate(bell)?)?;
+    fn new(memory: RawFd, bell: RawFd, arenas: Option<(RawFd, RawFd)>) -> Result<Self> {
+        let arenas = arenas.map(|(requests, results)| {
+            let (requests, results) = (descriptor::duplicate(requests)?, descriptor::duplicate(results)?);
+            Result::Ok(ArenaFds { requests, results })
+        });
+        let (memory, bell) = (descriptor::duplicate(memory)?, descriptor::duplicate(bell)?);
+        let link = process::Worker::new(memory, bell, arenas.transpose()?)?;
         let runs = link.runs();
         Ok(Self { link: Mutex::new(link), runs, armed: AtomicBool::new(false) })
     }
@@ -270,12 +298,13 @@ impl Worker {
         let (home, mut in_a_row) = (pid::current(), 0);
         loop {
             match self.next(py)? {
-                ToDo::Task { task, image, bytes } => {
+                ToDo::Task { task, image, bytes, pieces } => {
+                    let has_pieces = pieces != Pieces::default();
                     if std::mem::take(&mut service.told) {
                         // Not to be stopped half-way: other tasks rely on it.
                         inbound.call_method0(intern!(py, "load_new"))?;
                     }
-                    let ran = self.interruptibly(py, || service.run(task, image, &bytes));
+                    let ran = self.interruptibly(py, || service.run(task, image, &bytes, pieces));
                     drop(bytes);
                     if pid::current() != home {
                         return Ok(());
@@ -285,6 +314,9 @@ impl Worker {
                         self.link().stop_answer(task, &mut service.message);
                     } else {
                         ran?;
+                    }
+                    if has_pieces {
+                        self.link().amend(task, &mut service.message);
                     }
                     // Relaxed: what says something in the task's own thread comes before.
                     let said = SAID.swap(0, Relaxed);
@@ -300,16 +332,19 @@ impl Worker {
                         service.message = Vec::new();
                     }
                 }
-                ToDo::Image { id, bytes } => {
+                ToDo::Image { id, bytes, pieces } => {
                     service.functions.clear();
                     service.told = true;
-                    let data = PyBytes::new(py, bytes.as_ref());
-                    inbound.call_method1(intern!(py, "add_image"), (id, data))?;
+                    let data = packer::stream(py, bytes.as_ref(), &pieces)?;
+                    let buffers = packer::buffers(py, &pieces)?;
+                    inbound.call_method1(intern!(py, "add_image"), (id, data, buffers))?;
                 }
-                ToDo::Begin { image, bytes } => {
-                    let data = PyBytes::new(py, bytes.as_ref());
+                ToDo::Begin { image, bytes, pieces } => {
+                    let data = packer::stream(py, bytes.as_ref(), &pieces)?;
+                    let buffers = packer::buffers(py, &pieces)?;
+                    drop(pieces);
                     let mut failure: Option<Vec<u8>> =
-                        inbound.call_method1(intern!(py, "initialize"), (image, data))?.extract()?;
+                        inbound.call_method1(intern!(py, "initialize"), (image, data, buffers))?.extract()?;
                     if failure.is_none()
                         && let Some(excess) = self.excess()?
                     {
@@ -330,6 +365,10 @@ impl Worker {
                 }
                 ToDo::Leave => return Ok(()),
                 ToDo::Interrupted => {}
+            }
+            let done = self.link().done();
+            if let Some(done) = done {
+                self.send(py, &done)?;
             }
             // A function in C runs no bytecode: nobody else looks.
             py.check_signals()?;

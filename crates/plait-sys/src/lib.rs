@@ -31,8 +31,8 @@ pub mod process;
 mod raw;
 pub mod resident;
 pub mod slack;
-pub mod stopping;
 pub mod sparse;
+pub mod stopping;
 pub mod stream;
 
 pub use error::{Error, Result};

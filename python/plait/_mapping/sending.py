@@ -53,22 +53,22 @@ class Sender:
         if self._terms is not None:
             return [(self._send_single(item), [item]) for item in items]
         try:
-            images, target, data = self._outbound.encode(self._fn, (self._mode, items), {})
+            images, target, packer = self._outbound.encode(self._fn, (self._mode, items), {})
         except Exception:
             if len(items) > 1:
                 # At least one of them cannot be pickled; the others can.
                 return [sent for item in items for sent in self([item])]
             return [(self._refused(items[0]), items)]
-        future = self._pool.submit(target | CHUNK, images, data, self._name, None)
+        future = self._pool.submit(target | CHUNK, images, packer, self._name, None)
         return [(future, items)]
 
     def _send_single(self, item: Any) -> "Future[Reply]":
         args = tuple(item) if self._mode & STARRED else (item,)
         try:
-            images, target, data = self._outbound.encode(self._fn, args, {})
+            images, target, packer = self._outbound.encode(self._fn, args, {})
         except Exception:
             return self._refused(item)
-        future: Future[Reply] = self._pool.submit(target, images, data, self._name, self._terms)
+        future: Future[Reply] = self._pool.submit(target, images, packer, self._name, self._terms)
         return future
 
     def _refused(self, item: Any) -> "Future[Reply]":

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from plait._binding import native
 from plait._pickling.outbound import Outbound
 from plait._pickling.pickler import dumps
 
@@ -58,6 +59,8 @@ def weigh(fn: Callable[..., Any], args: tuple[Any, ...], result: object) -> Carr
 
 
 def _there_and_back(thing: object) -> int:
-    data, _ = dumps(thing)
+    packer = native.Packer()
+    dumps(thing, packer)
+    data = packer.getvalue()
     pickle.loads(data)
     return len(data)

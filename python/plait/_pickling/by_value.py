@@ -5,7 +5,6 @@ of each dump globals of their own, and here all share the namespace.
 """
 
 import enum
-import io
 import marshal
 import pickle
 import sys
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 
 import cloudpickle
 
+from plait._binding import native
 from plait._pickling.code import global_names, used_submodules
 from plait._pickling.pickler import (
     CACHED,
@@ -21,6 +21,7 @@ from plait._pickling.pickler import (
     reduce_module,
     reduce_task,
     reduce_undecorated,
+    reduce_view,
 )
 from plait._pickling.placing import (
     BY_IMPORT,
@@ -40,9 +41,9 @@ __all__ = ["FullPickler"]
 class FullPickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Pickles anything that cloudpickle does, and collects the keys it names."""
 
-    def __init__(self, file: io.BytesIO, root: Key | None) -> None:
-        """Write to `file`; see `plait._pickling.pickler.dumps` for `root`."""
-        super().__init__(file, PROTOCOL)
+    def __init__(self, packer: native.Packer, root: Key | None) -> None:
+        """Write to `packer`; see `plait._pickling.pickler.dumps` for `root`."""
+        super().__init__(packer, PROTOCOL, buffer_callback=packer.buffer)
         self.keys: set[Key] = set()
         self._root = root
         # Globals of no module: one dict here is one dict there, in this dump.
@@ -78,6 +79,8 @@ class FullPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return reduce_task(obj, self._root, self.keys)
         if kind is CellType:
             return make_cell, ()
+        if kind is memoryview:
+            return reduce_view(obj)
         if kind is ModuleType:
             reduced = reduce_module(obj)
             if reduced is not NotImplemented:

@@ -7,7 +7,7 @@ import pickle
 import sys
 from collections.abc import Callable, Coroutine
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plait._binding import native
 from plait._pickling.rebuild import made_before, namespace
@@ -16,10 +16,16 @@ from plait._task import TaskFunction, terms_of
 from plait._worker.chunk import CHUNK, run_chunk, salvage
 from plait._worker.protocol import RAISED, RAISED_TO_RETRY, RETURNED
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 __all__ = ["Inbound"]
 
 _Key = tuple[str, str]
+# A pickle, and the buffers that the pickler left out of it.
+_Pickle = tuple["Buffer", list[native.Block]]
 _Classes = tuple[type[BaseException], ...]
+_Answer = tuple[int, native.Packer | bytes]
 
 
 class Inbound:
@@ -41,35 +47,38 @@ class Inbound:
         sys.modules["__main__"] = main
         # Of the worker, for what is to be said before an answer.
         self.channel: native.Worker | None = None
-        self._new: dict[_Key, bytes] = {}
+        self._new: dict[_Key, _Pickle] = {}
         # Globals that were told, as opposed to set by code of the worker.
         self._told: set[_Key] = set()
         self._failed: dict[_Key, BaseException] = {}
-        self._loading: dict[_Key, bytes] = {}
-        self._functions: dict[int, tuple[list[_Key], Callable[..., Any] | bytes]] = {}
+        self._loading: dict[_Key, _Pickle] = {}
+        self._functions: dict[int, tuple[list[_Key], Callable[..., Any] | _Pickle]] = {}
 
-    def add_image(self, number: int, data: bytes) -> None:
+    def add_image(self, number: int, data: "Buffer", buffers: list[native.Block]) -> None:
         """Keep what the pool has told; no data: forget it."""
-        if not data:
+        view = memoryview(data)
+        if not view:
             self._functions.pop(number, None)
             return
-        kind, first, payload = marshal.loads(data)
+        # Behind the pickle: what it is, and how much there is to read of that.
+        size = int.from_bytes(view[-4:], sys.byteorder)
+        kind, first = marshal.loads(view[-4 - size : -4])
         if kind == "call":
-            self._functions[number] = (first, payload)
+            self._functions[number] = (first, (data, buffers))
         else:
-            self._new[first] = payload
+            self._new[first] = (data, buffers)
 
-    def initialize(self, target: int, data: bytes) -> bytes | None:
+    def initialize(self, target: int, data: "Buffer", buffers: list[native.Block]) -> bytes | None:
         """Call the initializer, if there is one.
 
         Returns:
             The traceback if it failed.
 
         """
-        if not data:
+        if not memoryview(data):
             return None
         try:
-            function, args, kwargs = self.load_call(target, data)
+            function, args, kwargs = self.load_call(target, data, buffers)
             value = function(*args, **kwargs)
             if isinstance(value, Coroutine):
                 well, value = _run_coroutine(value)
@@ -104,24 +113,31 @@ class Inbound:
             for key in keys:
                 if key in self._failed:
                     raise self._failed[key].with_traceback(None)
-        if isinstance(known, bytes):
-            known = pickle.loads(known)
+        if isinstance(known, tuple):
+            data, buffers = known
+            known = pickle.loads(data, buffers=buffers)
             self._functions[target] = (keys, known)
         return known
 
-    def run(self, target: int, data: bytes) -> tuple[int, bytes]:
+    def run(
+        self, target: int, data: "Buffer", buffers: list[native.Block], packer: native.Packer
+    ) -> _Answer:
         """Run a task, or a chunk of them, whose arguments are a pickle.
 
         Returns:
-            How it ended, and the encoded value or exception.
+            How it ended, and the packer that the value was written to, or the
+            encoded exception.
 
         """
         try:
-            function, args, kwargs = self.load_call(target & ~CHUNK, data)
+            function, args, kwargs = self.load_call(target & ~CHUNK, data, buffers)
         except BaseException as error:
             return self.not_loaded(error)
+        finally:
+            # What the arguments have of them stays as long as they do.
+            del data, buffers
         if target & CHUNK:
-            return _run_chunk(function, *args)
+            return _run_chunk(packer, function, *args)
         call, retry_on = self._unwrapped(function)
         try:
             value = call(*args, **kwargs)
@@ -130,7 +146,7 @@ class Inbound:
             return self.raised(error, retry_on)
         # The value alone may still need them.
         del function, call, args, kwargs
-        return self.returned(value, retry_on)
+        return self.returned(value, retry_on, packer)
 
     def _unwrapped(self, function: Callable[..., Any]) -> tuple[Callable[..., Any], _Classes]:
         """Find what to call, without a frame of ours, and what to retry it upon."""
@@ -144,7 +160,7 @@ class Inbound:
             bare = capturing(bare, self.channel)
         return bare, terms.retry_on
 
-    def returned(self, value: Any, retry_on: _Classes) -> tuple[int, bytes]:
+    def returned(self, value: Any, retry_on: _Classes, packer: native.Packer) -> _Answer:
         """Encode what a task returned; a coroutine is run, and is not the value."""
         if isinstance(value, Coroutine):
             try:
@@ -156,7 +172,8 @@ class Inbound:
                 forget_our_frame(value)
                 return self.raised(value, retry_on)
         try:
-            return RETURNED, encode_value(value)
+            encode_value(value, packer)
+            return RETURNED, packer
         except BaseException as error:
             error.add_note(
                 f"while pickling the result, an object of type {type(value).__qualname__}"
@@ -178,7 +195,7 @@ class Inbound:
         return self.raised(error, ())
 
     def load_call(
-        self, target: int, data: bytes
+        self, target: int, data: "Buffer", buffers: list[native.Block]
     ) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         """Unpickle a function, its arguments and keywords.
 
@@ -189,9 +206,9 @@ class Inbound:
         self.load_new()
         if target:
             function = self._function(target)
-            args, kwargs = pickle.loads(data)
+            args, kwargs = pickle.loads(data, buffers=buffers)
         else:
-            function, args, kwargs = pickle.loads(data)
+            function, args, kwargs = pickle.loads(data, buffers=buffers)
         return function, args, kwargs
 
     def _load(self, key: _Key) -> None:
@@ -232,18 +249,23 @@ def _run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
     return run(coroutine)
 
 
-def _run_chunk(function: Callable[..., Any], mode: int, items: list[Any]) -> tuple[int, bytes]:
+def _run_chunk(
+    packer: native.Packer, function: Callable[..., Any], mode: int, items: list[Any]
+) -> _Answer:
     reply = run_chunk(function, mode, items)
     try:
-        return RETURNED, encode_value(reply)
+        encode_value(reply, packer)
     except BaseException:
         # At least one of them cannot be pickled; the others can.
-        return RETURNED, encode_value(salvage(mode, reply))
+        packer.clear()
+        encode_value(salvage(mode, reply), packer)
+    return RETURNED, packer
 
 
 class _ImageUnpickler(pickle.Unpickler):
-    def __init__(self, inbound: Inbound, data: bytes) -> None:
-        super().__init__(io.BytesIO(data))
+    def __init__(self, inbound: Inbound, image: _Pickle) -> None:
+        data, buffers = image
+        super().__init__(io.BytesIO(data), buffers=buffers)
         self._inbound = inbound
 
     def find_class(self, module: str, name: str) -> Any:

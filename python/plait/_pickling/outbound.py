@@ -1,7 +1,6 @@
 """Calls on their way to the workers."""
 
 import functools
-import io
 import marshal
 import sys
 import threading
@@ -27,8 +26,9 @@ class Call(NamedTuple):
     images: tuple[native.Image, ...]
     # The number of the image that is the function; 0 if it is in `data`.
     target: int
-    # The pickled (arguments, keywords), or (function, arguments, keywords).
-    data: bytes
+    # What (arguments, keywords) or (function, arguments, keywords) were
+    # pickled to.
+    packer: native.Packer
 
 
 class _Global(NamedTuple):
@@ -76,9 +76,16 @@ class _Known(NamedTuple):
 class Outbound:
     """The calls of one pool: what its workers are told, and told once."""
 
-    def __init__(self, make_file: Callable[[], io.BytesIO] = io.BytesIO) -> None:
-        """Know nothing yet; write pickles of globals to what `make_file` returns."""
-        self._make_file = make_file
+    def __init__(self, arena: native.Arena | None = None, limit: int | None = None) -> None:
+        """Know nothing yet.
+
+        Args:
+            arena: what is large goes there.
+            limit: how many bytes a global may weigh at most.
+
+        """
+        self._arena = arena
+        self._limit = limit
         # What the native half finds without a look at what is in it.
         self.callees = native.Callees()
         self._globals: dict[Key, _Global] = {}
@@ -98,14 +105,14 @@ class Outbound:
         """
         known = self._function(fn)
         if known is None:
-            data, keys = self._dump_call(fn, args, kwargs, inside=True)
-            return Call(self._needs(keys, fn).images, 0, data)
-        data, keys = self._dump_call(fn, args, kwargs, inside=False)
+            packer, keys = self._dump_call(fn, args, kwargs, inside=True)
+            return Call(self._needs(keys, fn).images, 0, packer)
+        packer, keys = self._dump_call(fn, args, kwargs, inside=False)
         assert known.needs is not None
         images = known.needs.images
         if keys:
             images = tuple({*images, *self._needs(keys, fn).images})
-        return Call(images, known.target, data)
+        return Call(images, known.target, packer)
 
     def tell(self, key: Key) -> tuple[native.Image, ...]:
         """Make the images of a global and of everything that it leads to.
@@ -124,9 +131,10 @@ class Outbound:
         kwargs: Mapping[str, Any],
         *,
         inside: bool,
-    ) -> tuple[bytes, set[Key]]:
+    ) -> tuple[native.Packer, set[Key]]:
+        packer = native.Packer(self._arena)
         try:
-            return dumps((fn, args, kwargs) if inside else (args, kwargs))
+            return packer, dumps((fn, args, kwargs) if inside else (args, kwargs), packer)
         except Exception as error:
             error.add_note(_blame(fn, args, kwargs))
             raise
@@ -158,15 +166,14 @@ class Outbound:
                 # Perhaps nobody sends this lambda again: then it leaves no trace.
                 self._remember(fn, _Known(weakref.ref(fn), None, 0, contents))
                 return None
+        packer = native.Packer(self._arena)
         try:
-            data, keys = dumps(fn)
+            keys = dumps(fn, packer)
         except Exception as error:
             error.add_note(f"while pickling the function {describe(fn)}")
             raise
         needs = self._needs(keys, fn)
-        image = native.Image(
-            marshal.dumps(("call", [tuple(key) for key, _ in needs.bindings], data))
-        )
+        image = _image(packer, "call", [tuple(key) for key, _ in needs.bindings])
         needs = needs._replace(images=(*needs.images, image))
         known = _Known(weakref.ref(fn), needs, image.id, contents)
         self._remember(fn, known)
@@ -213,15 +220,16 @@ class Outbound:
             told = self._globals.get(key)
         if told is not None and told.value is value:
             return told
+        packer = native.Packer(self._arena, self._limit)
         try:
-            data, keys = dumps(value, root=key, make_file=self._make_file)
+            keys = dumps(value, packer, root=key)
         except Exception as error:
             error.add_note(
                 f"while pickling the global {key.name!r} of {key.module}, "
                 f"which the function {describe(fn)} uses"
             )
             raise
-        image = native.Image(marshal.dumps(("global", tuple(key), data)))
+        image = _image(packer, "global", tuple(key))
         made = _Global(value, image, frozenset(keys))
         with self._lock:
             # Another thread may have been faster; one name has one image, or
@@ -231,6 +239,15 @@ class Outbound:
                 return told
             self._globals[key] = made
         return made
+
+
+def _image(
+    packer: native.Packer, kind: str, name: tuple[str, ...] | list[tuple[str, ...]]
+) -> native.Image:
+    """Make an image of what was pickled, and say what it is behind the pickle."""
+    told = marshal.dumps((kind, name))
+    packer.write(told + len(told).to_bytes(4, sys.byteorder))
+    return native.Image(packer)
 
 
 def describe(fn: Any) -> str:
@@ -268,7 +285,7 @@ def _blame(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, A
     parts += [(f"argument {name!r} of {describe(fn)}", arg) for name, arg in kwargs.items()]
     for name, part in parts:
         try:
-            dumps(part)
+            dumps(part, native.Packer())
         except Exception:
             return f"while pickling {name}, an object of type {type(part).__qualname__}"
     return f"while pickling the arguments of {describe(fn)}"

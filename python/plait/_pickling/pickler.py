@@ -3,18 +3,17 @@
 import contextlib
 import functools
 import importlib
-import io
 import pickle
-from collections.abc import Callable
 from types import CellType, CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import Any, TypeVar
 
+from plait._binding import native
 from plait._pickling.placing import BY_IMPORT, BY_VALUE, Key, is_importable, place
-from plait._pickling.rebuild import namespace, unwrap
+from plait._pickling.rebuild import make_view, namespace, unwrap
 from plait._pickling.shared import LOCKS, REGISTERED, reduce_lock, reduce_shared
 from plait._task import TaskFunction, named_task
 
-__all__ = ["CACHED", "PROTOCOL", "dumps", "reduce_task", "reduce_undecorated"]
+__all__ = ["CACHED", "PROTOCOL", "dumps", "reduce_task", "reduce_undecorated", "reduce_view"]
 
 PROTOCOL = 5
 
@@ -33,8 +32,8 @@ class _NeedsFullPickler(BaseException):
 
 
 class _FastPickler(pickle.Pickler):
-    def __init__(self, file: io.BytesIO, root: Key | None) -> None:
-        super().__init__(file, PROTOCOL)
+    def __init__(self, packer: native.Packer, root: Key | None) -> None:
+        super().__init__(packer, PROTOCOL, buffer_callback=packer.buffer)
         self.keys: set[Key] = set()
         self._root = root
 
@@ -55,6 +54,8 @@ class _FastPickler(pickle.Pickler):
             return reduce_task(obj, self._root, self.keys)
         elif kind is ModuleType:
             return reduce_module(obj)
+        elif kind is memoryview:
+            return reduce_view(obj)
         elif kind in _FULL:
             raise _NeedsFullPickler
         elif kind in REGISTERED:
@@ -97,34 +98,45 @@ def reduce_module(module: ModuleType) -> Any:
     return NotImplemented
 
 
-def dumps(
-    obj: Any, root: Key | None = None, make_file: Callable[[], io.BytesIO] = io.BytesIO
-) -> tuple[bytes, set[Key]]:
+def reduce_view(view: memoryview) -> Any:
+    """How a view is sent: as a buffer, with its format and shape.
+
+    One with gaps between its items arrives without them, as every copy of it is.
+    """
+    if not view.contiguous:
+        copy = view.tobytes()
+        buffer = pickle.PickleBuffer(copy if view.readonly else bytearray(copy))
+    else:
+        buffer = pickle.PickleBuffer(view)
+    by_columns = view.f_contiguous and not view.c_contiguous
+    return make_view, (buffer, view.format, view.itemsize, view.shape, by_columns)
+
+
+def dumps(obj: Any, packer: native.Packer, root: Key | None = None) -> set[Key]:
     """Pickle `obj`.
 
     Args:
         obj: anything.
+        packer: what to write to; it is empty.
         root: the key that `obj` is the value of, if it is: what this name
             leads to goes by value, for it is what the name is to lead to.
-        make_file: makes what is written to.
 
     Returns:
-        The pickle, and the keys that it names.
+        The keys that the pickle names.
 
     Raises:
         Exception: what the pickler raises, or the `__reduce__` of something.
 
     """
-    file = make_file()
-    fast = _FastPickler(file, root)
+    fast = _FastPickler(packer, root)
     # Suppressed, not handled: what the full pickler raises is no consequence.
     with contextlib.suppress(_NeedsFullPickler):
         fast.dump(obj)
-        return file.getvalue(), fast.keys
+        return fast.keys
     # Imported only where something needs it: it takes a while.
     from plait._pickling.by_value import FullPickler
 
-    file = make_file()
-    full = FullPickler(file, root)
+    packer.clear()
+    full = FullPickler(packer, root)
     full.dump(obj)
-    return file.getvalue(), full.keys
+    return full.keys

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from types import CellType, FunctionType, ModuleType
 from typing import Any
 
+from plait._binding import native
+
 __all__ = [
     "fill_function",
     "made_before",
@@ -16,6 +18,7 @@ __all__ = [
     "make_cached",
     "make_cell",
     "make_function",
+    "make_view",
     "namespace",
     "unwrap",
 ]
@@ -94,3 +97,13 @@ def unwrap(decorated: Callable[..., Any]) -> Callable[..., Any]:
     """Find the bare function behind a decorated one."""
     bare: Callable[..., Any] = decorated.__wrapped__  # type: ignore[attr-defined]
     return bare
+
+
+def make_view(
+    buffer: Any, code: str, item: int, shape: tuple[int, ...], by_columns: bool
+) -> memoryview:
+    """Make a view, with items of this format, of a buffer that came as bytes."""
+    view = memoryview(buffer)
+    if (view.format, view.shape) == (code, shape):
+        return view
+    return memoryview(native.Shaped(view, code, item, shape, by_columns))

@@ -2,9 +2,13 @@
 
 import os
 import pickle
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from plait._binding import native
 from plait._pickling.pickler import PROTOCOL, dumps
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = [
     "decode_failure",
@@ -22,21 +26,22 @@ __all__ = [
 _Node = tuple[str, str, str, bytes | None, list[str], int | None, int | None, bool]
 
 
-def encode_value(value: Any) -> bytes:
+def encode_value(value: Any, packer: native.Packer) -> None:
     """Pickle what a task returned.
 
     Raises:
         Exception: what the pickler raises.
 
     """
-    return dumps(value)[0]
+    dumps(value, packer)
 
 
-def decode_value(data: bytes, name: str) -> Any:
+def decode_value(data: "Buffer", buffers: list[native.Block], name: str) -> Any:
     """Unpickle what a task returned.
 
     Args:
-        data: what `encode_value` made.
+        data: what `encode_value` wrote.
+        buffers: what the pickler left out of it.
         name: the function's name, for a note if that fails.
 
     Raises:
@@ -44,7 +49,7 @@ def decode_value(data: bytes, name: str) -> Any:
 
     """
     try:
-        return pickle.loads(data)
+        return pickle.loads(data, buffers=buffers)
     except Exception as error:
         error.add_note(f"while unpickling the result of {name}")
         raise
@@ -98,7 +103,7 @@ def encode_failure(error: BaseException) -> bytes:
     return pickle.dumps((os.getpid(), nodes), PROTOCOL)
 
 
-def decode_failure(data: bytes, name: str) -> BaseException:
+def decode_failure(data: "Buffer", name: str) -> BaseException:
     """Make the exception again that `encode_failure` took apart.
 
     Args:
@@ -146,7 +151,9 @@ def _rebuild(node: _Node) -> BaseException:
 def _pickle_exception(error: BaseException) -> bytes | None:
     """Pickle an exception, if it is the same again afterwards."""
     try:
-        data = dumps(error)[0]
+        packer = native.Packer()
+        dumps(error, packer)
+        data = packer.getvalue()
         again = pickle.loads(data)
     except Exception:
         return None

@@ -1,6 +1,5 @@
 """What a process is told when it starts."""
 
-import io
 import marshal
 import multiprocessing
 import os
@@ -12,6 +11,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from plait import _setting
+from plait._binding import native
 from plait._pickling.outbound import Outbound
 from plait._pickling.pickler import dumps
 from plait._pickling.placing import Key, place
@@ -57,7 +57,7 @@ def encode(process: "Process", streams: list[int]) -> bytes:
         "log_level": None if util._logger is None else util._logger.getEffectiveLevel(),  # type: ignore[attr-defined]
         "images": list(images.items()),
         "target": call.target,
-        "data": call.data,
+        "data": call.packer.getvalue(),
     }
     return marshal.dumps(dict(start))
 
@@ -74,7 +74,7 @@ def _of_main() -> Iterator[Any]:
     The process may meet them by their names alone: in what comes out of a queue. Such as cannot be
     sent, or would weigh too much with what they use, are left out.
     """
-    outbound = Outbound(_Light)
+    outbound = Outbound(limit=_LIGHT)
     main = sys.modules.get("__main__")
     for name, value in list(vars(main).items()) if main is not None else ():
         if isinstance(value, FunctionType | type) and place(value) == Key("__main__", name):
@@ -82,15 +82,6 @@ def _of_main() -> Iterator[Any]:
                 yield from outbound.tell(Key("__main__", name))
             except Exception:
                 continue
-
-
-class _Light(io.BytesIO):
-    """A file that refuses to grow big."""
-
-    def write(self, data: Any, /) -> int:
-        if self.tell() + memoryview(data).nbytes > _LIGHT:
-            raise OverflowError("too much for what may not be needed")
-        return super().write(data)
 
 
 def _blame(process: "Process") -> str:
@@ -103,7 +94,7 @@ def _blame(process: "Process") -> str:
     parts += [("the class", type(process))]
     for name, part in parts:
         try:
-            dumps(part)
+            dumps(part, native.Packer())
         except Exception:
             kind = type(part).__qualname__
             return f"while pickling {name} of the process {process.name}, an object of type {kind}"

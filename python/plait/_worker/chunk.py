@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import starmap
 from typing import Any
 
+from plait._binding import native
 from plait._pickling.results import encode_failure, encode_value, forget_our_frame
 
 __all__ = ["AWAITED", "CHUNK", "GO_ON", "STARRED", "Reply", "run_chunk", "salvage"]
@@ -66,7 +67,7 @@ def salvage(mode: int, reply: Reply) -> Reply:
     seconds, values, failures = reply
     for place, value in enumerate(values):
         try:
-            encode_value(value)
+            encode_value(value, native.Packer())
         except BaseException as error:
             error.add_note(
                 f"while pickling the result, an object of type {type(value).__qualname__}"

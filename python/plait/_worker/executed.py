@@ -34,7 +34,7 @@ def execute(fds: Sequence[int], stderr: int, number: int, parent_pid: int) -> in
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     start = (
         f"import sys; sys.path[:] = {sys.path!r}; from plait._worker.executed import main; "
-        f"main({', '.join(map(str, (*fds, number, parent_pid)))}, {inherited.received})"
+        f"main({number}, {parent_pid}, {inherited.received}, {', '.join(map(str, fds))})"
     )
     handed = (*fds, *inherited.received)
     for fd in handed:
@@ -53,17 +53,18 @@ def execute(fds: Sequence[int], stderr: int, number: int, parent_pid: int) -> in
 
 
 def main(
+    number: int,
+    parent_pid: int,
+    handed: list[int],
     memory: int,
     bell: int,
     lifeline: int,
     pipe: int,
     settings_fd: int,
-    number: int,
-    parent_pid: int,
-    handed: list[int],
+    *arenas: int,
 ) -> NoReturn:
     """Be a worker until the pool says leave; see `worker.main`."""
-    for fd in (memory, bell, lifeline, pipe, settings_fd, *handed):
+    for fd in (memory, bell, lifeline, pipe, settings_fd, *handed, *arenas):
         os.set_inheritable(fd, False)
     tie(lifeline)
     # The position in the file is shared with whoever else reads it.
@@ -73,4 +74,5 @@ def main(
     inherited.take(handed, settings["tracked"])
     records.install(pipe)
     preload.load(settings["preload"])
-    worker.main(memory, bell, lifeline, number, parent_pid, settings)
+    channel = worker.connect(memory, bell, *arenas)
+    worker.main(channel, lifeline, number, parent_pid, settings)

@@ -135,8 +135,8 @@ def _load(start: Start) -> "Process":
     settings = start["settings"]
     inbound = Inbound(settings["main_file"], settings["main_package"])
     for number, data in start["images"]:
-        inbound.add_image(number, data)
-    bootstrap, _, _ = inbound.load_call(start["target"], start["data"])
+        inbound.add_image(number, data, [])
+    bootstrap, _, _ = inbound.load_call(start["target"], start["data"], [])
     process: Process = bootstrap.__self__  # type: ignore[attr-defined]
     return process
 

@@ -75,18 +75,19 @@ class _Template(Forker):
             return super().start(number, fds)
         from plait._worker import executed
 
-        memory, lifeline, stderr = fds
-        kept = (memory, self._bell, lifeline, self._pipe, self._settings_fd)
+        memory, lifeline, stderr, *arenas = fds
+        kept = (memory, self._bell, lifeline, self._pipe, self._settings_fd, *arenas)
         return executed.execute(kept, stderr, number, self._parent_pid)
 
     def be_child(self, number: int, fds: list[int]) -> NoReturn:
-        memory, lifeline, stderr = fds
+        memory, lifeline, stderr, *arenas = fds
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(self._settings_fd)
         os.setpgid(0, 0)
         tie(lifeline)
-        worker.main(memory, self._bell, lifeline, number, self._parent_pid, self._settings)
+        channel = worker.connect(memory, self._bell, *arenas)
+        worker.main(channel, lifeline, number, self._parent_pid, self._settings)
 
     def go(self) -> None:
         if self._settings["preload"]:

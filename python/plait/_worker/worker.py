@@ -12,26 +12,37 @@ from plait._pickling.inbound import Inbound
 from plait._worker import stopping
 from plait._worker.protocol import Settings
 
-__all__ = ["main"]
+__all__ = ["connect", "main"]
+
+
+def connect(memory: int, bell: int, *arenas: int) -> native.Worker:
+    """Make the way to the pool, of descriptors that are then closed.
+
+    Args:
+        memory: that of the rings.
+        bell: that of the supervisor's eventfd.
+        arenas: those of the arenas of requests and of results, if there are any.
+
+    """
+    channel = native.Worker(memory, bell, (arenas[0], arenas[1]) if arenas else None)
+    for fd in (memory, bell, *arenas):
+        os.close(fd)
+    return channel
 
 
 def main(
-    memory: int, bell: int, lifeline: int, number: int, parent_pid: int, settings: Settings
+    channel: native.Worker, lifeline: int, number: int, parent_pid: int, settings: Settings
 ) -> NoReturn:
     """Be a worker until the pool says leave.
 
     Args:
-        memory: the descriptor of the rings.
-        bell: the descriptor of the supervisor's eventfd.
+        channel: the way to the pool.
         lifeline: becomes readable when the user's process ends.
         number: the worker's number in its pool.
         parent_pid: the user's process.
         settings: what the template was told.
 
     """
-    channel = native.Worker(memory, bell)
-    os.close(memory)
-    os.close(bell)
     _introduce(number, parent_pid, lifeline, settings)
     _reseed()
     stopping.heed(channel)

@@ -61,20 +61,24 @@ pub(crate) struct Arenas {
 }
 
 impl Arenas {
-    /// Takes up the two that the parent made, and keeps `keep` bytes of the
-    /// results in memory when they are free.
+    /// Takes up the two that the parent made.
     ///
     /// # Errors
     /// They are not what the parent makes.
-    pub(crate) fn open(requests: OwnedFd, results: OwnedFd, keep: usize) -> super::Result<Self> {
+    pub(crate) fn open(requests: OwnedFd, results: OwnedFd) -> super::Result<Self> {
         Ok(Self {
             requests: Arc::new(Region::open(requests)?),
             // Without address space for it, results go through the ring.
-            results: Arena::open(results, keep).ok(),
+            results: Arena::open(results, 0).ok(),
             sent: HashMap::new(),
             borrowed: Vec::new(),
             done: Arc::default(),
         })
+    }
+
+    /// Has so many bytes of the results stay in memory when they are free.
+    pub(crate) fn keep(&self, bytes: usize) {
+        self.results.iter().for_each(|arena| arena.keep(bytes));
     }
 
     /// For a result.
@@ -113,10 +117,27 @@ impl Arenas {
     }
 
     /// Ends an answer.
-    pub(crate) fn answer(&mut self, task: u64, packer: Packer) -> Vec<u8> {
-        let Parcel { message, blocks } = packer.finish_with(self.end(task));
+    pub(crate) fn answer(&mut self, packer: Packer) -> Vec<u8> {
+        let Parcel { message, blocks } = packer.finish();
         self.sent.extend(blocks.into_iter().map(|block| (block.offset(), block)));
         message
+    }
+
+    /// An answer will not be sent after all.
+    pub(crate) fn discard(&mut self, answer: &[u8]) {
+        for item in parcel::open(Body::of(answer.to_vec())).map(|(_, items)| items).unwrap_or_default() {
+            if let Item::Stream { offset, .. } | Item::Buffer { offset, .. } = item {
+                self.sent.remove(&offset);
+            }
+        }
+    }
+
+    /// Adds to an answer what the task leaves behind.
+    pub(crate) fn amend(&mut self, task: u64, answer: &mut Vec<u8>) {
+        if !self.borrowed.is_empty() {
+            let kept = self.end(task);
+            parcel::amend(&kept, answer);
+        }
     }
 
     /// What a task has left behind.

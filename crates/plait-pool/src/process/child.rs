@@ -9,6 +9,9 @@ use plait_sys::resident::Account;
 
 use super::Result;
 use super::appetite::Excess;
+use super::borrowing::Arenas;
+use super::packer::Packer;
+use super::piece::Pieces;
 use super::wire::{self, Body};
 
 /// What the parent wants of this worker.
@@ -20,6 +23,8 @@ pub enum ToDo {
         id: u64,
         /// What was given to `Image::new`.
         bytes: Body,
+        /// What of it lies in the arena.
+        pieces: Pieces,
     },
     /// Set yourself up, by `image` and `bytes` if these are not empty.
     Begin {
@@ -27,6 +32,8 @@ pub enum ToDo {
         image: u64,
         /// Its arguments.
         bytes: Body,
+        /// What of them lies in the arena.
+        pieces: Pieces,
     },
     /// Run `image` on `bytes` and answer.
     Task {
@@ -36,6 +43,8 @@ pub enum ToDo {
         image: u64,
         /// The arguments.
         bytes: Body,
+        /// What of them lies in the arena.
+        pieces: Pieces,
     },
     /// There is nothing more to do.
     Leave,
@@ -63,9 +72,19 @@ pub enum Answer {
     Stopped(u64),
 }
 
+/// The descriptors of a worker's arenas.
+#[derive(Debug)]
+pub struct ArenaFds {
+    /// The parent's arena.
+    pub requests: OwnedFd,
+    /// Its own.
+    pub results: OwnedFd,
+}
+
 /// A worker, in its own process.
 pub struct Worker {
     link: WorkerLink,
+    arenas: Option<Arenas>,
     /// When it began the last task.
     begun: Instant,
     appetite: Option<(Account, u64)>,
@@ -74,13 +93,14 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Takes up the work, with the two descriptors that the parent made.
+    /// Takes up the work, with the descriptors that the parent made.
     ///
     /// # Errors
     /// The memory is not what the parent makes.
-    pub fn new(memory: OwnedFd, bell: OwnedFd) -> Result<Self> {
+    pub fn new(memory: OwnedFd, bell: OwnedFd, arenas: Option<ArenaFds>) -> Result<Self> {
         let link = WorkerLink::open(memory, EventFd::from(bell))?;
-        Ok(Self { link, begun: Instant::default(), appetite: None, retired: false })
+        let arenas = arenas.map(|fds| Arenas::open(fds.requests, fds.results)).transpose()?;
+        Ok(Self { link, arenas, begun: Instant::default(), appetite: None, retired: false })
     }
 
     /// Keeps to so many bytes of private memory.
@@ -115,7 +135,7 @@ impl Worker {
     /// What the parent wrote is garbage: leave.
     pub fn poll(&mut self) -> Result<Option<ToDo>> {
         while let Some(message) = self.link.poll()? {
-            if let Some(todo) = self.understand(message) {
+            if let Some(todo) = self.understand(message)? {
                 return Ok(Some(todo));
             }
         }
@@ -129,31 +149,79 @@ impl Worker {
     pub fn receive(&mut self) -> Result<ToDo> {
         loop {
             let Heard::Message(message) = self.link.receive()? else { return Ok(ToDo::Interrupted) };
-            if let Some(todo) = self.understand(message) {
+            if let Some(todo) = self.understand(message)? {
                 return Ok(todo);
             }
         }
     }
 
-    /// What a message says; `None` for a task that was taken back.
-    fn understand(&mut self, message: Vec<u8>) -> Option<ToDo> {
-        let Some(([kind, first, second], _)) = wire::parse(&message) else { return Some(ToDo::Leave) };
-        let bytes = Body::of(message);
-        Some(match kind {
-            wire::IMAGE => ToDo::Image { id: first, bytes },
-            wire::BEGIN => ToDo::Begin { image: second, bytes },
+    /// What a message says; `None` for what needs nothing to be done, as a
+    /// task that was taken back.
+    fn understand(&mut self, message: Vec<u8>) -> Result<Option<ToDo>> {
+        let Some(([kind, first, second], _)) = wire::parse(&message) else { return Ok(Some(ToDo::Leave)) };
+        match kind {
+            wire::FREE => {
+                self.arenas.as_mut().map_or(Ok(()), |arenas| arenas.free(&message))?;
+                return Ok(None);
+            }
             wire::TASK => {
                 if self.retired {
-                    return None;
+                    return Ok(None);
                 }
                 self.begun = Instant::now();
                 if !self.link.begin(self.begun) {
-                    return None;
+                    return Ok(None);
                 }
-                ToDo::Task { task: first, image: second, bytes }
             }
+            wire::BEGIN => {
+                let keep = usize::try_from(first).unwrap_or(usize::MAX);
+                self.arenas.iter().for_each(|arenas| arenas.keep(keep));
+            }
+            _ => {}
+        }
+        let (body, task) = (Body::of(message), if kind == wire::TASK { first } else { 0 });
+        let (bytes, pieces) = match &mut self.arenas {
+            Some(arenas) => arenas.receive(task, body)?,
+            None => (body, Pieces::default()),
+        };
+        Ok(Some(match kind {
+            wire::IMAGE => ToDo::Image { id: first, bytes, pieces },
+            wire::BEGIN => ToDo::Begin { image: second, bytes, pieces },
+            wire::TASK => ToDo::Task { task, image: second, bytes, pieces },
             _ => ToDo::Leave,
-        })
+        }))
+    }
+
+    /// For the result of a task.
+    #[must_use]
+    pub fn packer(&self) -> Packer {
+        self.arenas.as_ref().map_or_else(|| Packer::new(None), Arenas::packer)
+    }
+
+    /// An answer, for [`send`](Self::send).
+    #[must_use]
+    pub fn answer(&mut self, answer: Answer, packer: Packer) -> Vec<u8> {
+        let mut message = match &mut self.arenas {
+            Some(arenas) => arenas.answer(packer),
+            None => packer.finish().message,
+        };
+        let (kind, number, took) = self.head(answer);
+        wire::write_head(&mut message, kind, number, took);
+        message
+    }
+
+    /// Adds to the answer to a task what the task leaves behind.
+    pub fn amend(&mut self, task: u64, answer: &mut Vec<u8>) {
+        if let Some(arenas) = &mut self.arenas {
+            arenas.amend(task, answer);
+        }
+    }
+
+    /// A message to be sent after an answer, or when an image is gone, if
+    /// there is something to say.
+    #[must_use]
+    pub fn done(&self) -> Option<Vec<u8>> {
+        self.arenas.as_ref().and_then(Arenas::done)
     }
 
     /// What this worker runs; to be asked for once.
@@ -164,16 +232,20 @@ impl Worker {
 
     /// Begins an answer, for [`send`](Self::send); the body comes behind it.
     pub fn begin_answer(&self, answer: Answer, message: &mut Vec<u8>) {
+        let (kind, number, took) = self.head(answer);
+        wire::begin(message, kind, number, took);
+    }
+
+    fn head(&self, answer: Answer) -> (u64, u64, u64) {
         let took = || Instant::now().saturating_since(self.begun).as_nanos() as u64;
-        let (kind, number, took) = match answer {
+        match answer {
             Answer::Ready => (wire::READY, 0, 0),
             Answer::Unfit => (wire::UNFIT, 0, 0),
             Answer::Returned(task) => (wire::RETURNED, task, took()),
             Answer::Raised { task, again: false } => (wire::RAISED, task, took()),
             Answer::Raised { task, again: true } => (wire::FAILED, task, took()),
             Answer::Stopped(task) => (wire::STOPPED, task, took()),
-        };
-        wire::begin(message, kind, number, took);
+        }
     }
 
     /// What to send before the answer to tell what the task has written.
@@ -191,12 +263,15 @@ impl Worker {
 
     /// Makes of an answer that `task` was stopped. What it has raised says
     /// where; anything else does not count.
-    pub fn stop_answer(&self, task: u64, message: &mut Vec<u8>) {
+    pub fn stop_answer(&mut self, task: u64, message: &mut Vec<u8>) {
         match wire::parse(message) {
             Some(([wire::RAISED | wire::FAILED, number, _], _)) if number == task => {
                 wire::rename(message, wire::STOPPED);
             }
             _ => {
+                if let Some(arenas) = &mut self.arenas {
+                    arenas.discard(message);
+                }
                 message.clear();
                 self.begin_answer(Answer::Stopped(task), message);
             }

@@ -94,7 +94,7 @@ impl<T: Ticket> State<T> {
 
     fn hand_ahead(&mut self, after: &mut Aftermath<T>) {
         let depth = self.pace.depth();
-        while let Some(next) = self.queue.front().map(|task| task.message.len()) {
+        while let Some(next) = self.queue.front().map(|task| task.parcel.message.len()) {
             let Some(worker) = self.open.pop_front() else { return };
             let Some(slot) = self.slots.get_mut(&worker) else { continue };
             if !slot.has_room(depth) {
@@ -124,7 +124,7 @@ impl<T: Ticket> State<T> {
             return self.queue.put(task);
         }
         let terms = task.terms;
-        self.tally.counts.sent += task.message.len() as u64;
+        self.tally.counts.sent += task.parcel.weight() as u64;
         slot.hand(task);
         if slot.handed.len() > 1 {
             self.ahead += 1;

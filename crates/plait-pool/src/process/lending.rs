@@ -13,7 +13,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use plait_shm::Corrupt;
-use plait_shm::arena::{Block, GRAIN, Hold, Region};
+use plait_shm::arena::{Block, GRAIN, Region};
 use plait_sys::eventfd::EventFd;
 
 use super::packer::hold;
@@ -163,11 +163,11 @@ impl Drop for Lease {
 /// What a worker has of the arena of requests beside the tasks that it was
 /// handed: what it was told once, and what its tasks have left behind.
 #[derive(Default)]
-pub(crate) struct Kept(HashMap<usize, Vec<Hold>>);
+pub(crate) struct Kept(HashMap<usize, Vec<Arc<Block>>>);
 
 impl Kept {
     pub(crate) fn add(&mut self, block: &Arc<Block>) {
-        self.0.entry(block.offset()).or_default().push(hold(block));
+        self.0.entry(block.offset()).or_default().push(Arc::clone(block));
     }
 
     /// The worker has done with these; they are returned, to be dropped
@@ -175,13 +175,13 @@ impl Kept {
     ///
     /// # Errors
     /// It never had them.
-    pub(crate) fn remove(&mut self, message: &[u8]) -> Result<Vec<Hold>, Corrupt> {
+    pub(crate) fn remove(&mut self, message: &[u8]) -> Result<Vec<Arc<Block>>, Corrupt> {
         let places = wire::read_places(message).ok_or(Corrupt("places"))?;
         let mut gone = Vec::with_capacity(places.len());
         for place in places {
-            let Some(holds) = self.0.get_mut(&place) else { return Err(Corrupt("a block it never had")) };
-            gone.extend(holds.pop());
-            if holds.is_empty() {
+            let Some(blocks) = self.0.get_mut(&place) else { return Err(Corrupt("a block it never had")) };
+            gone.extend(blocks.pop());
+            if blocks.is_empty() {
                 self.0.remove(&place);
             }
         }

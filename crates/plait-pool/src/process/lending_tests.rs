@@ -21,7 +21,7 @@ fn pair() -> Pair {
     let bell = Arc::new(EventFd::new().unwrap());
     let results = Results::create(ROOM, Arc::clone(&bell)).unwrap();
     let theirs = results.fd().try_clone_to_owned().unwrap();
-    let worker = Arenas::open(arena.region().fd_to_read().unwrap(), theirs, ROOM).unwrap();
+    let worker = Arenas::open(arena.region().fd_to_read().unwrap(), theirs).unwrap();
     Pair { arena, results, kept: Kept::default(), worker, bell }
 }
 
@@ -41,6 +41,12 @@ impl Pair {
         let mut packer = Packer::new(Some(Arc::clone(&self.arena)));
         fill(&mut packer, sizes, byte);
         packer.finish()
+    }
+
+    fn answer(&mut self, task: u64, packer: Packer) -> Vec<u8> {
+        let mut message = self.worker.answer(packer);
+        self.worker.amend(task, &mut message);
+        message
     }
 
     fn open(&mut self, message: Vec<u8>, request: &Parcel) -> Result<(Body, Pieces), Corrupt> {
@@ -69,7 +75,7 @@ fn a_request_and_its_answer_leave_nothing() {
     drop((views, pieces));
     let mut packer = pair.worker.packer();
     fill(&mut packer, &[LARGE], 2);
-    let answer = pair.worker.answer(7, packer);
+    let answer = pair.answer(7, packer);
     let (_, pieces) = pair.open(answer, &request).unwrap();
     drop(request);
     assert_eq!(pair.arena.in_use(), 0);
@@ -100,7 +106,7 @@ fn what_a_task_leaves_behind_stays_until_its_last_view_goes() {
     let behind = pieces.buffers[1].to_write().unwrap();
     drop(pieces);
     let packer = pair.worker.packer();
-    let answer = pair.worker.answer(7, packer);
+    let answer = pair.answer(7, packer);
     let (_, pieces) = pair.open(answer, &request).unwrap();
     assert_eq!(pieces, Pieces::default());
     drop(request);
@@ -124,7 +130,7 @@ fn what_comes_back_as_it_was_sent_is_not_copied() {
     let mut packer = pair.worker.packer();
     packer.add_same(1, 100, LARGE - 100);
     drop((view, pieces));
-    let answer = pair.worker.answer(7, packer);
+    let answer = pair.answer(7, packer);
     assert_eq!(pair.worker.packer_use(), 0);
     let (_, pieces) = pair.open(answer, &request).unwrap();
     let offset = request.blocks[1].offset();
@@ -142,7 +148,7 @@ fn of_a_dead_worker_only_what_is_in_use_stays() {
     let mut packer = pair.worker.packer();
     fill(&mut packer, &[LARGE, LARGE, LARGE], 5);
     let request = pair.request(&[], 0);
-    let answer = pair.worker.answer(7, packer);
+    let answer = pair.answer(7, packer);
     let (_, mut pieces) = pair.open(answer, &request).unwrap();
     let last = pieces.buffers.pop().unwrap();
     let taken = pair.results.taken();
@@ -161,7 +167,7 @@ fn much_that_is_done_with_rings_the_supervisor_once() {
     let request = pair.request(&[], 0);
     let mut packer = pair.worker.packer();
     fill(&mut packer, &[LINGERING / 2; 3], 5);
-    let answer = pair.worker.answer(7, packer);
+    let answer = pair.answer(7, packer);
     let (_, mut pieces) = pair.open(answer, &request).unwrap();
     pieces.buffers.pop();
     assert!(!pair.bell.drain().unwrap() && !pair.results.lingers());
@@ -228,7 +234,7 @@ proptest! {
                 behind.push((view, byte));
             }
             drop((views, pieces));
-            let answer = pair.worker.answer(task, packer);
+            let answer = pair.answer(task, packer);
             let (_, pieces) = pair.open(answer, &request).unwrap();
             unread.push((pieces, byte));
             if settles {

@@ -18,6 +18,7 @@ mod piece;
 mod pool;
 mod queue;
 mod room;
+mod sizes;
 mod slot;
 mod state;
 mod statistics;
@@ -38,19 +39,20 @@ use std::time::Duration;
 
 pub use appetite::Excess;
 pub use borrowing::same;
-pub use child::{Answer, ToDo, Worker};
+pub use child::{Answer, ArenaFds, ToDo, Worker};
 pub use deal::Withdrawn;
 pub use death::Death;
 pub use handle::Handle;
-pub use plait_shm::{Runs, Stop};
 pub use packer::{NoMemory, Packer, Parcel};
 pub use piece::{Piece, Pieces};
+pub use plait_shm::{Runs, Stop};
 pub use plait_sys::process::{Program, Status};
 pub use pool::{Admission, Call, Pool, Settings};
+pub use sizes::Sizes;
 pub use statistics::{Activity, Counts, Statistics, WorkerStatistics};
 pub use terms::Terms;
 pub use voices::{Listener, Said};
-pub use wire::{Body, Image, Reply, Request};
+pub use wire::{Body, Image, Reply};
 
 /// What goes wrong with a pool.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +74,12 @@ pub enum Error {
     /// A system call failed.
     #[error(transparent)]
     Sys(#[from] plait_sys::Error),
+}
+
+impl From<plait_shm::Corrupt> for Error {
+    fn from(corrupt: plait_shm::Corrupt) -> Self {
+        Self::Link(corrupt.into())
+    }
 }
 
 /// The result of a call to a pool.

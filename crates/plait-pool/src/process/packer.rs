@@ -5,10 +5,13 @@ use std::sync::Arc;
 use plait_shm::arena::{Arena, Block, Hold};
 
 use super::parcel::{self, Item};
-use super::wire::HEAD;
+use super::wire::{self, HEAD};
 
 /// What is larger goes through the arena; a ring would copy it twice more.
 const LARGE: usize = 64 * 1024;
+
+/// Most messages need no more bytes.
+const USUAL: usize = 256;
 
 /// There is no memory for what is to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -117,12 +120,17 @@ impl Packer {
         }
     }
 
-    /// Takes a buffer out of the stream, to be [written](Block::write_from)
-    /// once. `None` if it is small, or there is no room: then it belongs in
-    /// the stream.
+    /// Whether a buffer of `len` bytes is taken out of the stream.
+    #[must_use]
+    pub fn takes_out(len: usize) -> bool {
+        len >= LARGE
+    }
+
+    /// Room for a buffer, to be filled and [added](Self::add). `None` if it
+    /// is small, or there is no room: then it belongs in the stream.
     #[must_use]
     pub fn room(&self, len: usize) -> Option<Block> {
-        if len < LARGE {
+        if !Self::takes_out(len) {
             return None;
         }
         self.arena.as_ref()?.block(len, false)
@@ -141,14 +149,9 @@ impl Packer {
     /// Ends the message.
     #[must_use]
     pub fn finish(self) -> Parcel {
-        self.finish_with(Vec::new())
-    }
-
-    /// Ends the message, with some more items.
-    pub(crate) fn finish_with(self, mut items: Vec<Item>) -> Parcel {
-        let mut blocks = Vec::new();
+        let (mut items, mut blocks) = (Vec::new(), Vec::new());
         let (mut message, inline) = match self.stream {
-            Stream::Private(message) if self.parts.is_empty() && items.is_empty() => {
+            Stream::Private(message) if self.parts.is_empty() => {
                 return Parcel { message, blocks };
             }
             Stream::Private(message) => (empty(), Some(message)),
@@ -178,9 +181,7 @@ impl Packer {
 
 /// The place of a head.
 fn empty() -> Vec<u8> {
-    let mut message = Vec::with_capacity(256);
-    message.resize(HEAD, 0);
-    message
+    Parcel::with_capacity(USUAL).message
 }
 
 /// A message that is ready but for its head, and the blocks that it names:
@@ -193,19 +194,38 @@ pub struct Parcel {
 }
 
 impl Parcel {
+    /// A message with room for `size` bytes.
+    #[must_use]
+    pub fn with_capacity(size: usize) -> Self {
+        let mut message = Vec::with_capacity(HEAD + size);
+        message.resize(HEAD, 0);
+        Self { message, blocks: Vec::new() }
+    }
+
     /// A message of these bytes alone.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        let mut message = Vec::with_capacity(HEAD + bytes.len());
-        message.resize(HEAD, 0);
-        message.extend_from_slice(bytes);
-        Self { message, blocks: Vec::new() }
+        let mut parcel = Self::with_capacity(bytes.len());
+        parcel.message.extend_from_slice(bytes);
+        parcel
+    }
+
+    /// Where bytes are to be added, to what has nothing in an arena.
+    pub fn body(&mut self) -> &mut Vec<u8> {
+        &mut self.message
     }
 
     /// How many bytes it carries, with those in the arena.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.message.len() + self.blocks.iter().map(|block| block.len()).sum::<usize>()
+    }
+}
+
+impl Parcel {
+    /// Gives the message its head.
+    pub(crate) fn address(&mut self, kind: u64, first: u64, second: u64) {
+        wire::write_head(&mut self.message, kind, first, second);
     }
 }
 

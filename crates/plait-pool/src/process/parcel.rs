@@ -11,7 +11,7 @@
 
 use plait_shm::Corrupt;
 
-use super::wire::Body;
+use super::wire::{Body, HEAD};
 
 /// The first byte. Others are taken: 1 and 2 for what needs no pickle, 0x80
 /// for pickles.
@@ -53,6 +53,25 @@ pub(crate) fn begin(items: &[Item], body: &mut Vec<u8>) {
         body.extend_from_slice(&(index as u32).to_ne_bytes());
         body.extend_from_slice(&(offset as u64).to_ne_bytes());
         body.extend_from_slice(&(len as u64).to_ne_bytes());
+    }
+}
+
+/// Adds items to the body of a message, which may have some.
+pub(crate) fn amend(items: &[Item], message: &mut Vec<u8>) {
+    if items.is_empty() {
+        return;
+    }
+    let mut added = Vec::new();
+    begin(items, &mut added);
+    if message.get(HEAD) != Some(&MARK) {
+        message.splice(HEAD..HEAD, added);
+        return;
+    }
+    let place = HEAD + PREFIX - 4..HEAD + PREFIX;
+    if let Some(&[a, b, c, d]) = message.get(place.clone()) {
+        let count = u32::from_ne_bytes([a, b, c, d]) + items.len() as u32;
+        message[place].copy_from_slice(&count.to_ne_bytes());
+        message.splice(HEAD + PREFIX..HEAD + PREFIX, added.drain(PREFIX..));
     }
 }
 
@@ -128,7 +147,12 @@ mod tests {
             begin(&items, &mut whole);
             whole.extend_from_slice(&bytes);
             let (rest, found) = open(body(&whole)).unwrap();
-            prop_assert_eq!((rest.as_ref(), found), (&bytes[..], items));
+            prop_assert_eq!((rest.as_ref(), &found), (&bytes[..], &items));
+            let mut message = wire::message(wire::RETURNED, 1, 2, &whole);
+            amend(&[Item::Kept { index: 7 }], &mut message);
+            let (rest, found) = open(Body::of(message)).unwrap();
+            prop_assert_eq!(rest.as_ref(), &bytes[..]);
+            prop_assert_eq!((&found[0], &found[1..]), (&Item::Kept { index: 7 }, &items[..]));
         }
 
         #[test]

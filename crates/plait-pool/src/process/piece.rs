@@ -67,3 +67,10 @@ pub struct Pieces {
     /// The buffers that belong to it, in order.
     pub buffers: Vec<Piece>,
 }
+
+impl Pieces {
+    /// How many bytes there are.
+    pub(crate) fn weight(&self) -> usize {
+        self.stream.iter().chain(&self.buffers).map(|piece| piece.range.len()).sum()
+    }
+}

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use plait_shm::arena::Arena;
 use plait_sys::clock::Instant;
 use plait_sys::eventfd::EventFd;
 use plait_sys::open;
@@ -16,16 +17,17 @@ use plait_sys::process::Program;
 use super::aftermath::Aftermath;
 use super::appetite::Appetite;
 use super::handle::Handle;
+use super::packer::Parcel;
 use super::state::State;
 use super::statistics::Statistics;
 use super::supervisor::Supervisor;
 use super::terms::Terms;
-use super::wire::{Image, Request};
+use super::wire::Image;
 use super::{Error, Listener, Result, Ticket};
 use crate::completion::{Completion, Waited};
 
 /// What a pool is made of.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Settings {
     /// How to execute the template process.
     pub program: Program,
@@ -41,7 +43,9 @@ pub struct Settings {
     /// The image of the initializer, 0 if its arguments say it.
     pub initializer: u64,
     /// Its arguments; empty if there is no initializer.
-    pub arguments: Vec<u8>,
+    pub arguments: Parcel,
+    /// What large requests go through.
+    pub arena: Option<Arc<Arena>>,
     /// So many bytes of private memory a worker may have when a task ends,
     /// and twice as many while it runs one.
     pub max_memory: Option<u64>,
@@ -57,12 +61,12 @@ pub struct Settings {
 /// A task as it is submitted.
 #[derive(Debug)]
 pub struct Call {
-    /// The image of the function, one of `needs`; 0 if the request says it.
+    /// The image of the function, one of `needs`; 0 if the parcel says it.
     pub image: u64,
     /// What a worker has to be told before.
     pub needs: Arc<[Arc<Image>]>,
     /// The arguments.
-    pub request: Request,
+    pub parcel: Parcel,
     /// How it is to be run.
     pub terms: Terms,
 }

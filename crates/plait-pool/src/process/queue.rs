@@ -114,6 +114,7 @@ impl<T> Queue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::packer::Parcel;
     use crate::process::terms::Terms;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
@@ -121,7 +122,7 @@ mod tests {
 
     fn task(id: u64) -> Task<()> {
         let (terms, attempts) = (Terms::default(), 0);
-        Task { id, message: Vec::new(), needs: Arc::new([]), terms, attempts, ticket: () }
+        Task { id, parcel: Parcel::of(&[]), needs: Arc::new([]), terms, attempts, ticket: () }
     }
 
     proptest! {

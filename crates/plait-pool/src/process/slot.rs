@@ -10,6 +10,9 @@ use plait_sys::lifeline::Lifeline;
 use plait_sys::process::{Blow, ProcessFd};
 
 use super::appetite::Excess;
+use super::lending::{self, Kept, Results};
+use super::packer::Parcel;
+use super::piece::Pieces;
 use super::statistics::Counts;
 use super::stops::Stopping;
 use super::task::Task;
@@ -84,6 +87,10 @@ pub(crate) struct Slot<T> {
     /// When so many are known, those that nobody can name any more are to be
     /// forgotten.
     sweep_at: usize,
+    /// Its results, if it has an arena for them.
+    results: Option<Arc<Results>>,
+    /// What it has of the requests, its tasks aside.
+    pub(crate) kept: Kept,
     pub(crate) process: Option<(u32, ProcessFd)>,
     /// The worker dies when this goes.
     _lifeline: Lifeline,
@@ -104,7 +111,13 @@ pub(crate) struct Slot<T> {
 }
 
 impl<T> Slot<T> {
-    pub(crate) fn new(requests: Requests, responses: Responses, lifeline: Lifeline, template: u64) -> Self {
+    pub(crate) fn new(
+        requests: Requests,
+        responses: Responses,
+        results: Option<Arc<Results>>,
+        lifeline: Lifeline,
+        template: u64,
+    ) -> Self {
         Self {
             stage: Stage::Asked,
             responses: Some(responses),
@@ -119,6 +132,8 @@ impl<T> Slot<T> {
             late: false,
             told: HashMap::new(),
             sweep_at: FIRST_SWEEP,
+            results,
+            kept: Kept::default(),
             process: None,
             _lifeline: lifeline,
             template,
@@ -134,6 +149,10 @@ impl<T> Slot<T> {
 
     pub(crate) fn requests(&self) -> &Requests {
         &self.requests
+    }
+
+    pub(crate) fn results(&self) -> Option<&Arc<Results>> {
+        self.results.as_ref()
     }
 
     pub(crate) fn fd(&self) -> Option<&ProcessFd> {
@@ -186,13 +205,22 @@ impl<T> Slot<T> {
     }
 
     pub(crate) fn hand(&mut self, task: Task<T>) {
+        self.free();
         self.tell(&task.needs);
         let sequence = self.requests.offer();
         self.outgoing.push_back(Outgoing::Task(sequence));
         self.bytes += weight(&task);
-        self.counts.sent += task.message.len() as u64;
+        self.counts.sent += task.parcel.weight() as u64;
         self.handed.push_back(Handed { task, sequence, stopping: None });
         self.pump();
+    }
+
+    /// The answer to a task. `None` if it has no such task, or no worker of
+    /// ours would answer so.
+    pub(crate) fn open(&mut self, id: u64, message: Vec<u8>) -> Option<(Body, Pieces)> {
+        let handed = self.handed.iter().find(|handed| handed.task.id == id)?;
+        let blocks = &handed.task.parcel.blocks;
+        lending::open(Body::of(message), blocks, self.results.as_ref(), &mut self.kept).ok()
     }
 
     /// The task that it has answered, and the stop of it that was under way.
@@ -227,8 +255,8 @@ impl<T> Slot<T> {
             // is left of this one, or a short one in its place.
             let message = match (at == 0 && self.done > 0, fate) {
                 (false, _) => wire::message(wire::TASK, task.id, 0, &[]),
-                (true, Fate::Another) => task.message.clone(),
-                (true, Fate::Nobody) => std::mem::take(&mut task.message),
+                (true, Fate::Another) => task.parcel.message.clone(),
+                (true, Fate::Nobody) => std::mem::take(&mut task.parcel.message),
             };
             self.outgoing[at] = Outgoing::Order(message);
         }
@@ -281,11 +309,19 @@ impl<T> Slot<T> {
 
     // ---- what is sent to it
 
+    /// Tells it which of its results are not needed any more.
+    pub(crate) fn free(&mut self) {
+        if let Some(free) = self.results.as_ref().and_then(|results| results.done()) {
+            self.outgoing.push_back(Outgoing::Order(free));
+        }
+    }
+
     /// Queues the images that it has not been sent.
     pub(crate) fn tell(&mut self, needs: &[Arc<Image>]) {
         for image in needs {
             if let Entry::Vacant(place) = self.told.entry(image.id()) {
                 place.insert(Arc::downgrade(image));
+                image.blocks().iter().for_each(|block| self.kept.add(block));
                 self.outgoing.push_back(Outgoing::Image(Arc::clone(image)));
             }
         }
@@ -305,6 +341,12 @@ impl<T> Slot<T> {
             lives
         });
         self.sweep_at = 2 * told.len() + FIRST_SWEEP;
+    }
+
+    /// As [`order`](Self::order), of what it keeps until it says otherwise.
+    pub(crate) fn order_to_keep(&mut self, Parcel { message, blocks }: &Parcel) {
+        blocks.iter().for_each(|block| self.kept.add(block));
+        self.order(message.clone());
     }
 
     pub(crate) fn order(&mut self, message: Vec<u8>) {
@@ -370,8 +412,17 @@ impl<T> Slot<T> {
     }
 }
 
+impl<T> Drop for Slot<T> {
+    fn drop(&mut self) {
+        // The worker is gone, or as good as.
+        if let Some(results) = &self.results {
+            results.close();
+        }
+    }
+}
+
 fn weight<T>(task: &Task<T>) -> usize {
-    task.message.len().min(AHEAD_LARGEST)
+    task.parcel.message.len().min(AHEAD_LARGEST)
 }
 
 fn message_of<'a, T>(next: &'a Outgoing, handed: &'a VecDeque<Handed<T>>) -> &'a [u8] {
@@ -382,7 +433,7 @@ fn message_of<'a, T>(next: &'a Outgoing, handed: &'a VecDeque<Handed<T>>) -> &'a
             // Nearly always the last; one that is taken away leaves an order.
             let handed = handed.iter().rev().find(|handed| handed.sequence == *sequence);
             debug_assert!(handed.is_some(), "what is not sent yet is still there");
-            handed.map_or(&[], |handed| &handed.task.message)
+            handed.map_or(&[], |handed| &handed.task.parcel.message)
         }
     }
 }

@@ -129,11 +129,11 @@ impl<T: Ticket> State<T> {
     /// Takes a task and returns its number; the caller has called
     /// [`check_open`](Self::check_open).
     pub(crate) fn submit(&mut self, call: Call, ticket: T, after: &mut Aftermath<T>) -> u64 {
-        let Call { image, needs, request, terms } = call;
+        let Call { image, needs, mut parcel, terms } = call;
         let id = self.next_task;
         self.next_task += 1;
-        let message = request.message(id, image);
-        self.queue.put(Task { id, message, needs, terms, attempts: 0, ticket });
+        parcel.address(wire::TASK, id, image);
+        self.queue.put(Task { id, parcel, needs, terms, attempts: 0, ticket });
         self.dispatch(after);
         id
     }
@@ -212,14 +212,16 @@ impl<T: Ticket> State<T> {
                 self.fail(format!("the initializer of a worker process failed:\n{text}"), after);
             }
             (wire::RETURNED | wire::RAISED | wire::FAILED | wire::STOPPED, Stage::Serving) => {
+                let length = message.len();
+                let opened = slot.open(number, message);
+                let Some((body, pieces)) = opened else { return self.distrust(worker, after) };
+                let received = (length + pieces.weight()) as u64;
                 let Some((task, stopping)) = slot.answered(number, kind == wire::STOPPED) else {
                     return self.distrust(worker, after);
                 };
                 let pid = slot.pid();
                 let said = slot.said.take().map(|number| (pid, number));
-                let received = message.len() as u64;
                 let output = slot.output.take();
-                let body = Body::of(message);
                 let end = match (kind, stopping) {
                     (wire::STOPPED, Some(stopping)) => stopping.end(pid, Some(body), output),
                     _ => End::Reply(Reply {
@@ -228,6 +230,7 @@ impl<T: Ticket> State<T> {
                         body,
                         output,
                         said,
+                        pieces,
                     }),
                 };
                 slot.counts.received += received;
@@ -258,6 +261,10 @@ impl<T: Ticket> State<T> {
                 slot.order(wire::message(wire::LEAVE, 0, 0, &[]));
                 slot.pump();
             }
+            (wire::DONE, _) => match slot.kept.remove(&message) {
+                Ok(blocks) => after.blocks.extend(blocks),
+                Err(_) => self.distrust(worker, after),
+            },
             // It was told to leave in the meantime.
             (_, Stage::Leaving) => {}
             _ => self.distrust(worker, after),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::process::slot::FIRST_SWEEP;
 use crate::process::world::World;
-use crate::process::{Activity, Image, ToDo, Withdrawn};
+use crate::process::{Activity, Image, Parcel, ToDo, Withdrawn};
 
 #[test]
 fn who_retires_gives_back_what_it_has_not_begun() {
@@ -219,10 +219,10 @@ fn terminating_leaves_no_task_without_an_end() {
 fn a_worker_forgets_the_images_that_are_gone() {
     let mut world = World::new(1);
     let worker = world.hire();
-    let kept = Image::new(b"kept");
+    let kept = Image::new(Parcel::of(b"kept"));
     for _ in 0..10 * FIRST_SWEEP {
         let slot = world.state.slots.get_mut(&worker).unwrap();
-        slot.tell(&[Arc::clone(&kept), Image::new(b"gone")]);
+        slot.tell(&[Arc::clone(&kept), Image::new(Parcel::of(b"gone"))]);
         slot.order(wire::message(wire::LEAVE, 0, 0, &[]));
         slot.pump();
         let link = world.workers.get_mut(&worker).unwrap();

@@ -224,6 +224,7 @@ impl<T: Ticket> State<T> {
         } else {
             self.tally.counts.add(&end);
             after.ended.push((task.ticket, end, task.attempts));
+            after.blocks.extend(task.parcel.blocks);
         }
     }
 }

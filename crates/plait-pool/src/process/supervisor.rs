@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plait_shm::{Responses, Spin};
+use plait_shm::Spin;
 use plait_sys::clock::Instant;
 use plait_sys::epoll::{Epoll, Event, Interest};
 use plait_sys::eventfd::EventFd;
@@ -15,7 +15,9 @@ use plait_sys::process::{Blow, ProcessFd, Status, is_stopped};
 
 use super::aftermath::Aftermath;
 use super::hearing::Hearing;
+use super::lending::Results;
 use super::pool::{Settings, Shared};
+use super::sizes::Sizes;
 use super::slot::Slot;
 use super::state::State;
 use super::stderr::Outlet;
@@ -45,10 +47,19 @@ const TOLERATED_TEMPLATES: u32 = 3;
 /// So many that are killed: that is somebody else's doing, and passes.
 const TOLERATED_KILLS: u32 = 100;
 
+/// What a worker gets beside its memory.
+struct Theirs {
+    lifeline: OwnedFd,
+    stderr: OwnedFd,
+}
+
 pub(crate) struct Supervisor<T: Ticket> {
     shared: Arc<Shared<T>>,
     bell: Arc<EventFd>,
     settings: Settings,
+    /// The descriptor of the arena of requests, and the measures of each
+    /// worker's own.
+    arenas: Option<(OwnedFd, Sizes)>,
     epoll: Epoll,
     template: Option<Template>,
     /// How many templates there have been.
@@ -70,10 +81,15 @@ impl<T: Ticket> Supervisor<T> {
     pub(crate) fn new(
         shared: Arc<Shared<T>>,
         bell: Arc<EventFd>,
-        settings: Settings,
+        mut settings: Settings,
         listener: Arc<dyn Listener>,
         shown: bool,
     ) -> super::Result<Self> {
+        let room = settings.arena.is_some().then(|| Sizes::of_results(settings.limit));
+        let keep = room.map_or(0, |room| room.keep as u64);
+        settings.arguments.address(wire::BEGIN, keep, settings.initializer);
+        let arenas = settings.arena.as_ref().map(|arena| arena.region().fd_to_read()).transpose()?;
+        let arenas = arenas.zip(room);
         let epoll = Epoll::new()?;
         let hearing = Hearing::new(&epoll, listener, shown)?;
         epoll.set(bell.as_raw_fd(), BELL, Interest::READ, false)?;
@@ -81,6 +97,7 @@ impl<T: Ticket> Supervisor<T> {
             shared,
             bell,
             settings,
+            arenas,
             epoll,
             template: None,
             generation: 0,
@@ -321,6 +338,12 @@ impl<T: Ticket> Supervisor<T> {
     fn decide(&mut self) -> super::Result<bool> {
         let mut after = Aftermath::new();
         let mut state = self.shared.lock();
+        for slot in state.slots.values_mut() {
+            if slot.results().is_some_and(|results| results.lingers()) {
+                slot.free();
+                slot.pump();
+            }
+        }
         state.attend(&mut after);
         state.dispatch(&mut after);
         state.dismiss();
@@ -341,11 +364,7 @@ impl<T: Ticket> Supervisor<T> {
             self.start_template()?;
         }
         for _ in 0..wanted {
-            let made = plait_shm::link().and_then(|(requests, responses)| {
-                let (lifeline, theirs) = Lifeline::new()?;
-                Ok((requests, responses, lifeline, theirs, Outlet::new()?))
-            });
-            let (requests, responses, lifeline, theirs, outlet) = match made {
+            let (slot, outlet, theirs) = match self.make() {
                 Ok(made) => made,
                 Err(error) => {
                     // Out of descriptors or memory: those who work go on.
@@ -355,7 +374,7 @@ impl<T: Ticket> Supervisor<T> {
                     return Ok(());
                 }
             };
-            if !self.ask(requests, responses, lifeline, &theirs, outlet)? {
+            if !self.ask(slot, outlet, &theirs)? {
                 self.ask_at = Some(Instant::now() + ASK_AGAIN);
                 return Ok(());
             }
@@ -363,23 +382,30 @@ impl<T: Ticket> Supervisor<T> {
         Ok(())
     }
 
-    fn ask(
-        &mut self,
-        requests: plait_shm::Requests,
-        responses: Responses,
-        lifeline: Lifeline,
-        theirs: &OwnedFd,
-        (outlet, stderr): (Outlet, OwnedFd),
-    ) -> super::Result<bool> {
-        let Some(template) = &self.template else { return Ok(false) };
-        let mut slot = Slot::new(requests, responses, lifeline, self.generation);
+    /// What there is of a worker before it is forked.
+    fn make(&self) -> super::Result<(Slot<T>, Outlet, Theirs)> {
+        let (requests, responses) = plait_shm::link()?;
+        let (lifeline, theirs) = Lifeline::new()?;
+        let (outlet, stderr) = Outlet::new()?;
+        let room = self.arenas.as_ref().map(|(_, room)| room);
+        let results = room.map(|room| Results::create(room.size, Arc::clone(&self.bell))).transpose()?;
+        let mut slot = Slot::new(requests, responses, results, lifeline, self.generation);
         slot.tell(&self.settings.needs);
-        slot.order(wire::message(wire::BEGIN, 0, self.settings.initializer, &self.settings.arguments));
+        slot.order_to_keep(&self.settings.arguments);
         slot.pump();
+        Ok((slot, outlet, Theirs { lifeline: theirs, stderr }))
+    }
+
+    fn ask(&mut self, slot: Slot<T>, outlet: Outlet, theirs: &Theirs) -> super::Result<bool> {
+        let Self { template: Some(template), arenas, .. } = &*self else { return Ok(false) };
         let mut state = self.shared.lock();
         let worker = state.add(slot);
         let asked = state.slots.get(&worker).is_some_and(|slot| {
-            template.fork(worker, slot.requests().memory(), theirs.as_fd(), stderr.as_fd())
+            let mut fds = vec![slot.requests().memory(), theirs.lifeline.as_fd(), theirs.stderr.as_fd()];
+            if let (Some((requests, _)), Some(results)) = (arenas, slot.results()) {
+                fds.extend([requests.as_fd(), results.fd()]);
+            }
+            template.fork(worker, &fds)
         });
         if asked {
             drop(state);

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::packer::Parcel;
 use super::terms::Terms;
 use super::wire::Image;
 
 pub(crate) struct Task<T> {
     /// Its number: later ones are larger.
     pub(crate) id: u64,
-    pub(crate) message: Vec<u8>,
+    pub(crate) parcel: Parcel,
     pub(crate) needs: Arc<[Arc<Image>]>,
     pub(crate) terms: Terms,
     /// How many attempts have ended.

@@ -46,20 +46,11 @@ impl Template {
         Ok(Self { child, serving: false, _lifeline: lifeline })
     }
 
-    /// Asks for a worker. False: not now, it has too much to read; or it is
-    /// gone, which its pidfd tells.
-    pub(crate) fn fork(
-        &self,
-        worker: u64,
-        memory: BorrowedFd<'_>,
-        lifeline: BorrowedFd<'_>,
-        stderr: BorrowedFd<'_>,
-    ) -> bool {
+    /// Asks for a worker, which gets these descriptors. False: not now, it has
+    /// too much to read; or it is gone, which its pidfd tells.
+    pub(crate) fn fork(&self, worker: u64, fds: &[BorrowedFd<'_>]) -> bool {
         let Ok(worker) = i64::try_from(worker) else { return false };
-        self.child
-            .control
-            .send(&wire::control(wire::FORK, [worker, 0, 0]), &[memory, lifeline, stderr])
-            .unwrap_or(false)
+        self.child.control.send(&wire::control(wire::FORK, [worker, 0, 0]), fds).unwrap_or(false)
     }
 
     /// The next report, with the descriptor that came along; `None` if there

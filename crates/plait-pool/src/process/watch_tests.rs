@@ -15,7 +15,7 @@ use super::*;
 use crate::completion::Completion;
 use crate::process::handle::Handle;
 use crate::process::pool::Shared;
-use crate::process::{Answer, Call, End, Request, Terms, ToDo, Worker};
+use crate::process::{Answer, Call, End, Parcel, Terms, ToDo, Worker};
 
 /// A future of sorts.
 type Fate = Completion<End, ()>;
@@ -51,9 +51,9 @@ impl Office {
         for _ in 0..workers {
             let (requests, responses) = plait_shm::link().unwrap();
             let memory = requests.memory().try_clone_to_owned().unwrap();
-            let worker = Worker::new(memory, bell.as_fd().try_clone_to_owned().unwrap()).unwrap();
+            let worker = Worker::new(memory, bell.as_fd().try_clone_to_owned().unwrap(), None).unwrap();
             let lifeline = Lifeline::new().unwrap().0;
-            shared.lock().add(Slot::new(requests, responses, lifeline, 1));
+            shared.lock().add(Slot::new(requests, responses, None, lifeline, 1));
             threads.push(thread::spawn(|| work(worker)));
         }
         threads.push(thread::spawn({
@@ -68,8 +68,8 @@ impl Office {
         let mut after = Aftermath::new();
         let mut state = self.shared.lock();
         state.attend_in_passing(&mut after);
-        let request = Request::of(&number.to_ne_bytes());
-        let call = Call { image: 0, needs: Arc::new([]), request, terms: Terms::default() };
+        let parcel = Parcel::of(&number.to_ne_bytes());
+        let call = Call { image: 0, needs: Arc::new([]), parcel, terms: Terms::default() };
         state.submit(call, Seat(Arc::clone(&fate)), &mut after);
         drop(state);
         after.run();

@@ -8,13 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use plait_shm::arena::Block;
 use plait_sys::process::Status;
+
+use super::packer::Parcel;
+use super::piece::Pieces;
 
 pub(crate) const HEAD: usize = 24;
 
 /// To the worker: keep these bytes under this number; none: forget it.
 pub(crate) const IMAGE: u64 = 1;
-/// To the worker: set yourself up, then say `READY` (or `UNFIT`).
+/// To the worker: set yourself up, keeping so many bytes of your arena in
+/// memory, then say `READY` (or `UNFIT`).
 pub(crate) const BEGIN: u64 = 2;
 /// To the worker: run this, if it has not been taken back.
 pub(crate) const TASK: u64 = 3;
@@ -72,38 +77,10 @@ pub(crate) fn rename(message: &mut [u8], kind: u64) {
     }
 }
 
-/// The arguments of a task, in the message that they travel in.
-#[derive(Debug, Clone)]
-pub struct Request(Vec<u8>);
-
-impl Request {
-    /// No arguments yet, with room for `size` bytes of them.
-    #[must_use]
-    pub fn with_capacity(size: usize) -> Self {
-        let mut message = Vec::with_capacity(HEAD + size);
-        message.resize(HEAD, 0);
-        Self(message)
-    }
-
-    /// These arguments.
-    #[must_use]
-    pub fn of(body: &[u8]) -> Self {
-        let mut request = Self::with_capacity(body.len());
-        request.0.extend_from_slice(body);
-        request
-    }
-
-    /// Where the arguments are to be added.
-    pub fn body(&mut self) -> &mut Vec<u8> {
-        &mut self.0
-    }
-
-    /// The message that asks for the task.
-    pub(crate) fn message(mut self, task: u64, image: u64) -> Vec<u8> {
-        for (place, number) in self.0.chunks_exact_mut(8).zip([TASK, task, image]) {
-            place.copy_from_slice(&number.to_ne_bytes());
-        }
-        self.0
+/// Writes over the place of a head.
+pub(crate) fn write_head(message: &mut [u8], kind: u64, first: u64, second: u64) {
+    for (place, number) in message.chunks_exact_mut(8).zip([kind, first, second]) {
+        place.copy_from_slice(&number.to_ne_bytes());
     }
 }
 
@@ -136,17 +113,18 @@ pub(crate) fn parse(message: &[u8]) -> Option<([u64; 3], &[u8])> {
 #[derive(Debug)]
 pub struct Image {
     id: u64,
-    message: Vec<u8>,
+    parcel: Parcel,
 }
 
 impl Image {
-    /// An image of these bytes, with a number of its own.
+    /// An image of this, with a number of its own.
     #[must_use]
-    pub fn new(bytes: &[u8]) -> Arc<Self> {
+    pub fn new(mut parcel: Parcel) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         // Relaxed: only to be unlike all others.
         let id = NEXT.fetch_add(1, Relaxed);
-        Arc::new(Self { id, message: message(IMAGE, id, 0, bytes) })
+        parcel.address(IMAGE, id, 0);
+        Arc::new(Self { id, parcel })
     }
 
     /// Its number; never 0, and used once in this process.
@@ -158,11 +136,16 @@ impl Image {
     /// What it was made of.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.message[HEAD..]
+        &self.parcel.message[HEAD..]
     }
 
     pub(crate) fn message(&self) -> &[u8] {
-        &self.message
+        &self.parcel.message
+    }
+
+    /// What it has in the arena.
+    pub(crate) fn blocks(&self) -> &[Arc<Block>] {
+        &self.parcel.blocks
     }
 }
 
@@ -211,6 +194,8 @@ pub struct Reply {
     /// The process, and the number of the last thing that it said, if it said
     /// any meanwhile; see `Said`.
     pub said: Option<(u32, u32)>,
+    /// What of it lies in an arena.
+    pub pieces: Pieces,
 }
 
 /// A message of the control socket: a kind and three numbers.
@@ -220,7 +205,7 @@ pub(crate) const CONTROL: usize = 32;
 /// bell of the supervisor, the lifeline, the pipe of the records.
 pub(crate) const SERVE: i64 = 1;
 /// To the template: fork worker A; descriptors: its memory, its lifeline,
-/// its standard error.
+/// its standard error; the arena of requests and its own, if there are any.
 pub(crate) const FORK: i64 = 2;
 /// To the template: nothing more will be asked.
 pub(crate) const GO: i64 = 3;
@@ -284,7 +269,7 @@ mod tests {
 
     #[test]
     fn images_have_numbers_of_their_own() {
-        let (a, b) = (Image::new(b"a"), Image::new(b"a"));
+        let (a, b) = (Image::new(Parcel::of(b"a")), Image::new(Parcel::of(b"a")));
         assert_ne!(a.id(), b.id());
         assert_eq!(parse(a.message()), Some(([IMAGE, a.id(), 0], &b"a"[..])));
         assert_eq!(a.bytes(), b"a");
@@ -307,15 +292,6 @@ mod tests {
         fn any_message_comes_back(kind: u64, first: u64, second: u64, body: Vec<u8>) {
             let whole = message(kind, first, second, &body);
             prop_assert_eq!(parse(&whole), Some(([kind, first, second], &body[..])));
-        }
-
-        #[test]
-        fn a_request_is_the_message_of_a_task(task: u64, image: u64, body: Vec<u8>) {
-            let mut request = Request::with_capacity(3);
-            request.body().extend_from_slice(&body);
-            let whole = message(TASK, task, image, &body);
-            prop_assert_eq!(&request.message(task, image), &whole);
-            prop_assert_eq!(Request::of(&body).message(task, image), whole);
         }
 
         #[test]

@@ -15,7 +15,7 @@ use super::pool::Call;
 use super::slot::Slot;
 use super::state::State;
 use super::terms::Terms;
-use super::{End, Request, Ticket, ToDo, Withdrawn, Worker, wire};
+use super::{End, Parcel, Ticket, ToDo, Withdrawn, Worker, wire};
 
 #[derive(Default)]
 pub(super) struct Log {
@@ -68,8 +68,8 @@ impl World {
 
     fn submit_all(&mut self, number: u32, wanted: bool, weight: usize, terms: Terms) -> u64 {
         let ticket = Mark { number, wanted, log: Arc::clone(&self.log) };
-        let request = Request::of(&vec![0; weight]);
-        let call = Call { image: 0, needs: Arc::new([]), request, terms };
+        let parcel = Parcel::of(&vec![0; weight]);
+        let call = Call { image: 0, needs: Arc::new([]), parcel, terms };
         self.run(|state, after| state.submit(call, ticket, after))
     }
 
@@ -108,8 +108,9 @@ impl World {
         let (requests, responses) = plait_shm::link().unwrap();
         let memory = requests.memory().try_clone_to_owned().unwrap();
         let bell = EventFd::new().unwrap().as_fd().try_clone_to_owned().unwrap();
-        let worker = self.state.add(Slot::new(requests, responses, Lifeline::new().unwrap().0, 1));
-        self.workers.insert(worker, Worker::new(memory, bell).unwrap());
+        let slot = Slot::new(requests, responses, None, Lifeline::new().unwrap().0, 1);
+        let worker = self.state.add(slot);
+        self.workers.insert(worker, Worker::new(memory, bell, None).unwrap());
         worker
     }
 

@@ -7,6 +7,7 @@
 // that a function does with one object.
 #![allow(clippy::multiple_unsafe_ops_per_block)]
 
+pub(crate) mod block;
 pub(crate) mod buffer;
 pub(crate) mod bytearray;
 pub(crate) mod call;

@@ -3,7 +3,7 @@
 
 use std::ptr;
 
-use plait_pool::process::Request;
+use plait_pool::process::Parcel;
 use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::intern;
@@ -55,11 +55,11 @@ unsafe extern "C" fn submit(
         if let Some((pool, callees)) = executor.get().engine()
             && let Some(callee) = callees.get().find(&function)?
         {
-            let mut request = Request::with_capacity(USUAL);
+            let mut parcel = Parcel::with_capacity(USUAL);
             // SAFETY: live objects, which the caller holds, and the tuple of
             // the names of the last of them.
-            if unsafe { plain::write_call(values, names, py, request.body()) } {
-                return Ok(pool.get().call(py, &callee, request)?.into_any());
+            if unsafe { plain::write_call(values, names, py, parcel.body()) } {
+                return Ok(pool.get().call(py, &callee, parcel)?.into_any());
             }
         }
         // SAFETY: the executor, and the arguments as they were passed; the

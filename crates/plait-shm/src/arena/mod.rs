@@ -8,6 +8,8 @@ mod view;
 use std::fmt;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use plait_sys::sparse::SparseMemory;
@@ -27,7 +29,7 @@ pub struct Arena {
     region: Arc<Region>,
     extents: Mutex<Extents>,
     /// So many grains are kept warm when they are free.
-    keep: u32,
+    keep: AtomicU32,
 }
 
 impl Arena {
@@ -54,7 +56,7 @@ impl Arena {
         Ok(Arc::new(Self {
             region: Arc::new(Region::new(memory, Some(mapping))),
             extents: Mutex::new(Extents::new(count)),
-            keep: u32::try_from(keep / GRAIN).unwrap_or(u32::MAX),
+            keep: AtomicU32::new(u32::try_from(keep / GRAIN).unwrap_or(u32::MAX)),
         }))
     }
 
@@ -91,15 +93,22 @@ impl Arena {
     }
 
     fn give(&self, range: Range<u32>) {
+        // Relaxed: a number of its own.
+        let keep = self.keep.load(Relaxed);
         let mut extents = self.lock();
         extents.give(range);
-        if extents.free_and_warm() > self.keep {
+        if extents.free_and_warm() > keep {
             // Somewhat more than needed, so that not every block that comes
             // back has a system call to make.
-            let cooled = extents.cool(self.keep - self.keep / 4);
+            let cooled = extents.cool(keep - keep / 4);
             drop(extents);
             self.punch(cooled);
         }
+    }
+
+    /// Has so many bytes stay in memory when they have been used, from now on.
+    pub fn keep(&self, bytes: usize) {
+        self.keep.store(u32::try_from(bytes / GRAIN).unwrap_or(u32::MAX), Relaxed);
     }
 
     /// Gives back to the system all memory that is free.
