@@ -244,6 +244,30 @@ def pool_of_one() -> Iterator[plait.ProcessPoolExecutor]:
         yield pool
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_keeps_what_it_sees(pool):
+    before = in_use(pool)
+    array = pool.submit(back, numpy.full(LARGE, 7, "u1")).result(LIMIT)
+    go = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(go[1])
+        os.read(go[0], 1)
+        same = bool((array == 7).all())
+        del array
+        os._exit(0 if same else 1)
+    os.close(go[0])
+    del array
+    kept = [pool.submit(back, numpy.full(LARGE, 8, "u1")).result(LIMIT) for _ in range(4)]
+    del kept
+    assert in_use(pool) >= before + LARGE
+    os.close(go[1])
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    # The next that goes lets go of what was kept.
+    assert pool.submit(back, numpy.ones(LARGE)).result(LIMIT).all()
+    assert in_use(pool) == before
+
+
 def test_views_outlive_the_pool():
     pool = plait.ProcessPoolExecutor(1)
     same = pool.submit(back, numpy.arange(LARGE)).result(LIMIT)

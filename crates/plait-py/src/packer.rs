@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, Weak};
 
 use plait_pool::process::{self, Parcel, Pieces, Reply, Sizes};
-use plait_shm::arena;
+use plait_shm::arena::{self, forks};
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyMemoryError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
@@ -177,8 +177,26 @@ pub(crate) fn read<'py>(py: Python<'py>, reply: &Reply) -> PyResult<(Bound<'py, 
     Ok((stream(py, reply.body.as_ref(), &reply.pieces)?, buffers(py, &reply.pieces)?))
 }
 
+#[pyfunction]
+fn views_before_fork() {
+    forks::before_fork();
+}
+
+#[pyfunction]
+fn views_after_fork_in_parent() {
+    forks::after_fork_in_parent();
+}
+
+#[pyfunction]
+fn views_after_fork_in_child() {
+    forks::after_fork_in_child();
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Arena>()?;
     module.add_class::<Packer>()?;
+    module.add_function(wrap_pyfunction!(views_before_fork, module)?)?;
+    module.add_function(wrap_pyfunction!(views_after_fork_in_parent, module)?)?;
+    module.add_function(wrap_pyfunction!(views_after_fork_in_child, module)?)?;
     block::register(module)
 }

@@ -18,6 +18,7 @@ pub mod epoll;
 mod error;
 pub mod eventfd;
 pub mod futex;
+pub mod kin;
 pub mod lifeline;
 pub mod limits;
 pub mod mapping;

@@ -4,6 +4,7 @@ import builtins
 import functools
 import importlib
 import marshal
+import os
 import sys
 from collections.abc import Callable
 from types import CellType, FunctionType, ModuleType
@@ -23,6 +24,14 @@ __all__ = [
     "unwrap",
 ]
 
+
+# A child of a fork has the views of its parent: their memory is not used again
+# before it is gone.
+os.register_at_fork(
+    before=native.views_before_fork,
+    after_in_parent=native.views_after_fork_in_parent,
+    after_in_child=native.views_after_fork_in_child,
+)
 
 # What was made while the arguments for making it were still being read.
 made_before: dict[tuple[str, str], Any] = {}

@@ -1,6 +1,7 @@
 //! Room for large data in shared memory. Layout and rules: README.md.
 
 mod extents;
+pub mod forks;
 mod ranges;
 mod region;
 mod view;

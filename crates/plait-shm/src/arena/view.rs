@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use plait_sys::mapping::Mapping;
 use plait_sys::pagemap;
 
-use super::GRAIN;
 use super::region::Region;
+use super::{GRAIN, forks};
 use crate::Result;
 
 /// What keeps the sender from using a block again: dropping it says so.
@@ -52,6 +52,8 @@ pub struct View {
     // Unmapped before the hold goes.
     memory: Memory,
     hold: Option<Hold>,
+    /// How many forks there had been.
+    born: u64,
     owner: u32,
 }
 
@@ -72,7 +74,14 @@ impl View {
         // SAFETY: within the mapping (checked).
         let start = unsafe { mapping.base().add(range.start) };
         let memory = Memory::Shared(Arc::clone(region));
-        Ok(Self { start, len: range.len(), memory, hold: Some(hold), owner: std::process::id() })
+        Ok(Self {
+            start,
+            len: range.len(),
+            memory,
+            hold: Some(hold),
+            born: forks::count(),
+            owner: std::process::id(),
+        })
     }
 
     /// The bytes of `range`, to be read and written: what is written is seen
@@ -98,7 +107,14 @@ impl View {
         let entry = Mapped { len: range.len(), offset: range.start, hold: Arc::downgrade(&hold) };
         mapped().insert(start.as_ptr() as usize, entry);
         let memory = Memory::Copied(mapping);
-        Ok(Self { start, len: range.len(), memory, hold: Some(hold), owner: std::process::id() })
+        Ok(Self {
+            start,
+            len: range.len(),
+            memory,
+            hold: Some(hold),
+            born: forks::count(),
+            owner: std::process::id(),
+        })
     }
 
     /// A copy; the sender's block is not needed any longer.
@@ -115,7 +131,7 @@ impl View {
     #[must_use]
     pub fn of(mut bytes: Vec<u8>) -> Self {
         let (start, len) = (NonNull::from(bytes.as_mut_slice()).cast(), bytes.len());
-        Self { start, len, memory: Memory::Private(bytes), hold: None, owner: std::process::id() }
+        Self { start, len, memory: Memory::Private(bytes), hold: None, born: 0, owner: std::process::id() }
     }
 
     /// The first byte: valid for [`len`](Self::len) bytes as long as this
@@ -163,8 +179,22 @@ impl Drop for View {
             std::mem::forget(self.hold.take());
         } else if matches!(self.memory, Memory::Copied(_)) {
             mapped().remove(&(self.start.as_ptr() as usize));
+            self.memory = Memory::Private(Vec::new());
+            if let Some(hold) = self.hold.take() {
+                forks::release(hold, self.born);
+            }
         }
     }
+}
+
+/// Whether there are mappings of blocks.
+pub(super) fn any() -> bool {
+    !mapped().is_empty()
+}
+
+/// In the child of a fork: what there is, is the parent's.
+pub(super) fn forget_all() {
+    mapped().clear();
 }
 
 /// Where bytes of this process lie in an arena.
