@@ -272,10 +272,15 @@ impl WorkerLink {
     /// `Corrupt`: end this process.
     pub fn poll(&mut self) -> Result<Option<Vec<u8>>> {
         loop {
-            match self.reader.next()? {
+            let step = self.reader.next()?;
+            if step != Step::Empty && self.reader.is_crowded() {
+                // The parent may be waiting for the room that this gave back:
+                // also that of a whole message, for not each has an answer.
+                self.wake_parent()?;
+            }
+            match step {
                 Step::Message(message) => return Ok(Some(message)),
-                // The parent may be waiting for the room that this gave back.
-                Step::Part => self.wake_parent()?,
+                Step::Part => {}
                 Step::Empty => return Ok(None),
             }
         }

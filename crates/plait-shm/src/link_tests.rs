@@ -90,6 +90,22 @@ fn many_small_messages_lose_no_wake_up() {
 }
 
 #[test]
+fn whole_messages_without_answers_give_their_room_back() {
+    let (mut parent, mut worker) = pair();
+    let message = vec![7; CAPACITY / 4 - 8];
+    let sent = (0..).take_while(|_| parent.requests.push(&message, &mut 0).unwrap()).count();
+    assert_eq!(sent, 4, "then the ring is full");
+    for _ in 0..2 * sent {
+        parent.responses.announce_sleep();
+        assert!(!parent.requests.may_go_on(&message, 0));
+        assert_eq!(worker.poll().unwrap(), Some(message.clone()));
+        assert!(parent.bell.drain().unwrap(), "it rings for who waits for room");
+        parent.responses.retract_sleep();
+        assert!(parent.requests.push(&message, &mut 0).unwrap());
+    }
+}
+
+#[test]
 fn a_worker_skips_what_was_taken_back() {
     let (mut parent, mut worker) = pair();
     for sequence in 1..=2 * CLAIMS as u64 {
