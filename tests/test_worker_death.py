@@ -261,3 +261,24 @@ def test_shutdown_while_workers_die():
         pool.shutdown()
         assert all(type(future.exception(0)) is plait.WorkerDied for future in futures)
     assert time.monotonic() - started < LIMIT
+
+
+# Long enough for the worker to begin a task, or else the test finds nothing.
+SLOW_REPORT = """\
+import os, time
+os.register_at_fork(after_in_parent=lambda: time.sleep(2))
+"""
+
+
+def test_a_template_that_dies_before_it_reports_loses_no_task(tmp_path, monkeypatch):
+    # The worker is forked, ready, and at a task; its template has not said so.
+    (tmp_path / "slow_report.py").write_text(SLOW_REPORT)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "worker"
+    with plait.ProcessPoolExecutor(1, preload=["slow_report"]) as pool:
+        future = pool.submit(announce, path)
+        wait_for_file(path)
+        kill(template_of(int(path.read_text())))
+        with pytest.raises(plait.WorkerDied):
+            future.result(LIMIT)
+        assert pool.submit(double, 2).result(LIMIT) == 4

@@ -52,29 +52,54 @@ pub(crate) fn needs(images: &Bound<'_, PyTuple>) -> PyResult<Arc<[Arc<process::I
     images.iter().map(|image| Ok(Arc::clone(&image.cast::<Image>()?.get().0))).collect()
 }
 
-/// A future's place in the pool.
-struct Seat {
+/// A future's place in the pool; empty when the future has been seen to.
+struct Seat(Option<Place>);
+
+struct Place {
     fate: Arc<Fate>,
     /// The function's name.
     name: Arc<str>,
+    /// The process that the future is of.
+    owner: u32,
 }
 
 impl Ticket for Seat {
     fn is_wanted(&self) -> bool {
-        !self.fate.state().is_final()
+        self.0.as_ref().is_some_and(|place| !place.fate.state().is_final())
     }
 
-    fn cancel(self) {
-        if let Some(wakers) = self.fate.try_cancel() {
+    fn cancel(mut self) {
+        if let Some(wakers) = self.0.take().and_then(|place| place.fate.try_cancel()) {
             wake(wakers);
         }
     }
 
+    fn finish(mut self, end: End, attempts: u32) {
+        if let Some(place) = self.0.take() {
+            place.finish(end, attempts);
+        }
+    }
+}
+
+impl Place {
     fn finish(self, end: End, attempts: u32) {
         let delivery = Delivery { end, name: self.name, attempts };
         // Somebody else may have ended the future: then nobody wants this.
         if let Ok(wakers) = self.fate.finish(Outcome::encoded(delivery)) {
             wake(wakers);
+        }
+    }
+}
+
+impl Drop for Seat {
+    /// A ticket that is lost is a bug; who waits for it must not pay by
+    /// waiting for ever.
+    fn drop(&mut self) {
+        if let Some(place) = self.0.take()
+            && pid::current() == place.owner
+            && !place.fate.state().is_final()
+        {
+            place.finish(End::Broken("the pool has lost this task (a bug in plait)".into()), 0);
         }
     }
 }
@@ -85,8 +110,11 @@ struct Tasks(Handle<Seat>);
 impl Engine for Tasks {
     fn cancel(&self, task: u64) -> Result<Cancelled> {
         Ok(match self.0.stop(task)? {
-            // The ticket goes: who asks ends the future.
-            Withdrawn::TakenBack(_) => Cancelled::TakenBack,
+            Withdrawn::TakenBack(mut seat) => {
+                // Who asks ends the future.
+                drop(seat.0.take());
+                Cancelled::TakenBack
+            }
             Withdrawn::Running => Cancelled::Stopping,
             Withdrawn::Ended => Cancelled::Refused,
         })
@@ -111,7 +139,7 @@ impl ProcessPool {
 
     fn admit(&self, py: Python<'_>, mut call: Call, name: &Arc<str>) -> PyResult<Py<Future>> {
         let (future, fate) = new_future(py)?;
-        let mut ticket = Seat { fate, name: Arc::clone(name) };
+        let mut ticket = Seat(Some(Place { fate, name: Arc::clone(name), owner: pid::current() }));
         let task = loop {
             match self.pool.submit(call, ticket).map_err(Error::from)? {
                 Admission::Accepted(task) => break task,

@@ -18,7 +18,7 @@ use super::hearing::Hearing;
 use super::lending::Results;
 use super::pool::{Settings, Shared};
 use super::sizes::Sizes;
-use super::slot::Slot;
+use super::slot::{Slot, Stage};
 use super::state::State;
 use super::stderr::Outlet;
 use super::template::Template;
@@ -210,16 +210,26 @@ impl<T: Ticket> Supervisor<T> {
         self.template = None;
         self.owed = None;
         let state = self.shared.lock();
-        let orphans: Vec<u64> =
-            state.slots.iter().filter(|(_, slot)| slot.fd().is_none()).map(|(&id, _)| id).collect();
+        let orphans: Vec<(u64, bool)> = state
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.fd().is_none())
+            .map(|(&id, slot)| (id, slot.stage == Stage::Asked))
+            .collect();
         let dead: Vec<u64> =
             state.slots.iter().filter(|(_, slot)| slot.dead_since.is_some()).map(|(&id, _)| id).collect();
         drop(state);
-        for worker in orphans {
-            // Asked for, perhaps forked, never reported: its lifeline goes.
-            self.hearing.forget(&self.epoll, worker)?;
-            let slot = self.shared.lock().slots.remove(&worker);
-            drop(slot);
+        // Never reported: their lifelines go.
+        for (worker, silent) in orphans {
+            if silent {
+                // Perhaps never forked.
+                self.hearing.forget(&self.epoll, worker)?;
+                let slot = self.shared.lock().slots.remove(&worker);
+                drop(slot);
+            } else {
+                // It has spoken, so it lives, and may have been given a task.
+                self.bury(worker, Status::Unknown)?;
+            }
         }
         for worker in dead {
             self.bury(worker, Status::Unknown)?;
