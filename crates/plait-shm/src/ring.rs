@@ -195,8 +195,10 @@ impl<M: Memory> Reader<M> {
 
     /// Whether the writer may be waiting for room, and is to be woken after a
     /// read. A record takes a quarter of the ring at most, so one that does not
-    /// fit leaves more than half of it taken; and a writer that fills the ring
-    /// after it was last seen is seen before the reader finds it empty.
+    /// fit finds more than three quarters taken. Of these at most three eighths
+    /// had been seen when the ring was not called crowded, so more than three
+    /// eighths are new: the next look, which comes before the reader finds the
+    /// ring empty, calls it crowded.
     pub(crate) fn is_crowded(&self) -> bool {
         self.crowded
     }
@@ -213,7 +215,7 @@ impl<M: Memory> Reader<M> {
                 return Err(Corrupt("tail"));
             }
             self.tail = tail;
-            self.crowded = tail - self.head > self.memory.capacity() as u64 / 2;
+            self.crowded = tail - self.head > self.memory.capacity() as u64 / 8 * 3;
         }
         Ok((self.tail - self.head) as usize)
     }

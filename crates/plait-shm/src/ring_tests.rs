@@ -198,6 +198,25 @@ mod plain {
             prop_assert!(reader.is_empty());
         }
 
+        /// A writer that found no room is told of it before the reader finds
+        /// the ring empty, and sleeps.
+        #[test]
+        fn who_waits_for_room_is_told(script in prop::collection::vec((any::<bool>(), prop::sample::select(vec![0, 8])), 1..200)) {
+            let memory = memory();
+            let (mut writer, mut reader) = (Writer::new(Rc::clone(&memory)), Reader::new(memory));
+            let mut waits = false;
+            for (write, len) in script {
+                if write {
+                    // Given up if it does not fit: it is the waiting that counts.
+                    waits |= !writer.push(&vec![7; len], &mut 0).unwrap();
+                    continue;
+                }
+                let step = reader.next().unwrap();
+                prop_assert!(step != Step::Empty || !waits);
+                waits &= step == Step::Empty || !reader.is_crowded();
+            }
+        }
+
         /// Whatever the other process writes: an error or some message, no
         /// panic, no endless loop.
         #[test]
