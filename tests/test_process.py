@@ -384,6 +384,16 @@ def test_inherits_nothing_of_the_others():
         process.join(LIMIT)
 
 
+def test_a_default_timeout_of_sockets_is_not_for_ours():
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(0.001)
+    try:
+        launcher.launcher.stop()
+        assert run(sys.exit, 3).exitcode == 3
+    finally:
+        socket.setdefaulttimeout(before)
+
+
 # ---- what it can be given
 
 

@@ -1,10 +1,11 @@
-"""Runs CPython's own tests of pools, which come with the interpreter, on plait's.
+"""Runs CPython's own tests of pools and processes, which come with it, on plait's.
 
     tools/python tools/test_futures.py [--pools plait] [NAME ...]
 
 A NAME is a module, a class or a case below `test.test_concurrent_futures` (`test_wait`,
-`test_init.ThreadPoolInitializerTest`), or below `multiprocessing_pool`, which has the pool's part
-of `test._test_multiprocessing`; by default all. `listed.py` says when it fails; the exceptions are
+`test_init.ThreadPoolInitializerTest`), or below `multiprocessing_pool` and
+`multiprocessing_process`, which have the parts of `test._test_multiprocessing` that are about pools
+and about everything else; by default all. `listed.py` says when it fails; the exceptions are
 in `tests/peers/futures_exceptions.toml`.
 """
 
@@ -15,18 +16,18 @@ import suites
 from environment import ROOT, Environment
 
 PACKAGE = "test.test_concurrent_futures"
-POOL = "multiprocessing_pool"
+PARTS = ("multiprocessing_pool", "multiprocessing_process")
 
 
 def modules(environment: Environment) -> list[str]:
     """List the modules of the suites that the interpreter came with.
 
-    All come with the pool's part; some builds leave the other out.
+    All come with the parts of multiprocessing's; some builds leave the other out.
     """
     found = listed.stems(environment, PACKAGE)
     if not found:
         print(f"{environment.interpreter} came without {PACKAGE}")
-    return [*found, POOL]
+    return [*found, *PARTS]
 
 
 SUITE = listed.Suite(
@@ -36,7 +37,7 @@ SUITE = listed.Suite(
     standard="standard",
     made="a pool",
     modules=modules,
-    foreign=(POOL,),
+    foreign=PARTS,
 )
 
 

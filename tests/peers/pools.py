@@ -1,4 +1,4 @@
-"""Has CPython's own tests of pools test plait's.
+"""Has CPython's own tests of pools and processes test plait's.
 
 The names under which the standard library's classes are public lead to plait's, here and in the
 programs that the tests start.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import multiprocessing
 import multiprocessing.pool
+import os
 from typing import Any, Protocol
 
 # What a program that a test starts executes first.
@@ -36,6 +37,9 @@ def prepare(plait_s: bool, report: Counter) -> None:
         concurrent.futures.ProcessPoolExecutor = plait.ProcessPoolExecutor
         concurrent.futures.ThreadPoolExecutor = plait.ThreadPoolExecutor
         multiprocessing.Pool = multiprocessing.pool.Pool = plait.Pool
+        count(plait.Process, report)
+        # For a module that the processes of its tests import, too.
+        os.environ["PLAIT_TEST_PROCESSES"] = "1"
         change_programs()
 
 

@@ -57,8 +57,8 @@ def reduce_lock(lock: Any) -> Any:
     if get_spawning_popen() is not None and lock._semlock.name is None:
         name = type(lock).__name__
         raise RuntimeError(
-            f"this {name} is of the fork context of multiprocessing, whose locks, queues and "
-            f"values only forked children of this process can use: make it, or what it is "
-            f"part of, by plait.get_context() or multiprocessing.get_context('spawn')"
+            f"A SemLock created in a fork context, whose locks, queues and values only forked "
+            f"children of this process can use, is being shared with another: make this {name}, "
+            f"or what it is part of, by plait.get_context() or multiprocessing.get_context('spawn')"
         )
     return NotImplemented

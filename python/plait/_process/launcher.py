@@ -18,7 +18,7 @@ from plait._interrupt import ends_by_interrupt
 from plait._worker.passing import receive_fds
 from plait._worker.protocol import FORK, FORKED, GO, MESSAGE, NOT_FORKED, SERVE
 
-__all__ = ["Forked", "Template", "is_open", "is_readable", "launcher"]
+__all__ = ["Forked", "Template", "is_open", "is_readable", "launcher", "packets"]
 
 # Variables that count only when a program is executed, so that a template executed before they
 # changed is of no use any more.
@@ -46,7 +46,7 @@ class Template:
     def __init__(self) -> None:
         """Execute it."""
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as passed:
-            self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self.control, theirs = packets()
             undo.callback(self.control.close)
             passed.callback(theirs.close)
             self._lifeline, their_line = native.Lifeline.make()
@@ -107,6 +107,14 @@ def _execute(control: int) -> int:
     return os.posix_spawn(
         executable, arguments, os.environ, file_actions=actions, setpgroup=0, setsigmask=()
     )
+
+
+def packets() -> tuple[socket.socket, socket.socket]:
+    """Make a pair of sockets that keep messages apart, and that wait for each other."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in (ours, theirs):
+        end.setblocking(True)  # whatever `socket.setdefaulttimeout` was told
+    return ours, theirs
 
 
 def is_open(fd: int) -> bool:

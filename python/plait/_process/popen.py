@@ -61,7 +61,7 @@ class Popen(popen_fork.Popen):
         with handing() as handed:
             data = payload.encode(process, streams)
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as passed:
-            channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            channel, theirs = launcher.packets()
             undo.callback(channel.close)
             passed.callback(theirs.close)
             lifeline, their_line = native.Lifeline.make()
