@@ -49,6 +49,15 @@ impl Error {
         self.errno == Errno::NOENT
     }
 
+    /// Whether there was no room for what the call makes, which passes.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        matches!(
+            self.errno,
+            Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::NOBUFS | Errno::NOSPC
+        )
+    }
+
     /// Whether the number was no open descriptor's (EBADF).
     #[must_use]
     pub fn is_closed(&self) -> bool {

@@ -72,7 +72,8 @@ impl Packets {
         }
     }
 
-    /// Takes the next message.
+    /// Takes the next message, with those of its descriptors that there was
+    /// room for.
     ///
     /// # Errors
     /// ECONNRESET; EMSGSIZE for a message that is longer than agreed.
@@ -95,7 +96,9 @@ impl Packets {
                 fds.extend(passed);
             }
         }
-        if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        // Cut off are descriptors for which there is no room here: the message
+        // counts without them.
+        if message.flags.contains(ReturnFlags::TRUNC) {
             return Err(Error::new("recvmsg", Errno::MSGSIZE));
         }
         // Nobody sends an empty message: no bytes are the end.

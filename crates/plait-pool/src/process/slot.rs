@@ -93,7 +93,7 @@ pub(crate) struct Slot<T> {
     pub(crate) kept: Kept,
     pub(crate) process: Option<(u32, ProcessFd)>,
     /// The worker dies when this goes.
-    _lifeline: Lifeline,
+    pub(crate) lifeline: Option<Lifeline>,
     /// Of which template it is the child.
     pub(crate) template: u64,
     pub(crate) counts: Counts,
@@ -135,7 +135,7 @@ impl<T> Slot<T> {
             results,
             kept: Kept::default(),
             process: None,
-            _lifeline: lifeline,
+            lifeline: Some(lifeline),
             template,
             counts: Counts::default(),
             dead_since: None,

@@ -176,7 +176,19 @@ impl<T: Ticket> State<T> {
         slot.fd()
     }
 
-    /// A worker could not be had.
+    /// The template has forked `worker`, but what it is held by was lost: it
+    /// is ended by its lifeline, and buried when the template has reaped it.
+    pub(crate) fn lose(&mut self, worker: u64, after: &mut Aftermath<T>) {
+        if let Some(slot) = self.slots.get_mut(&worker) {
+            // That is no failed start.
+            slot.stage = Stage::Leaving;
+            slot.condemn(false);
+            slot.lifeline = None;
+            self.abandon(worker, after);
+        }
+    }
+
+    /// A worker has ended before it was ready.
     pub(crate) fn start_failed(&mut self, how: &str, after: &mut Aftermath<T>) {
         self.failed_starts += 1;
         let working = self.slots.values().any(Slot::serves);
@@ -317,6 +329,10 @@ impl<T: Ticket> State<T> {
         let mut slot = self.slots.remove(&worker)?;
         let death = Death { pid: slot.pid(), status, corrupt: slot.corrupt, excess: slot.excess, stderr };
         let unready = matches!(slot.stage, Stage::Asked | Stage::Starting);
+        if slot.stage == Stage::Serving {
+            // Workers do get ready: those after it may be tried anew.
+            self.failed_starts = 0;
+        }
         self.ahead -= slot.handed.len().saturating_sub(1);
         self.tally.restarts += u64::from(slot.stage != Stage::Leaving && slot.stage != Stage::Asked);
         self.alarms.clear(worker);

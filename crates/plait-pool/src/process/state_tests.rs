@@ -168,7 +168,26 @@ fn failed_starts_beside_a_working_worker_break_the_pool_only_when_it_is_gone() {
     }
     assert_eq!((world.ended().len(), world.state.wanted()), (0, 0));
     world.dies(worker);
+    // It did get ready: others may.
+    assert_eq!((world.ended(), world.state.wanted()), (vec![(1, "died")], 1));
+    for _ in 0..3 {
+        let other = world.ask();
+        world.dies(other);
+    }
     assert_eq!(world.ended(), [(1, "died"), (2, "broken")]);
+}
+
+#[test]
+fn a_worker_whose_descriptor_was_lost_costs_nobody_anything() {
+    let mut world = World::new(1);
+    let worker = world.hire();
+    world.submit(1);
+    world.loses(worker);
+    assert_eq!((world.state.queue.len(), world.state.wanted()), (1, 0));
+    world.dies(worker);
+    assert_eq!((world.ended().len(), world.state.wanted()), (0, 1));
+    let worker = world.hire();
+    assert_eq!(world.begins(worker), 1);
 }
 
 #[test]

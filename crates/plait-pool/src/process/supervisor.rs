@@ -35,6 +35,10 @@ const STATUS_WAIT: Duration = Duration::from_secs(1);
 const LEAVE_WAIT: Duration = Duration::from_secs(2);
 /// When to ask again if the socket to the template is full.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
+/// When to ask again if there was no room for a process or its descriptors.
+const SHORT_AGAIN: Duration = Duration::from_millis(50);
+/// How long that may go on while nobody works, before the pool breaks.
+const SHORT_LONGEST: Duration = Duration::from_secs(10);
 /// So much of why a template cannot serve is told.
 const LONGEST_REASON: usize = 1 << 16;
 /// How long the template may take to fork before it is looked at...
@@ -72,6 +76,8 @@ pub(crate) struct Supervisor<T: Ticket> {
     /// Since when the template owes an answer, and when to see whether it can
     /// give one.
     owed: Option<(Instant, Instant)>,
+    /// Since when there has been no room for a worker.
+    short_since: Option<Instant>,
     leave_by: Option<Instant>,
 }
 
@@ -107,6 +113,7 @@ impl<T: Ticket> Supervisor<T> {
             spin: Spin::new(),
             ask_at: None,
             owed: None,
+            short_since: None,
             leave_by: None,
         })
     }
@@ -143,19 +150,35 @@ impl<T: Ticket> Supervisor<T> {
 
     // ---- what the template says
 
-    fn start_template(&mut self) -> super::Result<()> {
-        let template = Template::start(
-            &self.settings.program,
-            &self.settings.template,
-            &self.bell,
-            self.hearing.mouth(),
-            &self.settings.handed,
-        )?;
+    /// Starts one, if there is room for it, and says whether there was.
+    fn start_template(&mut self) -> super::Result<bool> {
+        let Settings { program, template, handed, .. } = &self.settings;
+        let template = match Template::start(program, template, &self.bell, self.hearing.mouth(), handed) {
+            Ok(template) => template,
+            Err(super::Error::Sys(error)) if error.is_shortage() => {
+                self.fall_short(&format!("their template process could not be started: {error}"));
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
         self.generation += 1;
         self.epoll.set(template.child.control.as_raw_fd(), CONTROL, Interest::READ, false)?;
         self.epoll.set(template.child.fd.as_raw_fd(), TEMPLATE, Interest::READ, false)?;
         self.template = Some(template);
-        Ok(())
+        Ok(true)
+    }
+
+    /// There is no room for a process or its descriptors: that passes, or does
+    /// not concern those who work.
+    fn fall_short(&mut self, how: &str) {
+        let now = Instant::now();
+        self.ask_at = Some(now + SHORT_AGAIN);
+        if self.shared.lock().slots.values().any(Slot::serves) {
+            self.short_since = None;
+        } else if *self.short_since.get_or_insert(now) + SHORT_LONGEST <= now {
+            let seconds = SHORT_LONGEST.as_secs();
+            self.fail(format!("no worker process could be had for {seconds} seconds: {how}"));
+        }
     }
 
     fn read_reports(&mut self) -> super::Result<()> {
@@ -167,24 +190,28 @@ impl<T: Ticket> Supervisor<T> {
                     if let Some(fd) = state.forked(worker, pid, fd) {
                         self.epoll.set(fd.as_raw_fd(), worker, Interest::READ, false)?;
                     }
+                    drop(state);
+                    self.short_since = None;
+                }
+                (Report::Forked { worker, .. }, None) => {
+                    let mut after = Aftermath::new();
+                    self.shared.lock().lose(worker, &mut after);
+                    after.run();
+                    self.fall_short("the descriptor of one did not arrive");
                 }
                 (Report::NotForked { worker, errno }, _) => {
                     self.hearing.forget(&self.epoll, worker)?;
-                    let mut after = Aftermath::new();
-                    let mut state = self.shared.lock();
-                    let slot = state.slots.remove(&worker);
-                    let reason = std::io::Error::from_raw_os_error(errno);
-                    state.start_failed(&format!("could not be forked: {reason}"), &mut after);
-                    drop(state);
+                    let slot = self.shared.lock().slots.remove(&worker);
                     drop(slot);
-                    after.run();
+                    let reason = std::io::Error::from_raw_os_error(errno);
+                    self.fall_short(&format!("it could not be forked: {reason}"));
                 }
                 (Report::Gone { worker, status }, _) => self.bury(worker, status)?,
                 (Report::Unusable, Some(reason)) => {
                     let reason = text_of(&reason, LONGEST_REASON)?;
                     self.fail(format!("the template process {reason}"));
                 }
-                (Report::Serving | Report::Unusable | Report::Forked { .. }, _) => {}
+                (Report::Serving | Report::Unusable, _) => {}
             }
         }
         if self.owed.is_some() {
@@ -357,11 +384,14 @@ impl<T: Ticket> Supervisor<T> {
         state.attend(&mut after);
         state.dispatch(&mut after);
         state.dismiss();
-        let (wanted, over) = (state.wanted(), state.is_over());
+        let (wanted, over, waiting) = (state.wanted(), state.is_over(), !state.queue.is_empty());
         drop(state);
         after.run();
         if over {
             return self.send_template_home();
+        }
+        if !waiting {
+            self.short_since = None;
         }
         if wanted > 0 && self.ask_at.is_none() {
             self.ask_for(wanted)?;
@@ -370,22 +400,19 @@ impl<T: Ticket> Supervisor<T> {
     }
 
     fn ask_for(&mut self, wanted: usize) -> super::Result<()> {
-        if self.template.is_none() {
-            self.start_template()?;
+        if self.template.is_none() && !self.start_template()? {
+            return Ok(());
         }
         for _ in 0..wanted {
             let (slot, outlet, theirs) = match self.make() {
                 Ok(made) => made,
                 Err(error) => {
-                    // Out of descriptors or memory: those who work go on.
-                    let mut after = Aftermath::new();
-                    self.shared.lock().start_failed(&format!("could not be made: {error}"), &mut after);
-                    after.run();
+                    self.fall_short(&format!("it could not be made: {error}"));
                     return Ok(());
                 }
             };
             if !self.ask(slot, outlet, &theirs)? {
-                self.ask_at = Some(Instant::now() + ASK_AGAIN);
+                self.ask_at.get_or_insert(Instant::now() + ASK_AGAIN);
                 return Ok(());
             }
         }
@@ -407,26 +434,32 @@ impl<T: Ticket> Supervisor<T> {
     }
 
     fn ask(&mut self, slot: Slot<T>, outlet: Outlet, theirs: &Theirs) -> super::Result<bool> {
-        let Self { template: Some(template), arenas, .. } = &*self else { return Ok(false) };
-        let mut state = self.shared.lock();
-        let worker = state.add(slot);
-        let asked = state.slots.get(&worker).is_some_and(|slot| {
-            let mut fds = vec![slot.requests().memory(), theirs.lifeline.as_fd(), theirs.stderr.as_fd()];
-            if let (Some((requests, _)), Some(results)) = (arenas, slot.results()) {
-                fds.extend([requests.as_fd(), results.fd()]);
-            }
-            template.fork(worker, &fds)
-        });
+        if self.template.is_none() {
+            return Ok(false);
+        }
+        let worker = self.shared.lock().add(slot);
+        let heard = self.hearing.listen(&self.epoll, worker, outlet);
+        let Self { template, arenas, .. } = &*self;
+        let state = self.shared.lock();
+        let asked = heard.is_ok()
+            && template.as_ref().zip(state.slots.get(&worker)).is_some_and(|(template, slot)| {
+                let mut fds = vec![slot.requests().memory(), theirs.lifeline.as_fd(), theirs.stderr.as_fd()];
+                if let (Some((requests, _)), Some(results)) = (arenas, slot.results()) {
+                    fds.extend([requests.as_fd(), results.fd()]);
+                }
+                template.fork(worker, &fds)
+            });
+        drop(state);
         if asked {
-            drop(state);
             let now = Instant::now();
             self.owed.get_or_insert((now, now + FORK_WAIT));
-            self.hearing.listen(&self.epoll, worker, outlet)?;
             return Ok(true);
         }
-        let slot = state.slots.remove(&worker);
-        drop(state);
+        let slot = self.shared.lock().slots.remove(&worker);
         drop(slot);
+        if let Err(error) = heard {
+            self.fall_short(&format!("its standard error cannot be watched: {error}"));
+        }
         Ok(false)
     }
 

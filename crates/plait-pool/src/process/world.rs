@@ -160,6 +160,11 @@ impl World {
         self.run(|state, after| state.died(worker, after));
     }
 
+    /// What it is held by did not arrive.
+    pub(super) fn loses(&mut self, worker: u64) {
+        self.run(|state, after| state.lose(worker, after));
+    }
+
     /// Its status is known.
     pub(super) fn dies(&mut self, worker: u64) {
         self.workers.remove(&worker);

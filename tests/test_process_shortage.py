@@ -1,0 +1,76 @@
+"""A pool that runs out of descriptors for a while goes on afterwards."""
+
+import subprocess
+import sys
+
+import pytest
+
+LIMIT = 60
+
+PRELUDE = """
+import contextlib, os, resource, signal, time
+import plait
+LIMIT = 30
+
+@contextlib.contextmanager
+def without_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    last = max(map(int, os.listdir("/proc/self/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (last + 1, hard))
+    held = []
+    with contextlib.suppress(OSError):
+        while True:
+            held.append(os.dup(0))
+    yield
+    for number in held:
+        os.close(number)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+def template_of(worker):
+    with open(f"/proc/{worker}/stat") as stat:
+        return int(stat.read().rpartition(")")[2].split()[1])
+"""
+
+FIRST_WORKER = """
+with plait.ProcessPoolExecutor(2) as pool:
+    time.sleep(1)  # The template serves.
+    with without_descriptors():
+        future = pool.submit(pow, 2, 3)
+        time.sleep(0.3)
+    assert future.result(LIMIT) == 8
+"""
+
+NEW_TEMPLATE = """
+with plait.ProcessPoolExecutor(2) as pool:
+    worker = pool.submit(os.getpid).result(LIMIT)
+    template = template_of(worker)
+    busy = pool.submit(time.sleep, 1)
+    with without_descriptors():
+        os.kill(template, signal.SIGKILL)
+        futures = [pool.submit(pow, 2, 3) for _ in range(4)]
+        time.sleep(0.3)
+    assert busy.result(LIMIT) is None
+    assert [future.result(LIMIT) for future in futures] == [8] * 4
+"""
+
+GROWTH = """
+with plait.ProcessPoolExecutor(4) as pool:
+    pool.submit(pow, 2, 3).result(LIMIT)
+    with without_descriptors():
+        futures = []
+        for _ in range(6):
+            futures.append(pool.submit(time.sleep, 0.2))
+            time.sleep(0.05)
+    barrier = [pool.submit(time.sleep, 0.5) for _ in range(12)]
+    limit = time.monotonic() + LIMIT
+    while len(pool._pool.pids()) < 4:
+        assert time.monotonic() < limit and not barrier[-1].done()
+        time.sleep(0.01)
+    for future in futures + barrier:
+        future.result(LIMIT)
+"""
+
+
+@pytest.mark.parametrize("script", [FIRST_WORKER, NEW_TEMPLATE, GROWTH])
+def test_a_shortage_passes(script):
+    subprocess.run([sys.executable, "-c", PRELUDE + script], check=True, timeout=LIMIT)
