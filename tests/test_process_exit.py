@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import textwrap
 from collections.abc import Iterator
 
@@ -325,3 +327,38 @@ def test_a_worker_does_not_outlive_its_parent_under_multiprocessing_fork(program
         """
     )
     assert program.end() == (0, "child 5\nexit code 0\n", "")
+
+
+FORKS = """
+import os, threading
+import plait._processes
+
+def fork():
+    for _ in range(300):
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+
+nested = False
+def fork_in_a_hook():
+    global nested
+    if not nested:
+        nested = True
+        fork_once = os.fork()
+        if fork_once == 0:
+            os._exit(0)
+        os.waitpid(fork_once, 0)
+
+threads = [threading.Thread(target=fork) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+os.register_at_fork(before=fork_in_a_hook)
+fork()
+"""
+
+
+def test_threads_and_hooks_that_fork_do_not_wait_for_each_other():
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS], check=True, timeout=60)

@@ -19,8 +19,8 @@ struct Lifeline(Mutex<Option<lifeline::Lifeline>>);
 impl Lifeline {
     /// The line, and the descriptor of its other end, which is the caller's.
     #[staticmethod]
-    fn make() -> Result<(Self, RawFd)> {
-        let (line, theirs) = lifeline::Lifeline::new()?;
+    fn make(py: Python<'_>) -> Result<(Self, RawFd)> {
+        let (line, theirs) = py.detach(lifeline::Lifeline::new)?;
         Ok((Self(Mutex::new(Some(line))), theirs.into_raw_fd()))
     }
 
@@ -38,8 +38,10 @@ fn signal_after(signal: i32, delay: f64) -> PyResult<()> {
 }
 
 #[pyfunction]
-fn lifelines_before_fork() {
-    lifeline::before_fork();
+fn lifelines_before_fork(py: Python<'_>) {
+    // Another thread that forks has the table, and needs the interpreter to
+    // let go of it.
+    py.detach(lifeline::before_fork);
 }
 
 #[pyfunction]
