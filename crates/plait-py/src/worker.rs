@@ -275,13 +275,13 @@ impl Worker {
         }
     }
 
-    /// Runs tasks until told to leave. Returns, too, in a child that a task
-    /// forked: its parent answers.
     /// Tells what the task that runs has written, before its answer.
     fn say_output(&self, py: Python<'_>, data: &[u8]) -> Result<()> {
         self.send(py, &process::Worker::output(data))
     }
 
+    /// Runs tasks until told to leave. Returns, too, in a child that a task
+    /// forked: its parent answers.
     #[pyo3(signature = (inbound, max_memory=None))]
     fn serve<'py>(
         &'py self,
