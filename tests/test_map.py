@@ -392,6 +392,50 @@ def test_closing_withdraws_what_has_not_begun(tmp_path):
     assert not any(path.exists() for path in paths)
 
 
+@pytest.mark.parametrize("end", ["close", "exception"])
+def test_the_end_of_a_map_lets_run_what_has_begun(end, tmp_path):
+    def fail_or_meet(mine):
+        if mine is None:
+            wait_for_file(tmp_path / "begun")
+            raise ValueError("now")
+        meet(mine, tmp_path / "go")
+        (tmp_path / "done").touch()
+
+    with plait.ProcessPoolExecutor(2) as pool:
+        results = pool.map(fail_or_meet, [None, tmp_path / "begun"], chunksize=1)
+        if end == "exception":
+            with pytest.raises(ValueError, match="now"):
+                next(results)
+        else:
+            wait_for_file(tmp_path / "begun")
+            results.close()
+        (tmp_path / "go").touch()
+    assert (tmp_path / "done").exists()
+
+
+@pytest.mark.parametrize("kind", [list, iter], ids=["list", "iterator"])
+def test_terms_count_for_each_item(kind, tmp_path):
+    def work(x):
+        if x == 3:
+            wait_for_file(tmp_path / "never")
+        if x == 5 and not (tmp_path / "tried").exists():
+            (tmp_path / "tried").touch()
+            raise KeyError
+        return -x
+
+    with plait.ProcessPoolExecutor(2) as pool:
+        task = plait.task(work, timeout=0.5, retry_on=KeyError, retries=1)
+        results = pool.map(task, kind([0, 1, 2, 4, 5, 3, 6]), chunksize=100)
+        assert list(itertools.islice(results, 5)) == [0, -1, -2, -4, -5]
+        with pytest.raises(plait.TaskTimeout):
+            next(results)
+    with plait.Pool(2) as pool:
+        unbroken = pool.imap(task, kind([3, 6]))
+        with pytest.raises(plait.TaskTimeout):
+            next(unbroken)
+        assert next(unbroken) == -6
+
+
 def test_breaking_out_of_a_loop_withdraws_what_has_not_begun():
     numbers = Counted()
     with plait.ProcessPoolExecutor(2) as pool:

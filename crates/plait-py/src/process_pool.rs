@@ -120,6 +120,10 @@ impl Engine for Tasks {
         })
     }
 
+    fn withdraw(&self, task: u64) -> Result<bool> {
+        Ok(matches!(self.0.withdraw(task)?, Withdrawn::TakenBack(_)))
+    }
+
     fn has_begun(&self, task: u64) -> Result<bool> {
         Ok(self.0.has_begun(task)?)
     }

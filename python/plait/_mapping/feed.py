@@ -436,9 +436,9 @@ class Feed:
             )
 
     def cancel(self) -> None:
-        """Read no more, and withdraw what has not begun."""
+        """Read no more, and withdraw what has not begun; let the rest run."""
         self._stop()
         with self._news:
             pending = list(self._pending)
         for chunk in pending:
-            chunk.future.cancel()
+            chunk.future._withdraw()

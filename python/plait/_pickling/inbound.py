@@ -136,10 +136,10 @@ class Inbound:
         finally:
             # What the arguments have of them stays as long as they do.
             del data, buffers
-        if target & CHUNK:
-            return _run_chunk(packer, function, *args)
         call, retry_on = self._unwrapped(function)
         try:
+            if target & CHUNK:
+                return _run_chunk(packer, call, *args)
             value = call(*args, **kwargs)
         except BaseException as error:
             forget_our_frame(error)

@@ -7,6 +7,7 @@ from typing import Any
 
 from plait._binding import native
 from plait._pickling.results import encode_failure, encode_value, forget_our_frame
+from plait._worker.stopping import Stopped
 
 __all__ = ["AWAITED", "CHUNK", "GO_ON", "STARRED", "Reply", "run_chunk", "salvage"]
 
@@ -41,6 +42,8 @@ def run_chunk(fn: Callable[..., Any], mode: int, items: list[Any]) -> Reply:
                 break
             # What ends an iteration does so here, and is gone.
             raise StopIteration
+        except Stopped:
+            raise
         except BaseException as error:
             forget_our_frame(error)
             failures[len(values)] = encode_failure(error)

@@ -8,6 +8,7 @@ use plait_sys::clock::Instant;
 use super::aftermath::Aftermath;
 use super::deal::Withdrawn;
 use super::pool::Shared;
+use super::state::State;
 use super::{Result, Ticket};
 
 /// Looks between two looks at the clock.
@@ -30,10 +31,25 @@ impl<T: Ticket> Handle<T> {
     /// # Errors
     /// The pool is of another process.
     pub fn stop(&self, task: u64) -> Result<Withdrawn<T>> {
+        self.take(|state, after| state.stop(task, Instant::now(), after))
+    }
+
+    /// Takes a task back if it has not begun.
+    ///
+    /// # Errors
+    /// The pool is of another process.
+    pub fn withdraw(&self, task: u64) -> Result<Withdrawn<T>> {
+        self.take(|state, _| state.withdraw(task))
+    }
+
+    fn take(
+        &self,
+        take: impl FnOnce(&mut State<T>, &mut Aftermath<T>) -> Withdrawn<T>,
+    ) -> Result<Withdrawn<T>> {
         self.0.check_owner()?;
         let mut after = Aftermath::new();
         let mut state = self.0.lock();
-        let withdrawn = state.stop(task, Instant::now(), &mut after);
+        let withdrawn = take(&mut state, &mut after);
         state.dispatch(&mut after);
         let calls = state.calls();
         drop(state);

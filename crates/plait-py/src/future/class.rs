@@ -86,6 +86,15 @@ impl Future {
         }
     }
 
+    /// Ends it as cancelled, if it has not ended. Whether it is cancelled.
+    fn end_cancelled(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        let fate = &slf.get().fate;
+        match fate.try_cancel() {
+            Some(wakers) => waker::deliver(slf.py(), wakers).map(|()| true),
+            None => Ok(fate.state() == State::Cancelled),
+        }
+    }
+
     fn outcome(&self, py: Python<'_>) -> PyResult<&Outcome> {
         match self.fate.outcome() {
             Some(outcome) => Ok(outcome),
@@ -139,16 +148,20 @@ impl Future {
     /// Returns whether it is cancelled or being stopped.
     fn cancel(slf: &Bound<'_, Self>) -> PyResult<bool> {
         slf.get().check_home()?;
-        let fate = &slf.get().fate;
         match slf.get().cancel_work()? {
             Cancelled::TakenBack => {}
             Cancelled::Stopping => return Ok(true),
             Cancelled::Refused => return Ok(false),
         }
-        match fate.try_cancel() {
-            Some(wakers) => waker::deliver(slf.py(), wakers).map(|()| true),
-            None => Ok(fate.state() == State::Cancelled),
-        }
+        Self::end_cancelled(slf)
+    }
+
+    /// As `cancel` of the standard library: withdraws the task if it has not
+    /// begun, and lets it run if it has.
+    #[pyo3(name = "_withdraw")]
+    fn withdraw(slf: &Bound<'_, Self>) -> PyResult<bool> {
+        slf.get().check_home()?;
+        if slf.get().withdraw_work()? { Self::end_cancelled(slf) } else { Ok(false) }
     }
 
     /// Whether the task was cancelled before it began.

@@ -22,6 +22,13 @@ pub(crate) trait Engine: Send + Sync {
     /// The engine is of another process.
     fn cancel(&self, task: u64) -> Result<Cancelled>;
 
+    /// Takes the task back if it has not begun: then the engine has forgotten
+    /// it, and the caller ends its future. Whether it has.
+    ///
+    /// # Errors
+    /// The engine is of another process.
+    fn withdraw(&self, task: u64) -> Result<bool>;
+
     /// Whether the task has begun and not ended.
     ///
     /// # Errors
@@ -103,6 +110,17 @@ impl Future {
         match self.work.get() {
             Some(work) if !self.fate.state().is_final() => work.engine.cancel(work.task),
             _ => Ok(Cancelled::TakenBack),
+        }
+    }
+
+    /// Has its engine take the task back if it has not begun.
+    ///
+    /// # Errors
+    /// The engine is of another process.
+    pub(super) fn withdraw_work(&self) -> Result<bool> {
+        match self.work.get() {
+            Some(work) if !self.fate.state().is_final() => work.engine.withdraw(work.task),
+            _ => Ok(true),
         }
     }
 }
