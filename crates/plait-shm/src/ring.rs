@@ -195,9 +195,10 @@ impl<M: Memory> Reader<M> {
 
     /// Whether the writer may be waiting for room, and is to be woken after a
     /// read. A record takes a quarter of the ring at most, so one that does not
-    /// fit finds more than three quarters taken. Of these at most three eighths
-    /// had been seen when the ring was not called crowded, so more than three
-    /// eighths are new: the next look, which comes before the reader finds the
+    /// fit finds more than three quarters taken. Of these at most a quarter had
+    /// been seen when the ring was not called crowded, and at most one record,
+    /// another quarter, was read without the writer seeing it yet. So more than
+    /// a quarter is new: the next look, which comes before the reader finds the
     /// ring empty, calls it crowded.
     pub(crate) fn is_crowded(&self) -> bool {
         self.crowded
@@ -215,7 +216,7 @@ impl<M: Memory> Reader<M> {
                 return Err(Corrupt("tail"));
             }
             self.tail = tail;
-            self.crowded = tail - self.head > self.memory.capacity() as u64 / 8 * 3;
+            self.crowded = tail - self.head > self.memory.capacity() as u64 / 4;
         }
         Ok((self.tail - self.head) as usize)
     }
