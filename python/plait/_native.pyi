@@ -5,6 +5,7 @@ import collections
 import contextvars
 import socket
 import ssl
+import sys
 import threading
 import traceback
 import weakref
@@ -425,14 +426,16 @@ class Packer:
 @final
 class Block:
     def __len__(self) -> int: ...
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class Shaped:
     def __new__(
         cls, base: Buffer, code: str, item: int, shape: Sequence[int], by_columns: bool
     ) -> Self: ...
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+    if sys.version_info >= (3, 12):
+        def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class Image:

@@ -235,6 +235,9 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             raise TypeError("buffersize must be an integer or None")
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
+        if type(self).submit is not ProcessPoolExecutor.submit:
+            # A subclass that wants to see every call, as the standard map shows it.
+            return super().map(fn, *iterables, timeout=timeout)
         self._pool.check_open()
         items, left = rows(iterables)
         send, sizer = self._map_with(fn, STARRED if len(iterables) > 1 else 0, chunksize)

@@ -115,4 +115,4 @@ def make_view(
     view = memoryview(buffer)
     if (view.format, view.shape) == (code, shape):
         return view
-    return memoryview(native.Shaped(view, code, item, shape, by_columns))
+    return memoryview(native.Shaped(view, code, item, shape, by_columns))  # type: ignore[arg-type, unused-ignore]  # typed from 3.12 on
