@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import errno
 import gc
+import itertools
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -163,6 +165,36 @@ def test_all_tasks_may_be_cancelled_while_one_is_made(count):
             (await making).kill()
         await asyncio.gather(*tasks, return_exceptions=True)
         del making, tasks
+        await turns()
+        assert len(os.listdir("/proc/self/fd")) <= before
+
+    run_plait(main())
+
+
+@pytest.mark.parametrize("count", range(1, 12))
+def test_the_numbers_of_one_given_up_while_it_is_made_are_free(count):
+    """On asyncio's loop its pipes stay open where they were connected after the cancel."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        before = len(os.listdir("/proc/self/fd"))
+        making = asyncio.create_task(
+            asyncio.create_subprocess_exec("cat", stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        )
+        await turns(count)
+        making.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            process = await making
+            process._transport.close()
+            await process.wait()
+        # No transport believes that a number is its own which somebody else has by now.
+        pairs = [socket.socketpair() for _ in range(6)]
+        for end in itertools.chain(*pairs):
+            loop.add_reader(end.fileno(), int)
+        await turns()
+        for end in itertools.chain(*pairs):
+            assert loop.remove_reader(end.fileno())
+            end.close()
         await turns()
         assert len(os.listdir("/proc/self/fd")) <= before
 

@@ -33,6 +33,7 @@ class SubprocessTransport(asyncio.base_subprocess.BaseSubprocessTransport):
     """A child process and its pipes."""
 
     _pidfd: int | None = None
+    _connecting = False
 
     if TYPE_CHECKING:
         # What asyncio's class keeps, and the type library leaves out.
@@ -156,10 +157,27 @@ class SubprocessTransport(asyncio.base_subprocess.BaseSubprocessTransport):
                 if not waiter.done():
                     waiter.set_result(self._returncode)
 
+    async def _connect_pipes(self, waiter: asyncio.Future[None] | None) -> None:
+        self._connecting = True
+        try:
+            await super()._connect_pipes(waiter)  # type: ignore[misc]
+        finally:
+            self._connecting = False
+            if self._closed:
+                # By whom it was made for; what was connected since has not heard of it.
+                for protocol in self._pipes.values():
+                    if protocol is not None:
+                        protocol.pipe.close()
+                self._close_unconnected()
+
     def _close_unconnected(self) -> None:
-        """Close what the transports of the pipes would have closed, had they been made."""
-        if self._proc is None:
-            # All of them have ended.
+        """Close what the transports of the pipes would have closed, had they been made.
+
+        Not while they are made: a pipe that has its transport is not among
+        `_pipes` yet, and its number would be closed under it.
+        """
+        if self._proc is None or self._connecting:
+            # All of them have ended, or whoever connects them closes them.
             return
         files = (self._proc.stdin, self._proc.stdout, self._proc.stderr)
         for fd, file in enumerate(files):
