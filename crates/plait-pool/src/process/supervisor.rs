@@ -455,6 +455,7 @@ impl<T: Ticket> Supervisor<T> {
             self.owed.get_or_insert((now, now + FORK_WAIT));
             return Ok(true);
         }
+        self.hearing.forget(&self.epoll, worker)?;
         let slot = self.shared.lock().slots.remove(&worker);
         drop(slot);
         if let Err(error) = heard {
