@@ -160,7 +160,7 @@ class SubprocessTransport(asyncio.base_subprocess.BaseSubprocessTransport):
     async def _connect_pipes(self, waiter: asyncio.Future[None] | None) -> None:
         self._connecting = True
         try:
-            await super()._connect_pipes(waiter)  # type: ignore[misc]
+            await super()._connect_pipes(waiter)
         finally:
             self._connecting = False
             if self._closed:
