@@ -235,9 +235,6 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             raise TypeError("buffersize must be an integer or None")
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
-        if type(self).submit is not ProcessPoolExecutor.submit:
-            # A subclass that wants to see every call, as the standard map shows it.
-            return super().map(fn, *iterables, timeout=timeout)
         self._pool.check_open()
         items, left = rows(iterables)
         send, sizer = self._map_with(fn, STARRED if len(iterables) > 1 else 0, chunksize)
@@ -262,7 +259,9 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         self, fn: Callable[..., Any], mode: int, chunksize: int | None
     ) -> tuple[Sender, Sizer]:
         """Make what a feed sends items with."""
-        send = Sender(self._pool, self._outbound, fn, mode)
+        # A subclass's own `submit` sees every call, as with the standard map.
+        single = type(self).submit is not ProcessPoolExecutor.submit
+        send = Sender(self._pool, self._outbound, fn, mode, self.submit, single=single)
         room = None if self._max_pending is None else self._max_workers + self._max_pending
         return send, Sizer(self._max_workers, 1 if send.single else chunksize, room)
 
@@ -295,8 +294,8 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
     def terminate_workers(self) -> None:
         """Take no more calls, cancel those that have not begun, end the others.
 
-        Does not wait. Workers get SIGTERM, which raises in the tasks that they
-        run, and SIGKILL if they are still there a moment later.
+        Does not wait. Workers get SIGTERM, which ends them unless a task has a
+        handler of its own, and SIGKILL if they are still there a moment later.
 
         Raises:
             RuntimeError: the pool belongs to the process that this one was

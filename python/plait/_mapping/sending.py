@@ -21,11 +21,20 @@ class Sender:
         outbound: what its workers have been told.
         fn: is called for each item.
         mode: how; see `plait._worker.chunk`.
+        submit: the executor's, for items that are tasks of their own.
+        single: whether all are: somebody else has written `submit`.
 
     """
 
     def __init__(
-        self, pool: native.ProcessPool, outbound: Outbound, fn: Callable[..., Any], mode: int
+        self,
+        pool: native.ProcessPool,
+        outbound: Outbound,
+        fn: Callable[..., Any],
+        mode: int,
+        submit: Callable[..., Future[Any]],
+        *,
+        single: bool,
     ) -> None:
         """Send nothing yet."""
         self._pool = pool
@@ -33,12 +42,9 @@ class Sender:
         self._fn = fn
         self._mode = mode | AWAITED if inspect.iscoroutinefunction(fn) else mode
         self._name = describe(fn)
-        self._terms = submitted_terms(fn)
-
-    @property
-    def single(self) -> bool:
-        """Whether each item is a task of its own, since it has terms of its own."""
-        return self._terms is not None
+        self._submit = submit
+        # Whether each item is a task of its own: it may have terms of its own.
+        self.single = single or submitted_terms(fn) is not None
 
     def __call__(self, items: list[Any]) -> "list[tuple[Future[Reply], list[Any]]]":
         """Send items; what cannot be pickled is the outcome of its future.
@@ -50,8 +56,8 @@ class Sender:
             RuntimeError: the pool takes nothing more.
 
         """
-        if self._terms is not None:
-            return [(self._send_single(item), [item]) for item in items]
+        if self.single:
+            return [(self._submit(self._fn, *self._arguments(item)), [item]) for item in items]
         try:
             images, target, packer = self._outbound.encode(self._fn, (self._mode, items), {})
         except Exception:
@@ -62,21 +68,14 @@ class Sender:
         future = self._pool.submit(target | CHUNK, images, packer, self._name, None)
         return [(future, items)]
 
-    def _send_single(self, item: Any) -> "Future[Reply]":
-        args = tuple(item) if self._mode & STARRED else (item,)
-        try:
-            images, target, packer = self._outbound.encode(self._fn, args, {})
-        except Exception:
-            return self._refused(item)
-        future: Future[Reply] = self._pool.submit(target, images, packer, self._name, self._terms)
-        return future
+    def _arguments(self, item: Any) -> tuple[Any, ...]:
+        return tuple(item) if self._mode & STARRED else (item,)
 
     def _refused(self, item: Any) -> "Future[Reply]":
         """Fail as the call of this item alone does, which says what is wrong."""
         future: Future[Reply] = Future()
         try:
-            args = tuple(item) if self._mode & STARRED else (item,)
-            self._outbound.encode(self._fn, args, {})
+            self._outbound.encode(self._fn, self._arguments(item), {})
         except Exception as error:
             future.set_exception(error)
         else:
