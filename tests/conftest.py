@@ -6,16 +6,19 @@ becomes; threads by `threading`; descriptors by what /proc says they are.
 
 import asyncio
 import gc
+import importlib
 import os
 import select
 import signal
 import socket
 import ssl
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -165,3 +168,16 @@ def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
     client = ssl.create_default_context()
     authority.configure_trust(client)
     return server, client
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Callable[[str], Any]]:
+    """Import modules of the benchmarks, which are scripts and not installed."""
+    folder = str(Path(__file__).resolve().parent.parent / "benches")
+    before = set(sys.modules)
+    sys.path.insert(0, folder)
+    yield importlib.import_module
+    sys.path.remove(folder)
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(folder):
+            del sys.modules[name]

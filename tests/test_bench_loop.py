@@ -1,26 +1,9 @@
 """The loop's benchmarks tell reached from not reached, and their rows run."""
 
-import importlib
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-BENCHES = Path(__file__).resolve().parent.parent / "benches"
-
-
-@pytest.fixture(scope="module")
-def bench() -> Iterator[Any]:
-    """Import modules of the benchmarks, which are scripts and not installed."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(BENCHES))
-    yield importlib.import_module
-    sys.path.remove(str(BENCHES))
-    for name in set(sys.modules) - before:
-        if name.partition(".")[0] in ("loop", "report", "notes", "child", "verdict", "rounds"):
-            del sys.modules[name]
 
 
 def sample(bench: Any, cpu: float) -> Any:

@@ -1,27 +1,8 @@
 """The process pool's benchmark tells reached from not reached, and its rows run."""
 
-import importlib
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-BENCHES = Path(__file__).resolve().parent.parent / "benches"
-SHARED = ("pool", "report", "notes", "child", "verdict", "rounds")
-
-
-@pytest.fixture(scope="module")
-def bench() -> Iterator[Any]:
-    """Import modules of the benchmarks, which are scripts and not installed."""
-    before = set(sys.modules)
-    sys.path.insert(0, str(BENCHES))
-    yield importlib.import_module
-    sys.path.remove(str(BENCHES))
-    for name in set(sys.modules) - before:
-        if name.partition(".")[0] in SHARED:
-            del sys.modules[name]
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,13 @@
 import random
 import time
 
+from tasks import until
+
 import plait
 
 LIMIT = 60
 
 (A, B, C, D, E, F, G, H) = (random.Random(seed).randbytes(60_000) for seed in range(8))
-
-
-def wait_for(condition):
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 def test_a_function_of_many_images_comes_through():
@@ -35,7 +30,7 @@ def test_tasks_that_were_taken_back_make_room():
         assert pool.submit(len, b"").result(LIMIT) == 0
         for _ in range(3):
             busy = pool.submit(time.sleep, 0.2)
-            wait_for(busy.running)
+            until(busy.running)
             for _ in range(60):
                 assert pool.submit(len, random.randbytes(12_000)).cancel()
             assert pool.submit(len, random.randbytes(12_000)).result(LIMIT) == 12_000

@@ -82,10 +82,9 @@ def test_what_has_not_begun_is_cancelled(pool, tmp_path):
 
 def test_a_cancel_during_a_deadlines_grace_wins(pool, tmp_path):
     fn = plait.task(tasks.swallow, timeout=0.1, grace=30, retries=5)
-    future = pool.submit(fn, tmp_path / "begun")
-    wait_for_file(tmp_path / "begun")
+    future = pool.submit(fn, tmp_path / "begun", tmp_path / "stopped")
     # Past the deadline: until then a cancel is any other's.
-    time.sleep(0.3)
+    wait_for_file(tmp_path / "stopped")
     assert future.cancel()
     os.kill(read_pid(tmp_path / "begun"), signal.SIGKILL)
     assert type(future.exception(LIMIT)) is plait.Killed

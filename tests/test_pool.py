@@ -12,10 +12,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
+from tasks import meet, until, wait_for_file
 
 import plait
 
@@ -28,26 +28,8 @@ def pool() -> Iterator[plait.Pool]:
         yield pool
 
 
-def wait_for_file(path):
-    while not path.exists():
-        os.sched_yield()
-    return path.name
-
-
-def meet(mine, other):
-    mine.touch()
-    wait_for_file(other)
-
-
 def inverse(x):
     return 1 // x
-
-
-def until(condition):
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.001)
 
 
 def test_apply(pool):

@@ -5,11 +5,11 @@ import contextlib
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tasks import wait_for_file
 
 import plait
 
@@ -24,11 +24,6 @@ def gate_in(directory: Path) -> Iterator[Path]:
         yield path
     finally:
         path.touch()
-
-
-def wait_for_file(path: Path) -> None:
-    while not path.exists():
-        time.sleep(0.001)
 
 
 def hold(here: Path, gate: Path) -> int:

@@ -11,11 +11,25 @@ from pathlib import Path
 LIMIT = 60
 
 
-def wait_for_file(path):
+def until(condition, what="it"):
+    """Wait for what nobody tells of."""
     deadline = time.monotonic() + LIMIT
-    while not Path(path).exists():
-        assert time.monotonic() < deadline, f"{path} was not made"
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not come to pass"
         time.sleep(0.001)
+
+
+def wait_for_file(path):
+    """Wait for a file, and return its name."""
+    path = Path(path)
+    until(path.exists, path)
+    return path.name
+
+
+def meet(mine, other):
+    """Make a file and wait for another's."""
+    mine.touch()
+    wait_for_file(other)
 
 
 def write(path, text=""):
@@ -63,7 +77,7 @@ def block_signals(begun=None):
     hang(begun)
 
 
-def swallow(begun=None):
+def swallow(begun=None, stopped=None):
     """Go on whatever is raised."""
     if begun is not None:
         write(begun, os.getpid())
@@ -72,7 +86,8 @@ def swallow(begun=None):
             while True:
                 pass
         except BaseException:
-            continue
+            if stopped is not None:
+                Path(stopped).touch()
 
 
 def give_in(begun=None):
