@@ -22,6 +22,13 @@ __all__ = [
 _warned_of_fork = False
 
 
+def _whole(name: str, value: SupportsIndex, what: str = "an integer") -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be {what} or None, not {type(value).__name__}") from None
+
+
 def worker_limit(max_workers: SupportsIndex) -> int:
     """Return how many workers a pool may have.
 
@@ -29,11 +36,7 @@ def worker_limit(max_workers: SupportsIndex) -> int:
         ValueError: it is less than one.
         TypeError: it is not an integer.
     """
-    try:
-        limit = operator.index(max_workers)
-    except TypeError:
-        kind = type(max_workers).__name__
-        raise TypeError(f"max_workers must be an integer or None, not {kind}") from None
+    limit = _whole("max_workers", max_workers)
     if limit <= 0:
         raise ValueError(f"max_workers must be greater than 0, not {limit}")
     return limit
@@ -46,11 +49,7 @@ def pending_limit(max_pending: SupportsIndex) -> int:
         ValueError: it is negative.
         TypeError: it is not an integer.
     """
-    try:
-        limit = operator.index(max_pending)
-    except TypeError:
-        kind = type(max_pending).__name__
-        raise TypeError(f"max_pending must be an integer or None, not {kind}") from None
+    limit = _whole("max_pending", max_pending)
     if limit < 0:
         raise ValueError(f"max_pending must be at least 0, not {limit}")
     return limit
@@ -93,11 +92,7 @@ def memory_limit(max_memory: SupportsIndex | None) -> int | None:
     """
     if max_memory is None:
         return None
-    try:
-        limit = operator.index(max_memory)
-    except TypeError:
-        kind = type(max_memory).__name__
-        raise TypeError(f"max_memory must be a number of bytes or None, not {kind}") from None
+    limit = _whole("max_memory", max_memory, "a number of bytes")
     if limit <= 0:
         raise ValueError(f"max_memory must be greater than 0, not {limit}")
     # More than there is anywhere is no limit.
