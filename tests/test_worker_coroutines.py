@@ -32,6 +32,22 @@ def test_a_coroutine_function_is_run_to_its_end(pool):
     assert pool.submit(lambda: double("a")).result(LIMIT) == "aa"
 
 
+def fork_and_return():
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+    return "parent" if pid else "child"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_that_a_task_forks_leaves_the_loop_alone(pool):
+    assert pool.submit(double, 1).result(LIMIT) == 2
+    future = pool.submit(plait.task(fork_and_return, capture=True))
+    assert future.result(LIMIT) == "parent"
+    assert future.output.stderr == ""
+    assert pool.submit(double, 2).result(LIMIT) == 4
+
+
 def test_it_runs_in_a_loop_of_plait_that_is_kept(pool):
     async def loop():
         running = asyncio.get_running_loop()

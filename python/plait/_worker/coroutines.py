@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import os
 from collections.abc import Coroutine
 from typing import Any
 
@@ -11,6 +12,8 @@ __all__ = ["close", "run"]
 
 # Used for its end alone, which is that of `asyncio.run`.
 _runner: asyncio.Runner | None = None
+# The process that has made it.
+_owner = 0
 
 
 def run(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
@@ -27,8 +30,9 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
             coroutine has been cancelled then, and has ended.
 
     """
-    global _runner
+    global _runner, _owner
     if _runner is None:
+        _owner = os.getpid()
         _runner = asyncio.Runner(loop_factory=new_event_loop)
     loop = _runner.get_loop()
     task = loop.create_task(_outcome(coroutine), context=contextvars.copy_context())
@@ -51,6 +55,7 @@ async def _outcome(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
 def close() -> None:
     """End what is left in the loop, and the loop."""
     global _runner
-    if _runner is not None:
+    # A child that a task has forked has no part in it.
+    if _runner is not None and _owner == os.getpid():
         runner, _runner = _runner, None
         runner.close()
