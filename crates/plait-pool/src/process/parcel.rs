@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A body that begins with another byte (a pickle does) is bytes alone. What
-//! comes from a worker is checked, never trusted: see `ledger.rs` for where
+//! comes from a worker is checked, never trusted: see `lending.rs` for where
 //! an item may lie.
 
 use plait_shm::Corrupt;

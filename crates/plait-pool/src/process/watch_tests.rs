@@ -68,7 +68,7 @@ impl Office {
         let mut after = Aftermath::new();
         let mut state = self.shared.lock();
         state.attend_in_passing(&mut after);
-        let parcel = Parcel::of(&number.to_ne_bytes());
+        let parcel = Parcel::of(&body_of(number));
         let call = Call { image: 0, needs: Arc::new([]), parcel, terms: Terms::default() };
         state.submit(call, Seat(Arc::clone(&fate)), &mut after);
         drop(state);
@@ -82,6 +82,11 @@ impl Office {
         self.shared.ring().unwrap();
         self.threads.into_iter().for_each(|thread| thread.join().unwrap());
     }
+}
+
+/// As a pickle begins.
+fn body_of(number: u32) -> Vec<u8> {
+    [&[0x80], &number.to_ne_bytes()[..]].concat()
 }
 
 fn work(mut worker: Worker) {
@@ -130,7 +135,7 @@ fn supervise(shared: &Shared<Seat>, bell: &EventFd, over: &AtomicBool) {
 
 fn check(fate: &Fate, number: u32) {
     match fate.outcome() {
-        Some(End::Reply(reply)) => assert_eq!(reply.body.as_ref(), number.to_ne_bytes()),
+        Some(End::Reply(reply)) => assert_eq!(reply.body.as_ref(), body_of(number)),
         other => panic!("{number} ended with {other:?}"),
     }
 }
