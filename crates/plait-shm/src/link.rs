@@ -183,6 +183,13 @@ impl Requests {
         header(&self.memory).run.stop(run, what)
     }
 
+    /// How many bytes the worker has read, as it says, and how many it was
+    /// sent.
+    #[must_use]
+    pub fn progress(&self) -> (u64, u64) {
+        self.writer.progress()
+    }
+
     /// The descriptor that the worker maps.
     #[must_use]
     pub fn memory(&self) -> BorrowedFd<'_> {

@@ -111,6 +111,12 @@ impl<M: Memory> Writer<M> {
         Ok(self.tail - head + len as u64 <= capacity)
     }
 
+    /// How far the reader has got, as it says, and how far this has.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        // Relaxed: nothing is read or written by what it says.
+        (self.memory.cursors().head.0.load(Relaxed), self.tail)
+    }
+
     /// Whether the next part of the message has room, by a look at the
     /// shared cursor; garbage counts as room, for [`push`](Self::push) to find.
     pub(crate) fn may_go_on(&mut self, message: &[u8], done: usize) -> bool {

@@ -125,6 +125,7 @@ impl<T: Ticket> State<T> {
         }
         let terms = task.terms;
         self.tally.counts.sent += task.parcel.weight() as u64;
+        self.rounds.stir();
         slot.hand(task);
         if slot.handed.len() > 1 {
             self.ahead += 1;

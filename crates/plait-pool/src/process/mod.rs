@@ -16,6 +16,7 @@ mod packer;
 mod parcel;
 mod piece;
 mod pool;
+mod pulse;
 mod queue;
 mod room;
 mod sizes;

@@ -13,6 +13,7 @@ use super::appetite::Excess;
 use super::lending::{self, Kept, Results};
 use super::packer::Parcel;
 use super::piece::Pieces;
+use super::pulse::Pulse;
 use super::statistics::Counts;
 use super::stops::Stopping;
 use super::task::Task;
@@ -108,6 +109,7 @@ pub(crate) struct Slot<T> {
     pub(crate) said: Option<u32>,
     /// Because it had too much memory.
     pub(crate) excess: Option<Excess>,
+    pub(crate) pulse: Pulse,
 }
 
 impl<T> Slot<T> {
@@ -144,6 +146,7 @@ impl<T> Slot<T> {
             output: None,
             said: None,
             excess: None,
+            pulse: Pulse::default(),
         }
     }
 
@@ -172,13 +175,18 @@ impl<T> Slot<T> {
 
     /// Whether it can be given tasks at all.
     pub(crate) fn serves(&self) -> bool {
-        self.stage == Stage::Serving && !self.condemned && self.dead_since.is_none()
+        self.stage == Stage::Serving && !self.is_ended() && !self.pulse.is_stalled()
+    }
+
+    /// Whether it has died, or is as good as dead.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.condemned || self.dead_since.is_some()
     }
 
     /// Whether it runs a task, as far as is known, or an initializer.
     pub(crate) fn is_busy(&self) -> bool {
         let works = self.stage == Stage::Starting || !self.handed.is_empty();
-        works && !self.condemned && self.dead_since.is_none()
+        works && !self.is_ended()
     }
 
     /// Whether it may be handed a task ahead, being `depth` the most that it
@@ -200,8 +208,17 @@ impl<T> Slot<T> {
 
     /// Whether it has been handed tasks and has not begun the first.
     pub(crate) fn is_waking(&self) -> bool {
-        let first = self.handed.front();
-        self.serves() && first.is_some_and(|first| self.requests.begun(first.sequence).is_none())
+        self.serves() && !self.handed.is_empty() && !self.has_begun_first()
+    }
+
+    /// Whether it has begun the first of the tasks that it was handed.
+    pub(crate) fn has_begun_first(&self) -> bool {
+        self.handed.front().is_some_and(|first| self.requests.begun(first.sequence).is_some())
+    }
+
+    /// Whether something is still to be sent to it.
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.outgoing.is_empty()
     }
 
     pub(crate) fn hand(&mut self, task: Task<T>) {

@@ -17,6 +17,7 @@ use super::appetite::Appetite;
 use super::death::Death;
 use super::pace::Pace;
 use super::pool::Call;
+use super::pulse::Rounds;
 use super::queue::Queue;
 use super::room::Room;
 use super::slot::{Fate, Handed, Slot, Stage};
@@ -42,6 +43,7 @@ pub(crate) struct State<T> {
     pub(super) pace: Pace,
     /// When to look at whom.
     pub(crate) alarms: Alarms,
+    pub(super) rounds: Rounds,
     /// How many tasks may be with the pool at once, before who submits waits.
     bound: Option<usize>,
     pub(crate) room: Arc<Room>,
@@ -78,6 +80,7 @@ impl<T: Ticket> State<T> {
             ahead: 0,
             pace: Pace::default(),
             alarms: Alarms::default(),
+            rounds: Rounds::default(),
             bound: max_pending.map(|most| limit.saturating_add(most)),
             room: Arc::default(),
             asleep_until: None,
@@ -124,6 +127,11 @@ impl<T: Ticket> State<T> {
     /// Whether the supervisor has to be woken to look at somebody in time.
     pub(crate) fn is_overslept(&self) -> bool {
         self.asleep_until.is_some_and(|until| self.alarms.next().is_some_and(|next| next < until))
+    }
+
+    /// Whether it ends when it has done what it has.
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing
     }
 
     /// Takes a task and returns its number; the caller has called
@@ -419,6 +427,8 @@ impl<T: Ticket> State<T> {
                 slot.send_home();
             }
         }
+        let stalled = |slot: &&mut Slot<T>| slot.stage == Stage::Serving && slot.pulse.is_stalled();
+        self.slots.values_mut().filter(stalled).for_each(Slot::send_home);
     }
 
     /// Whether there is something to do that only the supervisor does.
@@ -426,6 +436,7 @@ impl<T: Ticket> State<T> {
         self.closing
             || self.broken.is_some()
             || self.is_overslept()
+            || self.is_unwatched()
             || self.appetite.is_blind()
             || self.wanted() > 0
     }

@@ -328,6 +328,7 @@ impl<T: Ticket> Supervisor<T> {
         let mut state = self.shared.lock();
         state.asleep_until = None;
         state.look_around(now, &mut after);
+        state.feel_pulses(now, &mut after);
         let State { appetite, slots, .. } = &mut *state;
         appetite.look(slots.values_mut(), now);
         if state.kill_at.is_some_and(|at| at <= now) {
@@ -505,11 +506,13 @@ impl<T: Ticket> Supervisor<T> {
             let mut state = shared.lock();
             let State { appetite, slots, .. } = &mut *state;
             let grown = appetite.look_at(slots.values());
+            let round = state.next_round();
             let deaths = state.slots.values().filter_map(|slot| slot.dead_since);
             let deaths = deaths.map(|since| since + STATUS_WAIT);
             let deadline = deaths
                 .chain(state.kill_at)
                 .chain(state.alarms.next())
+                .chain(round)
                 .chain(*ask_at)
                 .chain(*leave_by)
                 .chain(hearing.look_at())

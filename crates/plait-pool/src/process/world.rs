@@ -86,6 +86,20 @@ impl World {
         self.run(|state, after| state.look_around(now, after));
     }
 
+    /// Lets some time pass, and feels the pulses.
+    pub(super) fn feels(&mut self, now: &mut Instant) {
+        *now = *now + std::time::Duration::from_millis(200);
+        self.run(|state, after| {
+            state.next_round();
+            state.feel_pulses(*now, after);
+        });
+    }
+
+    /// Sends on to the worker.
+    pub(super) fn pumps(&mut self, worker: u64) {
+        self.state.slots.get_mut(&worker).unwrap().pump();
+    }
+
     pub(super) fn stage(&self, worker: u64) -> Stage {
         self.state.slots[&worker].requests().run().0.stage()
     }
