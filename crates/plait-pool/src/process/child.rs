@@ -155,6 +155,12 @@ impl Worker {
         }
     }
 
+    /// Begins the next task, whether it has come or not.
+    #[cfg(test)]
+    pub(crate) fn claim(&mut self) -> bool {
+        self.link.begin(Instant::now())
+    }
+
     /// What a message says; `None` for what needs nothing to be done, as a
     /// task that was taken back.
     fn understand(&mut self, message: Vec<u8>) -> Result<Option<ToDo>> {

@@ -232,10 +232,15 @@ impl<T> Slot<T> {
         self.pump();
     }
 
-    /// The answer to a task. `None` if it has no such task, or no worker of
-    /// ours would answer so.
+    /// The answer to a task. `None` if it has not begun such a task, or no
+    /// worker of ours would answer so.
     pub(crate) fn open(&mut self, id: u64, message: Vec<u8>) -> Option<(Body, Pieces)> {
         let handed = self.handed.iter().find(|handed| handed.task.id == id)?;
+        let sequence = handed.sequence;
+        let unsent = |next: &Outgoing| matches!(next, Outgoing::Task(unsent) if *unsent == sequence);
+        if self.requests.begun(sequence).is_none() || self.outgoing.iter().any(unsent) {
+            return None;
+        }
         let blocks = &handed.task.parcel.blocks;
         lending::open(Body::of(message), blocks, self.results.as_ref(), &mut self.kept).ok()
     }

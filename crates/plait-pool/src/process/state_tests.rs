@@ -283,3 +283,23 @@ fn everything_is_counted() {
     world.closes(true);
     assert_eq!(world.state.statistics().cancelled, 2);
 }
+
+#[test]
+fn an_answer_to_what_has_not_begun_condemns_the_worker() {
+    // Handed but not begun; said to be begun but not even sent, for the ring is
+    // full.
+    for (bytes, claims) in [(4, false), (400_000, true)] {
+        let mut world = World::new(1);
+        let worker = world.hire();
+        world.submit_as(1, true, bytes);
+        if claims {
+            assert!(world.workers.get_mut(&worker).unwrap().claim());
+        }
+        world.returns(worker, 1);
+        assert_eq!(world.ended(), []);
+        assert!(world.state.slots[&worker].corrupt);
+        world.dies(worker);
+        let end = if claims { &[(1, "died")][..] } else { &[] };
+        assert_eq!((world.ended(), world.state.queue.len()), (end.to_vec(), usize::from(!claims)));
+    }
+}
