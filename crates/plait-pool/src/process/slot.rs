@@ -405,12 +405,17 @@ impl<T> Slot<T> {
         self.pump();
     }
 
+    /// Sends it nothing more.
+    pub(crate) fn hush(&mut self) {
+        self.outgoing.clear();
+        self.done = 0;
+    }
+
     /// Ends the worker: what it wrote cannot be trusted, or is not wanted.
     pub(crate) fn condemn(&mut self, corrupt: bool) {
         self.condemned = true;
         self.corrupt |= corrupt;
-        self.outgoing.clear();
-        self.done = 0;
+        self.hush();
         self.strike(Blow::Kill);
     }
 

@@ -306,6 +306,8 @@ impl<T: Ticket> State<T> {
     pub(crate) fn died(&mut self, worker: u64, after: &mut Aftermath<T>) {
         if let Some(slot) = self.slots.get_mut(&worker) {
             slot.dead_since.get_or_insert_with(Instant::now);
+            // Before anything is taken back: that would be queued to be skipped.
+            slot.hush();
             self.abandon(worker, after);
         }
     }

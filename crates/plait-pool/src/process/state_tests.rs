@@ -303,3 +303,18 @@ fn an_answer_to_what_has_not_begun_condemns_the_worker() {
         assert_eq!((world.ended(), world.state.queue.len()), (end.to_vec(), usize::from(!claims)));
     }
 }
+
+#[test]
+fn nothing_is_kept_to_be_sent_to_a_dead_worker() {
+    let mut world = World::new(1);
+    let worker = world.hire();
+    // Half of it is sent.
+    world.submit_as(1, true, 400_000);
+    assert!(world.state.slots[&worker].has_unsent());
+    world.falls(worker);
+    assert!(!world.state.slots[&worker].has_unsent());
+    world.dies(worker);
+    let next = world.hire();
+    assert!(world.state.slots[&next].has_unsent());
+    assert_eq!(world.unbegun(next), [1]);
+}
