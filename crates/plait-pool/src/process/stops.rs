@@ -202,6 +202,10 @@ impl<T: Ticket> State<T> {
         debug_assert!(begun, "it cannot be taken back");
         let (run, since) = slot.requests().run();
         if run.sequence() != sequence || !slot.ask(index, run, since, Why::Cancel, now) {
+            // However it has ended: nobody wants it tried again.
+            if let Some(handed) = slot.handed.get_mut(index) {
+                handed.task.terms.retries = 0;
+            }
             return Withdrawn::Ended;
         }
         if slot.serves() {

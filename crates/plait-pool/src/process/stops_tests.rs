@@ -209,3 +209,15 @@ fn a_stop_that_was_heeded_is_not_forgotten_for_the_next() {
     world.says(worker, wire::STOPPED, second);
     assert_eq!(world.ended(), [(1, "timed out"), (2, "timed out")]);
 }
+
+#[test]
+fn a_cancel_that_comes_after_the_end_of_an_attempt_stops_the_retries() {
+    let mut world = World::new(1);
+    let worker = world.hire();
+    let task = world.submit_on(1, Terms { retries: 3, ..Terms::default() });
+    assert_eq!(world.begins(worker), task);
+    assert_eq!(world.workers[&worker].runs().end(), None);
+    assert!(matches!(world.stops(task), Withdrawn::Ended));
+    world.says(worker, wire::FAILED, task);
+    assert_eq!(world.ended(), [(1, "raised")]);
+}
