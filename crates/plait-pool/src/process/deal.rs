@@ -73,6 +73,14 @@ impl<T: Ticket> State<T> {
         }
     }
 
+    /// The length of the message of the first of the queue that is wanted.
+    fn length_of_next(&mut self, after: &mut Aftermath<T>) -> Option<usize> {
+        while self.queue.front().is_some_and(|task| !task.ticket.is_wanted()) {
+            after.dropped.extend(self.queue.pop());
+        }
+        self.queue.front().map(|task| task.parcel.message.len())
+    }
+
     /// A task that waits with a worker and is older than the queue's first;
     /// the oldest of them.
     fn overdue(&mut self) -> Option<Task<T>> {
@@ -94,7 +102,7 @@ impl<T: Ticket> State<T> {
 
     fn hand_ahead(&mut self, after: &mut Aftermath<T>) {
         let depth = self.pace.depth();
-        while let Some(next) = self.queue.front().map(|task| task.parcel.message.len()) {
+        while let Some(next) = self.length_of_next(after) {
             let Some(worker) = self.open.pop_front() else { return };
             let Some(slot) = self.slots.get_mut(&worker) else { continue };
             if !slot.has_room(depth) {
@@ -107,9 +115,8 @@ impl<T: Ticket> State<T> {
                 return;
             }
             slot.open = false;
-            match self.next_wanted(after) {
-                Some(task) => self.give(worker, task),
-                None => self.reopen(worker),
+            if let Some(task) = self.queue.pop() {
+                self.give(worker, task);
             }
         }
     }

@@ -40,6 +40,17 @@ fn a_large_message_waits_for_somebody_idle() {
 }
 
 #[test]
+fn what_nobody_wants_keeps_nothing_from_being_handed_ahead() {
+    let mut world = World::new(1);
+    let worker = world.hire();
+    world.submit(1);
+    world.submit_as(2, false, LARGE);
+    world.submit(3);
+    assert_eq!(world.begins(worker), 1);
+    assert_eq!(world.unbegun(worker), [3]);
+}
+
+#[test]
 fn who_becomes_idle_or_ready_takes_over_half_of_what_waits() {
     let mut world = World::new(3);
     let a = world.hire();
