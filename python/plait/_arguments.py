@@ -1,6 +1,7 @@
 """The checks of what both pools are made with."""
 
 import operator
+import sys
 import warnings
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, SupportsIndex
@@ -133,9 +134,22 @@ def check_context(mp_context: "BaseContext | None") -> str | None:
             "'fork' are not there. Pass what tasks need as arguments or by the initializer, and "
             "locks and queues of the context 'spawn' in initargs",
             UserWarning,
-            stacklevel=4,
+            stacklevel=_outside(),
         )
     return method
+
+
+def _outside() -> int:
+    """Count the frames up to the first that is not the package's own, for a warning's `stacklevel`.
+
+    A pool of either interface may be made directly or by a subclass.
+    """
+    level = 1
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__package__") == __package__:
+        frame = frame.f_back
+        level += 1
+    return level
 
 
 def check_lifetime(tasks: int | None, method: str | None) -> None:
