@@ -203,7 +203,7 @@ class Suite:
         )
 
 
-def stems(environment: Environment, package: str) -> list[str]:
+def stems(environment: Environment, package: str, pattern: str = "test_*.py") -> list[str]:
     """List the test modules of a package, if the interpreter came with it."""
     program = f"""
 import importlib.util, pathlib
@@ -212,7 +212,7 @@ try:
 except ModuleNotFoundError:
     spec = None
 for folder in spec.submodule_search_locations if spec else ():
-    for path in sorted(pathlib.Path(folder).glob("test_*.py")):
+    for path in sorted(pathlib.Path(folder).glob("{pattern}")):
         print(path.stem)
 """
     answer = subprocess.run(

@@ -14,6 +14,7 @@ import sys
 import listed
 import suites
 from environment import ROOT, Environment
+from interpreters import SetupError
 
 PACKAGE = "test.test_concurrent_futures"
 PARTS = ("multiprocessing_pool", "multiprocessing_process")
@@ -22,8 +23,13 @@ PARTS = ("multiprocessing_pool", "multiprocessing_process")
 def modules(environment: Environment) -> list[str]:
     """List the modules of the suites that the interpreter came with.
 
-    All come with the parts of multiprocessing's; some builds leave the other out.
+    Some builds have the parts of multiprocessing's alone, some neither.
+
+    Raises:
+        SetupError: it came without.
     """
+    if "_test_multiprocessing" not in listed.stems(environment, "test", "_test_*.py"):
+        raise SetupError(f"{environment.interpreter} came without test._test_multiprocessing")
     found = listed.stems(environment, PACKAGE)
     if not found:
         print(f"{environment.interpreter} came without {PACKAGE}")
