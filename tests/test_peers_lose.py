@@ -37,7 +37,10 @@ def kill_self():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def nap(n):
+def nap(n, log):
+    # In one piece, whoever else writes.
+    with open(log, "ab", buffering=0) as file:
+        file.write(f"{n} ".encode())
     time.sleep(0.02)
     return 2 * n
 
@@ -60,9 +63,9 @@ def test_one_of_a_hundred_tasks_kills_its_worker(pool):
     assert usable(pool)
 
 
-def test_a_worker_killed_every_tenth_of_a_second_during_two_hundred_tasks(pool):
+def test_a_worker_killed_every_tenth_of_a_second_during_two_hundred_tasks(pool, tmp_path):
     told = []
-    futures = [pool.submit(nap, n) for n in range(200)]
+    futures = [pool.submit(nap, n, tmp_path / "begun") for n in range(200)]
     for future in futures:
         future.add_done_callback(told.append)
     pause = threading.Event()
@@ -83,6 +86,10 @@ def test_a_worker_killed_every_tenth_of_a_second_during_two_hundred_tasks(pool):
     survived = [n for n, error in enumerate(errors) if error is None]
     assert [futures[n].result() for n in survived] == [2 * n for n in survived]
     assert len(survived) >= 180
+    # None was begun twice, and only such were lost as may have been begun.
+    begun = (tmp_path / "begun").read_text().split()
+    assert len(set(begun)) == len(begun)
+    assert {str(n) for n in survived} <= set(begun)
     assert usable(pool)
     until(lambda: len(told) == 200, "every callback")
     assert len(set(told)) == 200
