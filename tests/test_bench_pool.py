@@ -51,3 +51,11 @@ def test_a_pool_that_cannot_do_a_row_says_why(bench: Any) -> None:
     result = bench("pool.measure").measure_row(found, ["multiprocessing"], rounds=1, count=1)
     assert result.figures == {}
     assert "no concurrent.futures.Executor" in result.unable["multiprocessing"]
+
+
+@pytest.mark.parametrize(
+    ("each", "count", "done"),
+    [(1e-6, 1000, 1000), (0.005, 1000, 200), (10.0, 1000, 50), (0.4, 3, 2)],
+)
+def test_a_slow_pool_repeats_less(bench: Any, each: float, count: int, done: int) -> None:
+    assert bench("pool.programs").affordable(lambda count: each * count, count) == done

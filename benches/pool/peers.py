@@ -30,6 +30,9 @@ class Peer:
         """Do many calls, in the way that this pool does best without being told their number."""
         return [self.wait(handle) for handle in [self.submit(fn, *args) for args in calls]]
 
+    def prepare(self, fn: Callable[[Any], Any], items: Sequence[Any]) -> None:
+        """Do what the first map does once, where single calls have not done it."""
+
     def map(self, fn: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         """Do one call for each item, with the defaults of this pool's own map."""
         raise NotImplementedError
@@ -127,14 +130,21 @@ class _Joblib(Peer):
 
 class _Mpire(_Pool):
     def __init__(self) -> None:
-        super().__init__(import_module("mpire").WorkerPool(n_jobs=WORKERS, keep_alive=True))
+        pool = import_module("mpire").WorkerPool
+        super().__init__(pool(n_jobs=WORKERS, keep_alive=True))
+        # Workers that have had a single call take an item of a map for the arguments of one.
+        self._maps = pool(n_jobs=WORKERS, keep_alive=True)
+
+    def prepare(self, fn: Callable[[Any], Any], items: Sequence[Any]) -> None:
+        self.map(fn, items)
 
     def map(self, fn: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         # An item that can be unpacked would be.
-        return list(self._pool.map(fn, [(item,) for item in items]))
+        return list(self._maps.map(fn, [(item,) for item in items]))
 
     def close(self) -> None:
         self._pool.terminate()
+        self._maps.terminate()
 
 
 def _executor(module: str) -> Peer:

@@ -13,6 +13,11 @@ from pool.work import burn, heavy_tail, merge_sort, nothing, three
 MB = 1_000_000
 # So many tasks run before anything is timed: workers start, functions are known.
 WARM_UP = 200
+# So long, in seconds, a repetition may go on, or a pool that is a hundred times as slow as the
+# next would take most of the time of a table.
+BUDGET = 1.0
+# What part of a repetition tells how fast a pool is; it is not timed otherwise.
+PROBE = 20
 
 Figures = dict[str, float]
 
@@ -20,28 +25,56 @@ Figures = dict[str, float]
 def _warm(peer: Peer) -> None:
     calls = [(number,) for number in range(WARM_UP)]
     assert peer.batch(nothing, calls) == list(range(WARM_UP))
+    peer.prepare(nothing, range(WARM_UP))
+
+
+def affordable(work: Callable[[int], float], count: int) -> int:
+    """Say how many of `count` repetitions the pool gets done in the time that there is.
+
+    Args:
+        work: repeats as often as it is told and returns the seconds that it took.
+        count: more than these it never says.
+    """
+    part = max(1, count // PROBE)
+    return min(count, max(part, int(part * BUDGET / work(part))))
+
+
+def _rate(work: Callable[[int], float], count: int) -> Figures:
+    count = affordable(work, count)
+    return {"rate": count / work(count)}
 
 
 def bulk(peer: Peer, count: int) -> Figures:
     """Hand out no-ops of three mixed arguments one by one, then collect the results."""
     _warm(peer)
-    calls = [(number, f"task {number}", number / 3) for number in range(count)]
-    begun = time.perf_counter()
-    results = peer.batch(three, calls)
-    seconds = time.perf_counter() - begun
-    assert results == calls
-    return {"rate": count / seconds}
+
+    def work(count: int) -> float:
+        calls = [(number, f"task {number}", number / 3) for number in range(count)]
+        begun = time.perf_counter()
+        results = peer.batch(three, calls)
+        seconds = time.perf_counter() - begun
+        assert results == calls
+        return seconds
+
+    return _rate(work, count)
 
 
 def trip(peer: Peer, count: int) -> Figures:
     """Hand out one no-op after another, each when the last is back."""
     _warm(peer)
-    times = []
-    for number in range(count):
-        begun = time.perf_counter()
-        result = peer.wait(peer.submit(nothing, number))
-        times.append(time.perf_counter() - begun)
-        assert result == number
+    times: list[float] = []
+
+    def work(count: int) -> float:
+        times.clear()
+        for number in range(count):
+            begun = time.perf_counter()
+            result = peer.wait(peer.submit(nothing, number))
+            times.append(time.perf_counter() - begun)
+            assert result == number
+        return sum(times)
+
+    count = affordable(work, count)
+    work(count)
     times.sort()
     return {"p50": 1e6 * times[count // 2], "p99": 1e6 * times[count * 99 // 100]}
 
@@ -91,10 +124,17 @@ def gathered(peer: Peer, count: int, name: str) -> Figures:
 def _carry(peer: Peer, data: Any, count: int, size: int, same: Callable[[Any], bool]) -> Figures:
     _warm(peer)
     assert same(peer.wait(peer.submit(nothing, data)))
-    begun = time.perf_counter()
-    for _ in range(count):
-        result = peer.wait(peer.submit(nothing, data))
-    seconds = time.perf_counter() - begun
+    result = None
+
+    def work(count: int) -> float:
+        nonlocal result
+        begun = time.perf_counter()
+        for _ in range(count):
+            result = peer.wait(peer.submit(nothing, data))
+        return time.perf_counter() - begun
+
+    count = affordable(work, count)
+    seconds = work(count)
     assert same(result)
     return {"gigabytes": 2 * size * count / seconds / 1e9}
 
@@ -119,26 +159,37 @@ def carry_array(peer: Peer, count: int, size: int) -> Figures:
 def mapped(peer: Peer, count: int) -> Figures:
     """Map a no-op over numbers with the pool's own map."""
     _warm(peer)
-    items = list(range(count))
-    begun = time.perf_counter()
-    results = peer.map(nothing, items)
-    seconds = time.perf_counter() - begun
-    assert results == items
-    return {"rate": count / seconds}
+
+    def work(count: int) -> float:
+        items = list(range(count))
+        begun = time.perf_counter()
+        results = peer.map(nothing, items)
+        seconds = time.perf_counter() - begun
+        assert results == items
+        return seconds
+
+    return _rate(work, count)
 
 
 def sort(peer: Peer, count: int) -> Figures:
     """Sort lists of 30,000 numbers, which travel both ways; how many times as fast as serial."""
     _warm(peer)
     lists = [[(number * 7919 + seed) % 30_011 for number in range(30_000)] for seed in range(count)]
-    begun = time.perf_counter()
-    serial = [merge_sort(values) for values in lists]
-    alone = time.perf_counter() - begun
+    # The lists are as long as one another: some of them tell how long all take.
+    part = max(1, count // 8)
+
+    def serial() -> float:
+        begun = time.perf_counter()
+        for values in lists[:part]:
+            merge_sort(values)
+        return (time.perf_counter() - begun) * count / part
+
+    before = serial()
     begun = time.perf_counter()
     results = peer.map(merge_sort, lists)
     together = time.perf_counter() - begun
-    assert results == serial
-    return {"ratio": alone / together}
+    assert results == [sorted(values) for values in lists]
+    return {"ratio": (before + serial()) / 2 / together}
 
 
 def tail(peer: Peer, count: int, order: Callable[[list[float]], list[float]]) -> Figures:
