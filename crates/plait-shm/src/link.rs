@@ -19,6 +19,9 @@ use crate::spin::Spin;
 /// Room on each ring: small enough to stay in a core's cache, large enough
 /// that most messages are one record.
 const CAPACITY: usize = 256 * 1024;
+/// So many records of a message the parent takes at a time: a megabyte, which
+/// takes some 100 µs.
+const PARTS: usize = 16;
 /// So many tasks can be with a worker at once. What a worker does while a
 /// sleeping parent wakes up (some 60 µs), at a microsecond a task, fits.
 pub const CLAIMS: usize = 128;
@@ -205,12 +208,14 @@ pub struct Responses {
 
 impl Responses {
     /// Takes the next message, if all of it has come. To be repeated until
-    /// there is none.
+    /// there is none. Of a long one it takes no more than a part at a time,
+    /// however fast the rest comes: so there may be more
+    /// ([`is_ready`](Self::is_ready)) when it says that there is none.
     ///
     /// # Errors
     /// `Corrupt`: kill the worker.
     pub fn receive(&mut self) -> Result<Option<Vec<u8>>> {
-        loop {
+        for _ in 0..PARTS {
             let step = self.reader.next()?;
             if step != Step::Empty && self.reader.is_crowded() {
                 // It may be waiting for the room that this gave back. One that
@@ -223,6 +228,7 @@ impl Responses {
                 Step::Message(message) => return Ok(Some(message)),
             }
         }
+        Ok(None)
     }
 
     /// Whether something has come since the last [`receive`](Self::receive).

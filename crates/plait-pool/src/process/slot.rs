@@ -299,9 +299,14 @@ impl<T> Slot<T> {
 
     // ---- what it says
 
+    /// Whether there is something to read.
+    pub(crate) fn has_said(&self) -> bool {
+        self.responses.as_ref().is_some_and(Responses::is_ready)
+    }
+
     /// Whether there is something to read, or room for what is to be sent.
     pub(crate) fn stirs(&mut self) -> bool {
-        self.responses.as_ref().is_some_and(Responses::is_ready) || self.may_pump()
+        self.has_said() || self.may_pump()
     }
 
     /// Says that nobody reads what it says: it is to ring.

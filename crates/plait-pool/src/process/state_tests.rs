@@ -318,3 +318,30 @@ fn nothing_is_kept_to_be_sent_to_a_dead_worker() {
     assert!(world.state.slots[&next].has_unsent());
     assert_eq!(world.unbegun(next), [1]);
 }
+
+#[test]
+fn who_says_much_is_not_heard_for_longer_than_others() {
+    for dies in [false, true] {
+        let mut world = World::new(1);
+        let worker = world.hire();
+        world.submit(1);
+        assert_eq!(world.begins(worker), 1);
+        let mut says = |kind| {
+            let message = wire::message(kind, 1, 0, &[]);
+            assert!(world.workers.get_mut(&worker).unwrap().push(&message, &mut 0).unwrap());
+        };
+        (0..2000).for_each(|_| says(wire::SAID));
+        says(wire::RETURNED);
+        let mut after = Aftermath::new();
+        if dies {
+            world.state.hear_out(worker, &mut after);
+        } else {
+            world.state.attend(&mut after);
+            assert!(after.ended.is_empty() && world.state.stirs());
+            (0..4).for_each(|_| world.state.attend(&mut after));
+        }
+        after.run();
+        assert_eq!(world.ended(), [(1, "returned")]);
+        assert!(!world.state.stirs());
+    }
+}

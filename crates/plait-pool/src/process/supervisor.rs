@@ -295,7 +295,7 @@ impl<T: Ticket> Supervisor<T> {
         }
         let orphan = slot.template != self.generation || self.template.is_none();
         // What it said before it died counts.
-        state.read(worker, &mut after);
+        state.hear_out(worker, &mut after);
         state.died(worker, &mut after);
         drop(state);
         after.run();
@@ -305,7 +305,7 @@ impl<T: Ticket> Supervisor<T> {
     fn bury(&mut self, worker: u64, status: Status) -> super::Result<()> {
         let mut after = Aftermath::new();
         let mut state = self.shared.lock();
-        state.read(worker, &mut after);
+        state.hear_out(worker, &mut after);
         let pid = state.slots.get(&worker).map_or(0, Slot::pid);
         drop(state);
         let words = self.hearing.last_words(&self.epoll, worker, pid)?;

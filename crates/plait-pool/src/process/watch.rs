@@ -8,6 +8,7 @@
 
 use std::time::Duration;
 
+use plait_shm::CLAIMS;
 use plait_sys::clock::Instant;
 
 use super::Ticket;
@@ -20,6 +21,9 @@ const NAP: Duration = Duration::from_micros(100);
 /// So many answers since its last nap make it nap again: waking it for each of
 /// them would take more of a core than looking for them now and then.
 const MANY: u32 = 8;
+/// So many messages of a worker are read before it is another's turn: each of
+/// its tasks may say something beside its answer.
+const AT_A_TIME: usize = 4 * CLAIMS;
 /// With so many workers or fewer a submitter looks at all of them.
 const FEW: u32 = 4;
 
@@ -64,10 +68,11 @@ impl<T: Ticket> State<T> {
         }
     }
 
-    /// Reads all that `worker` has said, and sends on to it; to be followed by
-    /// a [`dispatch`](Self::dispatch).
+    /// Reads what `worker` has said, and sends on to it; to be followed by a
+    /// [`dispatch`](Self::dispatch). One that says more than what it was asked
+    /// is not listened to for longer than others.
     pub(crate) fn read(&mut self, worker: u64, after: &mut Aftermath<T>) {
-        loop {
+        for _ in 0..AT_A_TIME {
             let Some(slot) = self.slots.get_mut(&worker) else { return };
             let Some(responses) = &mut slot.responses else { return };
             match responses.receive() {
@@ -83,6 +88,18 @@ impl<T: Ticket> State<T> {
                     return self.distrust(worker, after);
                 }
             }
+        }
+        // There may be more, and somebody comes for it: it stirs.
+        if let Some(slot) = self.slots.get_mut(&worker) {
+            slot.heard();
+            slot.pump();
+        }
+    }
+
+    /// Reads all that `worker` said before it died.
+    pub(crate) fn hear_out(&mut self, worker: u64, after: &mut Aftermath<T>) {
+        while self.slots.get(&worker).is_some_and(Slot::has_said) {
+            self.read(worker, after);
         }
     }
 
