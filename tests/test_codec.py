@@ -31,7 +31,7 @@ def shape(value: Any) -> list[Any]:
         # Short ones are the interpreter's, which has each once.
         if kind in (list, dict) or (
             kind in (tuple, str, bytes) and len(item) > (kind is not tuple)
-        ):
+        ) or kind is complex:
             if id(item) in places:
                 found.append(places[id(item)])
                 return
@@ -104,6 +104,14 @@ def graphs(draw):
         elif type(container) is dict:
             container[len(container)] = item
     return nodes[draw(st.integers(3, len(nodes) - 1))]
+
+
+def test_a_complex_number_that_occurs_twice_is_one():
+    number = complex(1, 2)
+    value = [number, number, complex(1, 2)]
+    assert_same(value)
+    copy = read(write(value))
+    assert copy[0] is copy[1]
 
 
 @given(graphs())

@@ -147,11 +147,7 @@ impl<'a> Writer<'a> {
             } else if class == &raw mut ffi::PyBytes_Type {
                 self.bytes(object)
             } else if class == &raw mut ffi::PyComplex_Type {
-                let value = ffi::PyComplex_AsCComplex(object);
-                self.out.push(COMPLEX);
-                self.out.extend_from_slice(&value.real.to_ne_bytes());
-                self.out.extend_from_slice(&value.imag.to_ne_bytes());
-                true
+                self.complex(object)
             } else {
                 false
             }
@@ -174,6 +170,22 @@ impl<'a> Writer<'a> {
             self.out.push(INT_8);
             self.out.extend_from_slice(&value.to_ne_bytes());
         }
+        true
+    }
+
+    /// Pickle makes one object of one that occurs twice, unlike of a float.
+    unsafe fn complex(&mut self, object: Object) -> bool {
+        let memo = match self.seen(object) {
+            Seen::Before => return true,
+            Seen::First(memo) => memo,
+            Seen::Tangled => return false,
+        };
+        // SAFETY: a complex number, alive: this neither fails nor runs anything.
+        let value = unsafe { ffi::PyComplex_AsCComplex(object) };
+        self.out.push(COMPLEX | memo);
+        self.out.extend_from_slice(&value.real.to_ne_bytes());
+        self.out.extend_from_slice(&value.imag.to_ne_bytes());
+        self.number(object, memo);
         true
     }
 
