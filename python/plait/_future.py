@@ -1,14 +1,16 @@
 """One Future for every engine."""
 
-import asyncio
 import concurrent.futures
 import logging
 import marshal
 from collections.abc import Generator
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from plait import _notifier as _notifier  # its exit hook comes before those of the pools
 from plait._binding import native
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["Future", "Output"]
 
@@ -70,6 +72,10 @@ class Future(native.Future[_T], concurrent.futures.Future[_T]):  # type: ignore[
     def __await__(self) -> Generator[Any, None, _T]:
         """Wait for the outcome in a coroutine, on the loop that runs it."""
         if not self.done():
+            # Importing it takes longer than starting a worker, and programs without coroutines
+            # never come here.
+            import asyncio
+
             loop = asyncio.get_running_loop()
             waiter: asyncio.Future[None] = loop.create_future()
             if self._subscribe(loop, waiter):
@@ -94,8 +100,10 @@ def _resume(waiter: "asyncio.Future[None]") -> None:
         waiter.set_result(None)
 
 
-def _wrap(future: Future[_T], loop: asyncio.AbstractEventLoop) -> "asyncio.Future[_T]":
+def _wrap(future: Future[_T], loop: "asyncio.AbstractEventLoop") -> "asyncio.Future[_T]":
     """Make a future of a loop that has no better way."""
+    import asyncio
+
     return asyncio.wrap_future(future, loop=loop)
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
 
-from plait import _cores, _notifier, _setting, _statistics
+from plait import _cores, _notifier, _setting
 from plait._arguments import (
     check_context,
     check_initializer,
@@ -32,13 +32,14 @@ from plait._mapping.sending import Sender
 from plait._mapping.sizing import Sizer
 from plait._pickling.outbound import Outbound, describe
 from plait._process_exit import GRACE, Ending
-from plait._statistics import PoolStatistics
 from plait._task import submitted_terms
 from plait._worker.chunk import STARRED
 from plait._worker_processes import WorkerProcess
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
+
+    from plait._statistics import PoolStatistics
 
 __all__ = ["ProcessPoolExecutor"]
 
@@ -265,7 +266,7 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         room = None if self._max_pending is None else self._max_workers + self._max_pending
         return send, Sizer(self._max_workers, 1 if send.single else chunksize, room)
 
-    def statistics(self) -> PoolStatistics:
+    def statistics(self) -> "PoolStatistics":
         """Tell how the pool and each of its workers is doing at this moment.
 
         Raises:
@@ -273,7 +274,9 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
                 forked from.
 
         """
-        return _statistics.of_pool(self._pool)
+        from plait._statistics import of_pool  # not for programs that never ask
+
+        return of_pool(self._pool)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; end the workers when those accepted are done.

@@ -1,6 +1,5 @@
 """Turns items into tasks of a process pool."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +36,8 @@ class Sender:
         single: bool,
     ) -> None:
         """Send nothing yet."""
+        import inspect  # not for programs without a map: it is a fifth of starting a pool
+
         self._pool = pool
         self._outbound = outbound
         self._fn = fn
