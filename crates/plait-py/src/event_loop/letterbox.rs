@@ -209,10 +209,15 @@ impl Letterbox {
     }
 
     pub(super) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // In use by somebody, or by nobody who is left: a letter that is not
-        // visited is kept.
-        let Ok(letters) = self.letters.try_lock() else { return Ok(()) };
-        letters.unread.iter().try_for_each(|letter| letter.traverse(visit))
+        if !self.home.is_here() {
+            // The lock may be held by a thread that is not here: its letters
+            // are kept.
+            return Ok(());
+        }
+        // Not `try_lock`: a letter that one pass of a collection sees and the
+        // next does not would be taken for garbage. Who holds the lock does
+        // not wait for the interpreter.
+        lock(&self.letters).unread.iter().try_for_each(|letter| letter.traverse(visit))
     }
 }
 
