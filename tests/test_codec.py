@@ -29,9 +29,11 @@ def shape(value: Any) -> list[Any]:
     def visit(item: Any) -> None:
         kind = type(item)
         # Short ones are the interpreter's, which has each once.
-        if kind in (list, dict) or (
-            kind in (tuple, str, bytes) and len(item) > (kind is not tuple)
-        ) or kind is complex:
+        if (
+            kind in (list, dict)
+            or (kind in (tuple, str, bytes) and len(item) > (kind is not tuple))
+            or kind is complex
+        ):
             if id(item) in places:
                 found.append(places[id(item)])
                 return

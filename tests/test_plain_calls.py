@@ -1,5 +1,6 @@
 """Calls that take the short way (known function, plain arguments) are as all others."""
 
+import ctypes
 import gc
 import inspect
 import os
@@ -21,6 +22,10 @@ LIMIT = 60
 def pool():
     with plait.ProcessPoolExecutor(1) as pool:
         yield pool
+
+
+def all_the_same(first, *others):
+    return all(other is first for other in others)
 
 
 class Parcel:
@@ -101,6 +106,27 @@ def test_arguments_and_results_are_copies(pool):
     assert first == [1]
     assert first is second[0]
     assert first is not shared
+
+
+def test_an_argument_that_is_borrowed_twice_is_one(pool):
+    # As Python 3.14 passes variables: with no references but theirs.
+    call = ctypes.pythonapi.PyObject_Vectorcall
+    call.argtypes = (
+        ctypes.py_object,
+        ctypes.POINTER(ctypes.c_void_p),
+        ctypes.c_size_t,
+        ctypes.c_void_p,
+    )
+    call.restype = ctypes.py_object
+    for count in (2, 12):
+        value = [1, 2]
+        arguments = [id(all_the_same), *[id(value)] * count]
+        before = sys.getrefcount(value)
+        future = call(
+            pool.submit, (ctypes.c_void_p * len(arguments))(*arguments), len(arguments), None
+        )
+        assert future.result(LIMIT) is True
+        assert before <= 2
 
 
 def test_the_traceback_is_the_tasks_alone(pool):

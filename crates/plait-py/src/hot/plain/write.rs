@@ -64,6 +64,15 @@ pub(super) struct Writer<'a> {
     opened: usize,
     /// Where the message ends at the latest.
     end: usize,
+    /// Whether an object with one reference occurs once. From Python 3.14 on
+    /// the interpreter passes arguments that it has borrowed from variables.
+    counts: bool,
+}
+
+/// Whether some argument is passed twice, or there are too many to compare.
+fn has_twice(args: &[Object]) -> bool {
+    const FEW: usize = 8;
+    args.len() > FEW || args.iter().enumerate().any(|(index, arg)| args[..index].contains(arg))
 }
 
 /// What the look for an object that may have been written already found.
@@ -86,6 +95,7 @@ impl<'a> Writer<'a> {
             open: [const { MaybeUninit::uninit() }; DEPTH as usize + 1],
             opened: 0,
             end,
+            counts: true,
         }
     }
 
@@ -102,6 +112,7 @@ impl<'a> Writer<'a> {
             return false;
         };
         self.out.extend_from_slice(&[CALL, count, keywords]);
+        self.counts = !has_twice(args);
         // SAFETY: the caller's; a tuple holds its items, below its size.
         unsafe {
             positional.iter().all(|&arg| self.item(arg, 1))
@@ -316,7 +327,7 @@ impl<'a> Writer<'a> {
 
     fn seen(&mut self, object: Object) -> Seen {
         // SAFETY: alive, by the contract of `item`.
-        if unsafe { ffi::Py_REFCNT(object) } == 1 {
+        if self.counts && unsafe { ffi::Py_REFCNT(object) } == 1 {
             return Seen::First(0);
         }
         // SAFETY: those below `numbered` were written.
