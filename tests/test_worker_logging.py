@@ -343,3 +343,21 @@ def test_the_name_of_the_process_is_the_workers(kept):
 
     expected = logged(name)
     assert [record.processName for record in kept.records] == [expected]
+
+
+def test_what_else_is_written_to_the_pipe_is_told_and_takes_nothing_else_along(kept, caplog):
+    with plait.ProcessPoolExecutor(1) as pool:
+        pool.submit(write_noise).result(LIMIT)
+    assert kept.messages() == ["before", "after"]
+    told = [record for record in caplog.records if record.name == "plait"]
+    assert [record.levelname for record in told] == ["ERROR"]
+    assert told[0].getMessage().startswith("1000 bytes in the pipe for log records")
+
+
+def write_noise():
+    from plait._worker.records import Sender
+
+    logging.getLogger(NAME).warning("before")
+    [sender] = [handler for handler in logging.root.handlers if isinstance(handler, Sender)]
+    os.write(sender._pipe, b"x" * 1000)
+    logging.getLogger(NAME).warning("after")

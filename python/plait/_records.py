@@ -5,7 +5,7 @@ import marshal
 import pickle
 from typing import Any
 
-__all__ = ["handle"]
+__all__ = ["handle", "tell_of_noise"]
 
 
 def handle(data: bytes) -> None:
@@ -22,6 +22,15 @@ def handle(data: bytes) -> None:
     logger = logging.getLogger(record.name)
     if logger.isEnabledFor(record.levelno):
         logger.handle(record)
+
+
+def tell_of_noise(count: int) -> None:
+    """Report what somebody wrote to where the records of workers come from."""
+    logging.getLogger("plait").error(
+        "%d bytes in the pipe for log records of worker processes are none: something in a worker "
+        "writes to a descriptor that is not its own, and may have taken records with it",
+        count,
+    )
 
 
 def _unpickle(pickled: bytes | None, text: str) -> object:

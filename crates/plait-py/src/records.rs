@@ -46,6 +46,17 @@ impl Listener for Records {
         });
     }
 
+    fn mishear(&self, bytes: u64) {
+        notify(move |py| {
+            let told = py
+                .import("plait._records")
+                .and_then(|records| records.call_method1("tell_of_noise", (bytes,)));
+            if let Err(error) = told {
+                error.write_unraisable(py, None);
+            }
+        });
+    }
+
     fn is_behind(&self) -> bool {
         self.waiting.load(Relaxed) > ENOUGH
     }

@@ -16,8 +16,9 @@ from plait._binding import native
 
 __all__ = ["Sender", "install"]
 
-# Bytes that follow, whether there is more, the process, the number of the record in it.
-_HEAD = struct.Struct("=HHII")
+_MAGIC = b"\xa7pl\x00"
+# Those, bytes that follow, whether there is more, the process, the number of the record in it.
+_HEAD = struct.Struct("=4sHHII")
 _ROOM = 4096 - _HEAD.size
 
 # What `marshal` carries as it is. Exact classes: of others it would lose what they add.
@@ -52,7 +53,7 @@ class Sender(logging.Handler):
         for start in range(0, len(view), _ROOM):
             piece = view[start : start + _ROOM]
             more = start + _ROOM < len(view)
-            packet = _HEAD.pack(len(piece), more, writer, number) + piece
+            packet = _HEAD.pack(_MAGIC, len(piece), more, writer, number) + piece
             # A pipe takes so much as a whole, or makes us wait.
             os.write(self._pipe, packet)
         native.worker_said(number)

@@ -107,6 +107,9 @@ impl Hearing {
         if !listener.is_behind() {
             voices.read(&mut |said| listener.hear(said));
         }
+        if let Some(noise) = voices.noise() {
+            listener.mishear(noise);
+        }
         let watch = if listener.is_behind() { Watch::Off } else { Watch::On };
         self.rewatch_voices(epoll, watch)
     }

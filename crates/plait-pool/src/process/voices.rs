@@ -9,18 +9,24 @@
 //! than that, each with a head that tells whose it is:
 //!
 //! ```text
-//! 0  bytes that follow the head   u16
-//! 2  whether there is more        u16
-//! 4  pid of the writer            u32
-//! 8  number of the message        u32   (of this writer)
+//! 0   MAGIC
+//! 4   bytes that follow the head   u16
+//! 6   whether there is more        u16
+//! 8   pid of the writer            u32
+//! 12  number of the message        u32   (of this writer)
 //! ```
+//!
+//! What else somebody writes (a library that closes descriptors which are not
+//! its own, and then uses their numbers) is passed over, up to the next packet,
+//! and told.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use plait_sys::{Result, pipe};
 
-const HEAD: usize = 12;
+const MAGIC: [u8; 4] = [0xa7, b'p', b'l', 0];
+const HEAD: usize = 16;
 /// The longest packet; `PIPE_BUF`.
 const PACKET: usize = 4096;
 /// How much is read at a time.
@@ -35,6 +41,9 @@ const LONGEST: usize = 1 << 28;
 pub trait Listener: Send + Sync + 'static {
     /// A worker says this. Must not wait.
     fn hear(&self, said: Said);
+
+    /// So many bytes in all are nothing that anybody says.
+    fn mishear(&self, bytes: u64);
 
     /// Whether it has so much to do that it should not hear more for now.
     fn is_behind(&self) -> bool;
@@ -60,9 +69,10 @@ pub(crate) struct Voices {
     /// Read, and not a whole packet yet.
     rest: Vec<u8>,
     begun: HashMap<(u32, u32), Vec<u8>>,
-    /// Somebody wrote what no worker of ours does: there is no telling where
-    /// the next packet begins.
-    deaf: bool,
+    /// So many bytes were no packets.
+    noise: u64,
+    /// Of them so many have been told.
+    told: u64,
 }
 
 impl Voices {
@@ -70,7 +80,7 @@ impl Voices {
     /// There are no descriptors left.
     pub(crate) fn new() -> Result<Self> {
         let (pipe, mouth) = pipe::pair()?;
-        Ok(Self { pipe, mouth, rest: Vec::new(), begun: HashMap::new(), deaf: false })
+        Ok(Self { pipe, mouth, rest: Vec::new(), begun: HashMap::new(), noise: 0, told: 0 })
     }
 
     /// To be watched.
@@ -90,20 +100,29 @@ impl Voices {
         // We hold the other end too, so there is no end of it.
         let count = pipe::read(self.number(), &mut self.rest[before..]).ok().flatten().unwrap_or(0);
         self.rest.truncate(before + count);
-        if self.deaf {
-            self.rest.clear();
-            return count > 0;
-        }
         let rest = std::mem::take(&mut self.rest);
         let mut left = &rest[..];
-        while let Some(packet) = Packet::first(left) {
+        loop {
+            let noise = noise(left);
+            self.noise += noise as u64;
+            left = &left[noise..];
+            let Some(packet) = Packet::first(left) else { break };
             let Some(after) = left.get(HEAD + packet.len..) else { break };
             self.take(&packet, &left[HEAD..HEAD + packet.len], hear);
             left = after;
         }
-        self.deaf = Packet::first(left).is_some_and(|packet| HEAD + packet.len > PACKET);
-        self.rest = if self.deaf { Vec::new() } else { left.to_vec() };
+        self.rest = left.to_vec();
         count > 0
+    }
+
+    /// How many bytes have been no packets, if there are many more than when
+    /// this was last told.
+    pub(crate) fn noise(&mut self) -> Option<u64> {
+        let louder = self.noise > self.told.saturating_mul(2);
+        if louder {
+            self.told = self.noise;
+        }
+        louder.then_some(self.noise)
     }
 
     fn take(&mut self, packet: &Packet, data: &[u8], hear: &mut dyn FnMut(Said)) {
@@ -134,6 +153,16 @@ impl Voices {
     }
 }
 
+/// How many bytes come before what may be a packet.
+fn noise(data: &[u8]) -> usize {
+    let begins = |at: &usize| {
+        let rest = &data[*at..];
+        let magic = rest.iter().zip(&MAGIC).all(|(byte, magic)| byte == magic);
+        magic && Packet::first(rest).is_none_or(|packet| HEAD + packet.len <= PACKET)
+    };
+    (0..data.len()).find(begins).unwrap_or(data.len())
+}
+
 struct Packet {
     len: usize,
     more: bool,
@@ -147,7 +176,7 @@ impl Packet {
         let head = data.first_chunk::<HEAD>()?;
         let short = |at: usize| u16::from_ne_bytes([head[at], head[at + 1]]);
         let long = |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
-        Some(Self { len: usize::from(short(0)), more: short(2) != 0, writer: long(4), number: long(8) })
+        Some(Self { len: usize::from(short(4)), more: short(6) != 0, writer: long(8), number: long(12) })
     }
 }
 
@@ -157,7 +186,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn packet(data: &[u8], more: bool, writer: u32, number: u32) -> Vec<u8> {
-        let mut packet = Vec::new();
+        let mut packet = MAGIC.to_vec();
         packet.extend_from_slice(&u16::try_from(data.len()).unwrap().to_ne_bytes());
         packet.extend_from_slice(&u16::from(more).to_ne_bytes());
         packet.extend_from_slice(&writer.to_ne_bytes());
@@ -212,12 +241,29 @@ mod tests {
     }
 
     #[test]
-    fn garbage_makes_deaf_and_nothing_worse() {
+    fn what_is_no_packet_is_passed_over_and_told() {
         let mut voices = Voices::new().unwrap();
-        say(&voices, &[0xff; 4000]);
-        say(&voices, &packet(b"late", false, 7, 1));
-        assert!(heard(&mut voices).is_empty());
-        assert!(voices.deaf && voices.rest.is_empty());
+        let mut too_long = packet(b"", false, 7, 1);
+        too_long[4..6].copy_from_slice(&u16::MAX.to_ne_bytes());
+        for noise in [&[0xff; 4000][..], &MAGIC[..2], b"x", &too_long] {
+            say(&voices, &packet(b"before", false, 7, 1));
+            say(&voices, noise);
+            say(&voices, &packet(b"after", false, 7, 2));
+            assert_eq!(heard(&mut voices), [b"before".to_vec(), b"after".to_vec()]);
+        }
+        assert_eq!(voices.noise(), Some(4000 + 2 + 1 + HEAD as u64));
+        assert_eq!(voices.noise(), None);
+        // Torn: it takes some of the next one, and that the rest.
+        say(&voices, &packet(&[b'a'; 100], false, 7, 3)[..HEAD + 50]);
+        say(&voices, &packet(&[b'b'; 100], false, 7, 4));
+        say(&voices, &packet(b"whole", false, 7, 5));
+        assert_eq!(heard(&mut voices).last().unwrap(), b"whole");
+        assert!(voices.rest.is_empty());
+        for _ in 0..3 {
+            say(&voices, &[0; 4000]);
+            assert!(heard(&mut voices).is_empty());
+        }
+        assert!(voices.noise().is_some_and(|noise| noise > 14_000));
     }
 
     proptest! {
