@@ -197,7 +197,9 @@ impl Hearing {
     pub(crate) fn last_words(&mut self, epoll: &Epoll, worker: u64, pid: u32) -> Result<String> {
         // Its records are in the pipe already.
         let Self { voices, listener, .. } = self;
-        while !listener.is_behind() && voices.read(&mut |said| listener.hear(said)) {}
+        if !listener.is_behind() {
+            voices.empty(&mut |said| listener.hear(said));
+        }
         voices.forget(pid);
         let Some((outlet, _)) = self.outlets.get_mut(&worker) else { return Ok(String::new()) };
         let words = outlet.last_words(&mut show(self.shown));
@@ -210,8 +212,9 @@ impl Hearing {
     /// hope of it.
     pub(crate) fn may_leave(&mut self, now: Instant) -> bool {
         let Self { voices, listener, .. } = self;
-        // No more than what fits into the pipe: nobody is left to say more.
-        while voices.read(&mut |said| listener.hear(said)) {}
+        // Also if the listener is behind: it is no more than what fits into the
+        // pipe, though what tasks have started may go on writing.
+        voices.empty(&mut |said| listener.hear(said));
         let leave_at = *self.leave_at.get_or_insert(now + PATIENCE);
         now >= leave_at || self.outlets.values().all(|(outlet, _)| outlet.is_shown())
     }

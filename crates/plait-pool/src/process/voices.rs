@@ -34,8 +34,15 @@ const CHUNK: usize = 1 << 16;
 /// So many messages of one writer may be unfinished: one for each thread and
 /// signal handler that was interrupted while it wrote.
 const UNFINISHED: u32 = 64;
-/// A message that is longer is dropped.
+/// So many bytes of unfinished messages are kept; one that would make it more
+/// is dropped, and told.
 const LONGEST: usize = 1 << 28;
+/// So many messages may be unfinished: of the end of a child that a task has
+/// forked nobody tells.
+const MOST: usize = 1024;
+/// So many reads empty a pipe that nobody fills meanwhile, however much room it
+/// was given.
+const FULL: usize = (1 << 20) / CHUNK + 1;
 
 /// Whoever hears what workers say.
 pub trait Listener: Send + Sync + 'static {
@@ -68,11 +75,23 @@ pub(crate) struct Voices {
     mouth: OwnedFd,
     /// Read, and not a whole packet yet.
     rest: Vec<u8>,
-    begun: HashMap<(u32, u32), Vec<u8>>,
+    begun: HashMap<(u32, u32), Begun>,
+    /// How many have been begun.
+    order: u64,
+    /// How many bytes of them are kept.
+    held: usize,
     /// So many bytes were no packets.
     noise: u64,
     /// Of them so many have been told.
     told: u64,
+}
+
+/// An unfinished message.
+#[derive(Debug)]
+struct Begun {
+    order: u64,
+    /// `None` if it is dropped.
+    message: Option<Vec<u8>>,
 }
 
 impl Voices {
@@ -80,7 +99,16 @@ impl Voices {
     /// There are no descriptors left.
     pub(crate) fn new() -> Result<Self> {
         let (pipe, mouth) = pipe::pair()?;
-        Ok(Self { pipe, mouth, rest: Vec::new(), begun: HashMap::new(), noise: 0, told: 0 })
+        Ok(Self {
+            pipe,
+            mouth,
+            rest: Vec::new(),
+            begun: HashMap::new(),
+            order: 0,
+            held: 0,
+            noise: 0,
+            told: 0,
+        })
     }
 
     /// To be watched.
@@ -125,31 +153,59 @@ impl Voices {
         louder.then_some(self.noise)
     }
 
-    fn take(&mut self, packet: &Packet, data: &[u8], hear: &mut dyn FnMut(Said)) {
-        let key = (packet.writer, packet.number);
-        if packet.more {
-            let Self { begun, .. } = self;
-            if !begun.contains_key(&key) {
-                begun.retain(|&(writer, number), _| {
-                    writer != packet.writer || packet.number.wrapping_sub(number) < UNFINISHED
-                });
-            }
-            let message = begun.entry(key).or_default();
-            if message.len() < LONGEST {
-                message.extend_from_slice(data);
-            }
-        } else {
-            let mut message = self.begun.remove(&key).unwrap_or_default();
-            message.extend_from_slice(data);
-            if message.len() < LONGEST {
-                hear(Said { writer: packet.writer, number: packet.number, message });
+    /// Reads what there is, whoever goes on writing.
+    pub(crate) fn empty(&mut self, hear: &mut dyn FnMut(Said)) {
+        for _ in 0..FULL {
+            if !self.read(hear) {
+                return;
             }
         }
     }
 
+    fn take(&mut self, packet: &Packet, data: &[u8], hear: &mut dyn FnMut(Said)) {
+        let &Packet { writer, number, more, .. } = packet;
+        let key = (writer, number);
+        if !self.begun.contains_key(&key) {
+            if !more {
+                return hear(Said { writer, number, message: data.to_vec() });
+            }
+            self.keep(|&(other, begun)| other != writer || number.wrapping_sub(begun) < UNFINISHED);
+            if self.begun.len() >= MOST
+                && let Some((&oldest, _)) = self.begun.iter().min_by_key(|(_, begun)| begun.order)
+            {
+                self.keep(|&other| other != oldest);
+            }
+            self.order += 1;
+        }
+        let order = self.order;
+        let begun = self.begun.entry(key).or_insert_with(|| Begun { order, message: Some(Vec::new()) });
+        if self.held + data.len() > LONGEST
+            && let Some(dropped) = begun.message.take()
+        {
+            self.held -= dropped.len();
+            self.noise += dropped.len() as u64;
+        }
+        match &mut begun.message {
+            Some(message) => {
+                message.extend_from_slice(data);
+                self.held += data.len();
+            }
+            None => self.noise += data.len() as u64,
+        }
+        if !more && let Some(Begun { message: Some(message), .. }) = self.begun.remove(&key) {
+            self.held -= message.len();
+            hear(Said { writer, number, message });
+        }
+    }
+
+    fn keep(&mut self, keep: impl Fn(&(u32, u32)) -> bool) {
+        self.begun.retain(|key, _| keep(key));
+        self.held = self.begun.values().filter_map(|begun| begun.message.as_ref()).map(Vec::len).sum();
+    }
+
     /// The process `writer` is gone: what it had begun to say ends there.
     pub(crate) fn forget(&mut self, writer: u32) {
-        self.begun.retain(|&(other, _), _| other != writer);
+        self.keep(|&(other, _)| other != writer);
     }
 }
 
@@ -181,125 +237,5 @@ impl Packet {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn packet(data: &[u8], more: bool, writer: u32, number: u32) -> Vec<u8> {
-        let mut packet = MAGIC.to_vec();
-        packet.extend_from_slice(&u16::try_from(data.len()).unwrap().to_ne_bytes());
-        packet.extend_from_slice(&u16::from(more).to_ne_bytes());
-        packet.extend_from_slice(&writer.to_ne_bytes());
-        packet.extend_from_slice(&number.to_ne_bytes());
-        packet.extend_from_slice(data);
-        packet
-    }
-
-    fn say(voices: &Voices, bytes: &[u8]) {
-        assert_eq!(pipe::write(voices.mouth.as_raw_fd(), bytes).unwrap(), Some(bytes.len()));
-    }
-
-    fn heard(voices: &mut Voices) -> Vec<Vec<u8>> {
-        let mut heard = Vec::new();
-        while voices.read(&mut |said| heard.push(said.message)) {}
-        heard
-    }
-
-    #[test]
-    fn packets_of_several_writers_are_told_apart() {
-        let mut voices = Voices::new().unwrap();
-        for (data, more, writer, number) in
-            [("a", true, 1, 1), ("x", true, 2, 1), ("b", true, 1, 2), ("c", false, 1, 2), ("y", false, 2, 1)]
-        {
-            say(&voices, &packet(data.as_bytes(), more, writer, number));
-        }
-        assert_eq!(heard(&mut voices), [b"bc", b"xy"]);
-        say(&voices, &packet(b"d", false, 1, 1));
-        assert_eq!(heard(&mut voices), [b"ad"]);
-        assert!(voices.begun.is_empty());
-    }
-
-    #[test]
-    fn who_is_gone_does_not_go_on() {
-        let mut voices = Voices::new().unwrap();
-        say(&voices, &packet(b"half", true, 7, 1));
-        assert!(heard(&mut voices).is_empty());
-        voices.forget(7);
-        // The number was given to another process.
-        say(&voices, &packet(b"whole", false, 7, 1));
-        assert_eq!(heard(&mut voices), [b"whole"]);
-    }
-
-    #[test]
-    fn what_was_never_finished_is_dropped_in_time() {
-        let mut voices = Voices::new().unwrap();
-        for number in 0..1000 {
-            say(&voices, &packet(b"half", true, 7, number));
-            assert!(heard(&mut voices).is_empty());
-        }
-        assert!(voices.begun.len() <= UNFINISHED as usize);
-    }
-
-    #[test]
-    fn what_is_no_packet_is_passed_over_and_told() {
-        let mut voices = Voices::new().unwrap();
-        let mut too_long = packet(b"", false, 7, 1);
-        too_long[4..6].copy_from_slice(&u16::MAX.to_ne_bytes());
-        for noise in [&[0xff; 4000][..], &MAGIC[..2], b"x", &too_long] {
-            say(&voices, &packet(b"before", false, 7, 1));
-            say(&voices, noise);
-            say(&voices, &packet(b"after", false, 7, 2));
-            assert_eq!(heard(&mut voices), [b"before".to_vec(), b"after".to_vec()]);
-        }
-        assert_eq!(voices.noise(), Some(4000 + 2 + 1 + HEAD as u64));
-        assert_eq!(voices.noise(), None);
-        // Torn: it takes some of the next one, and that the rest.
-        say(&voices, &packet(&[b'a'; 100], false, 7, 3)[..HEAD + 50]);
-        say(&voices, &packet(&[b'b'; 100], false, 7, 4));
-        say(&voices, &packet(b"whole", false, 7, 5));
-        assert_eq!(heard(&mut voices).last().unwrap(), b"whole");
-        assert!(voices.rest.is_empty());
-        for _ in 0..3 {
-            say(&voices, &[0; 4000]);
-            assert!(heard(&mut voices).is_empty());
-        }
-        assert!(voices.noise().is_some_and(|noise| noise > 14_000));
-    }
-
-    proptest! {
-        #[test]
-        fn messages_arrive_whole_however_they_are_cut(
-            messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..8),
-            size in 1_usize..100,
-            cuts in prop::collection::vec(1_usize..700, 1..40),
-        ) {
-            let mut bytes = Vec::new();
-            for (message, number) in messages.iter().zip(1..) {
-                let mut pieces: Vec<&[u8]> = message.chunks(size).collect();
-                let last = pieces.pop().unwrap_or_default();
-                for piece in pieces {
-                    bytes.extend(packet(piece, true, 1, number));
-                }
-                bytes.extend(packet(last, false, 1, number));
-            }
-            let (mut voices, mut got, mut left) = (Voices::new().unwrap(), Vec::new(), &bytes[..]);
-            for cut in cuts.iter().cycle() {
-                let (now, later) = left.split_at(left.len().min(*cut));
-                say(&voices, now);
-                got.extend(heard(&mut voices));
-                left = later;
-                if left.is_empty() {
-                    break;
-                }
-            }
-            prop_assert_eq!(got, messages);
-        }
-
-        #[test]
-        fn any_bytes_are_survived(bytes in prop::collection::vec(any::<u8>(), 0..4096)) {
-            let mut voices = Voices::new().unwrap();
-            say(&voices, &bytes);
-            heard(&mut voices);
-        }
-    }
-}
+#[path = "voices_tests.rs"]
+mod tests;
