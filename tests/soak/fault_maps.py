@@ -52,7 +52,7 @@ class Maps:
             how = "died"
         except (TimeoutError, multiprocessing.TimeoutError):
             how = "lost"
-            self.faults.say(f"{kind}: no result within {self.lost} s")
+            self.faults.say(f"{kind}: no results in time")
         close = getattr(results, "close", None)
         if close is not None:
             close()
@@ -61,14 +61,15 @@ class Maps:
     def of_executor(self, chance):
         while not self.faults.over():
             pool = self.faults.pools[chance.choice(("plain", "short"))]
-            count, leave = chance.randrange(1, 2_000), chance.choice((None, 0, 5, 300))
+            chunksize, buffersize = chance.choice((None, 1, 10)), chance.choice((None, None, 7))
+            slow = chunksize == 1 or buffersize is not None
+            count = chance.randrange(1, 200 if slow else 2_000)
+            leave = chance.choice((None, 0, 5, 300))
             items = range(count) if chance.random() < 0.5 else iter(range(count))
-            options = {
-                "chunksize": chance.choice((None, 1, 10)),
-                "buffersize": chance.choice((None, None, 7)),
-            }
             fn = chance.choice((square, square_or_die))
-            results = pool.map(fn, items, timeout=self.lost, **options)
+            # That is for all of the results.
+            options = {"timeout": 3 * self.lost, "chunksize": chunksize, "buffersize": buffersize}
+            results = pool.map(fn, items, **options)
             self.read("map", results, square, leave)
 
     def of_pool(self, chance):
