@@ -22,7 +22,7 @@ pub use run::{Run, Stage, Stop};
 #[cfg(not(loom))]
 pub use runs::Runs;
 #[cfg(not(loom))]
-pub use spin::Spin;
+pub use spin::{Habit, Look, Spin};
 
 /// What goes wrong on a link.
 #[derive(Debug, thiserror::Error)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use plait_shm::Look;
 use plait_sys::clock::Instant;
 
 use super::aftermath::Aftermath;
@@ -79,6 +80,9 @@ impl<T: Ticket> Handle<T> {
     /// for each other in turns would else never meet awake: each look would end
     /// just before the other had woken up, and each would then be woken itself.
     ///
+    /// Where looks have been in vain it often returns at once: see
+    /// [`plait_shm::Habit`].
+    ///
     /// It must not be called with anything held that [`Ticket::finish`] needs,
     /// and pays only where there is more than one core. In a process that the
     /// pool does not belong to it does nothing.
@@ -89,36 +93,49 @@ impl<T: Ticket> Handle<T> {
         if self.0.check_owner().is_err() {
             return false;
         }
-        self.0.lock().begin_to_help();
-        let helper = Helper(&self.0);
+        if !self.0.lock().begin_to_help() {
+            return until();
+        }
+        let mut helper = Helper { shared: &self.0, look: Look::Long };
         let start = Instant::now();
         let mut since = start;
         loop {
             for _ in 0..BURST {
                 helper.look();
                 if until() {
+                    helper.look = Look::Found;
                     return true;
                 }
                 std::hint::spin_loop();
             }
             let now = Instant::now();
-            if self.0.try_lock().is_some_and(|state| state.wakes_somebody()) {
+            let waking = self.0.try_lock().is_some_and(|state| state.wakes_somebody());
+            if waking {
                 since = now;
             }
             if now.saturating_since(since) > look || now.saturating_since(start) > look + WAKING {
-                return until();
+                if until() {
+                    helper.look = Look::Found;
+                } else if waking {
+                    helper.look = Look::Vain;
+                }
+                return helper.look == Look::Found;
             }
         }
     }
 }
 
 /// A thread that helps, until it is dropped.
-struct Helper<'a, T: Ticket>(&'a Shared<T>);
+struct Helper<'a, T: Ticket> {
+    shared: &'a Shared<T>,
+    /// What has come of it.
+    look: Look,
+}
 
 impl<T: Ticket> Helper<'_, T> {
     fn look(&self) {
         // Whoever has the state looks, or is about to let go of it.
-        let Some(mut state) = self.0.try_lock() else { return };
+        let Some(mut state) = self.shared.try_lock() else { return };
         if !state.stirs() {
             return;
         }
@@ -133,7 +150,7 @@ impl<T: Ticket> Helper<'_, T> {
     }
 
     fn call(&self) {
-        let rung = self.0.ring();
+        let rung = self.shared.ring();
         debug_assert!(rung.is_ok(), "an eventfd of ours: {rung:?}");
     }
 }
@@ -141,8 +158,8 @@ impl<T: Ticket> Helper<'_, T> {
 impl<T: Ticket> Drop for Helper<'_, T> {
     fn drop(&mut self) {
         let mut after = Aftermath::new();
-        let mut state = self.0.lock();
-        let calls = state.end_to_help(&mut after) || state.calls();
+        let mut state = self.shared.lock();
+        let calls = state.end_to_help(self.look, &mut after) || state.calls();
         drop(state);
         after.run();
         if calls {

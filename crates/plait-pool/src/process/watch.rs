@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use plait_shm::CLAIMS;
+use plait_shm::{CLAIMS, Habit, Look};
 use plait_sys::clock::Instant;
 
 use super::Ticket;
@@ -32,6 +32,8 @@ const FEW: u32 = 4;
 pub(super) struct Watch {
     /// Threads that help at this moment.
     helpers: usize,
+    /// Whether it pays to help.
+    habit: Habit,
     supervisor: Supervisor,
     /// The count of answers when the supervisor last went to sleep.
     answers: u32,
@@ -121,18 +123,25 @@ impl<T: Ticket> State<T> {
 
     // ---- helpers
 
-    /// A thread begins to look. The workers need not ring meanwhile.
-    pub(crate) fn begin_to_help(&mut self) {
+    /// A thread begins to look. The workers need not ring meanwhile. False: it
+    /// should rather sleep.
+    #[must_use]
+    pub(crate) fn begin_to_help(&mut self) -> bool {
+        if !self.watch.habit.looks() {
+            return false;
+        }
         self.watch.helpers += 1;
         if self.watch.helpers == 1 && self.watch.supervisor == Supervisor::Asleep {
             self.slots.values_mut().for_each(Slot::retract);
         }
+        true
     }
 
     /// A thread looks no more. True: the supervisor has to be rung for.
     #[must_use]
-    pub(crate) fn end_to_help(&mut self, after: &mut Aftermath<T>) -> bool {
+    pub(crate) fn end_to_help(&mut self, look: Look, after: &mut Aftermath<T>) -> bool {
         self.watch.helpers -= 1;
+        self.watch.habit.looked(look);
         if self.watch.helpers > 0 || self.watch.supervisor != Supervisor::Asleep {
             return false;
         }
