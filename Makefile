@@ -69,9 +69,9 @@ develop: ## Make the environment to work in, and say where it is
 	@echo "make develop: sets up what is missing, editable, with a debug build"
 	@$(DEV) sh -c 'echo ". $$VIRTUAL_ENV/bin/activate"'
 
-bench: ## Measure what a task costs in the standard library's pools and plait's (ARGS=--record, ...)
+bench: ## Measure what a task costs in the thread pool, beside the standard one (ARGS=--record, ...)
 	@echo "make bench: sets up what is missing (an optimised build), then measures beside the standard library"
-	@$(ENVIRONMENT) bench python benches/pools.py $(ARGS)
+	@$(ENVIRONMENT) bench python benches/bench_threads.py $(ARGS)
 
 bench-pool: ## Measure the process pool beside its peers and bare memory (ARGS=--quick, row names, ...)
 	@echo "make bench-pool: sets up what is missing (an optimised build), then measures (15 minutes)"

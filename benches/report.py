@@ -1,4 +1,4 @@
-"""What the benchmarks share: CPU clocks of processes, the machine, and the report."""
+"""What the benchmarks share: the machine, and the report."""
 
 import argparse
 import os
@@ -11,35 +11,6 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """Add up the time on a CPU of every thread of these processes, in seconds.
-
-    From schedstat, which counts nanoseconds; the clock ticks of /proc/PID/stat are too coarse.
-    """
-    total = 0
-    for pid in pids:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            total += int((task / "schedstat").read_text().split()[0])
-    return total / 1e9
-
-
-def family(root: int) -> list[int]:
-    """List a process and all its descendants."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                # The name, in parentheses, can hold anything: count from its end.
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found = [root]
-    for pid in found:
-        found += children.get(pid, ())
-    return found
 
 
 def machine(libraries: Sequence[str] = ()) -> list[str]:
