@@ -1,41 +1,10 @@
 """What travels to a worker by value. Each test is a script of its own, for it is
 about `__main__`."""
 
-import subprocess
-import sys
 import textwrap
 
 import pytest
-
-HARNESS = """
-import plait as _plait
-
-class Worker:
-    def __init__(self, max_workers=1):
-        self.pool = _plait.ProcessPoolExecutor(max_workers)
-
-    def __call__(self, fn, *args, **kwargs):
-        return self.pool.submit(fn, *args, **kwargs).result()
-
-    def close(self):
-        self.pool.shutdown()
-
-worker = Worker()
-"""
-
-
-def script(code, *options, stdin=None):
-    """Run `code` as `__main__`, with a `worker` at hand."""
-    code = HARNESS + textwrap.dedent(code) + "\nworker.close()\n"
-    arguments = ["-c", code] if stdin is None else ["-"]
-    done = subprocess.run(
-        [sys.executable, "-W", "error", *options, *arguments],
-        input=stdin and code,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+from main_scripts import script
 
 
 def test_functions_of_main_and_what_they_use():
@@ -382,15 +351,16 @@ def test_what_cannot_be_sent():
         import threading
 
         lock = threading.Lock()
+        numbers = (n for n in range(3))
 
         def plain(*args, **kwargs):
             return len(args)
 
-        def uses_lock():
-            return lock
+        def uses_numbers():
+            return numbers
 
         def calls_it():
-            return uses_lock()
+            return uses_numbers()
 
         def failure(fn, *args, **kwargs):
             try:
@@ -403,11 +373,11 @@ def test_what_cannot_be_sent():
         assert isinstance(error, TypeError) and "2" in note and "plain" in note, note
         error, note = failure(plain, x=lock)
         assert isinstance(error, TypeError) and "'x'" in note and "plain" in note, note
-        error, note = failure(uses_lock)
+        error, note = failure(uses_numbers)
         assert isinstance(error, TypeError)
-        assert "global 'lock' of __main__" in note and "uses_lock" in note, note
+        assert "global 'numbers' of __main__" in note and "uses_numbers" in note, note
         error, note = failure(calls_it)
-        assert "global 'lock' of __main__" in note, note
+        assert "global 'numbers' of __main__" in note, note
         error, note = failure(lambda captured=lock: 1)
         assert "lambda" in note, note
 

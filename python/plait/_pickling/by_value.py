@@ -32,6 +32,7 @@ from plait._pickling.placing import (
     place,
 )
 from plait._pickling.rebuild import fill_function, make_bound, make_cached, make_cell, make_function
+from plait._pickling.remade import Remaker
 from plait._pickling.shared import LOCKS, REGISTERED, reduce_lock, reduce_shared
 from plait._task import TaskFunction
 
@@ -46,6 +47,7 @@ class FullPickler(cloudpickle.Pickler):  # type: ignore[misc]
         super().__init__(packer, PROTOCOL, buffer_callback=packer.buffer)
         self.keys: set[Key] = set()
         self._root = root
+        self._remaker = Remaker(root, self.keys)
         # Globals of no module: one dict here is one dict there, in this dump.
         self._loose: dict[int, dict[str, Any]] = {}
 
@@ -91,7 +93,8 @@ class FullPickler(cloudpickle.Pickler):  # type: ignore[misc]
                 return reduced
         elif kind in LOCKS:
             return reduce_lock(obj)
-        return super().reducer_override(obj)
+        remade = self._remaker.reduce(obj)
+        return super().reducer_override(obj) if remade is NotImplemented else remade
 
     def _bound_early(self, obj: Any, reduced: Any) -> Any:
         """Have the root's name bound before the root is complete.

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from plait._binding import native
-from plait._pickling.rebuild import made_before, namespace
+from plait._pickling.rebuild import draw_by, made_before, namespace
 from plait._pickling.results import encode_failure, encode_value, forget_our_frame, format_failure
 from plait._task import TaskFunction, terms_of
 from plait._worker.chunk import CHUNK, run_chunk, salvage
@@ -45,6 +45,7 @@ class Inbound:
         # Relative imports inside of functions look at it.
         main.__package__ = main_package
         sys.modules["__main__"] = main
+        draw_by(self.draw)
         # Of the worker, for what is to be said before an answer.
         self.channel: native.Worker | None = None
         self._new: dict[_Key, _Pickle] = {}
@@ -182,17 +183,23 @@ class Inbound:
 
     def raised(self, error: BaseException, retry_on: _Classes) -> tuple[int, bytes]:
         """Encode what a task raised."""
+        if self._failed and isinstance(error, NameError):
+            self._tell_failed(error)
         how = RAISED_TO_RETRY if isinstance(error, retry_on) else RAISED
         return how, encode_failure(error)
 
     def not_loaded(self, error: BaseException) -> tuple[int, bytes]:
         """Encode what kept a task from being called."""
         error.add_note("while loading the function and its arguments in the worker")
-        for (module, name), failure in self._failed.items():
-            # It may be why.
-            if failure is not error:
-                error.add_note(f"(the global {name!r} of {module} failed before: {failure!r})")
+        self._tell_failed(error)
         return self.raised(error, ())
+
+    def _tell_failed(self, error: BaseException) -> None:
+        """Add what could not be loaded: it may be why."""
+        for (module, name), failure in self._failed.items():
+            note = f"(the global {name!r} of {module} failed before: {failure!r})"
+            if failure is not error and note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
 
     def load_call(
         self, target: int, data: "Buffer", buffers: list[native.Block]

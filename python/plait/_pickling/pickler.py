@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from plait._binding import native
 from plait._pickling.placing import BY_IMPORT, BY_VALUE, Key, is_importable, place
 from plait._pickling.rebuild import make_view, namespace, unwrap
+from plait._pickling.remade import Remaker
 from plait._pickling.shared import LOCKS, REGISTERED, reduce_lock, reduce_shared
 from plait._task import TaskFunction, named_task
 
@@ -36,6 +37,7 @@ class _FastPickler(pickle.Pickler):
         super().__init__(packer, PROTOCOL, buffer_callback=packer.buffer)
         self.keys: set[Key] = set()
         self._root = root
+        self._remaker = Remaker(root, self.keys)
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
@@ -62,7 +64,7 @@ class _FastPickler(pickle.Pickler):
             return reduce_shared(obj)
         elif kind in LOCKS:
             return reduce_lock(obj)
-        return NotImplemented
+        return self._remaker.reduce(obj)
 
 
 def reduce_task(obj: TaskFunction[..., Any], root: Key | None, keys: set[Key]) -> Any:

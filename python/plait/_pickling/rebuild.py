@@ -1,6 +1,7 @@
 """What pickles call at the other side. Imports little: every worker has it."""
 
 import builtins
+import contextvars
 import functools
 import importlib
 import marshal
@@ -13,12 +14,17 @@ from typing import Any
 from plait._binding import native
 
 __all__ = [
+    "draw_by",
     "fill_function",
+    "fill_weak_set",
+    "find_constant",
     "made_before",
     "make_bound",
     "make_cached",
     "make_cell",
+    "make_context_variable",
     "make_function",
+    "make_parameters",
     "make_view",
     "namespace",
     "unwrap",
@@ -35,6 +41,14 @@ os.register_at_fork(
 
 # What was made while the arguments for making it were still being read.
 made_before: dict[tuple[str, str], Any] = {}
+
+_draw: Callable[[tuple[str, str]], None] | None = None
+
+
+def draw_by(draw: Callable[[tuple[str, str]], None]) -> None:
+    """Have a global loaded, if it still has to be, before it is looked up by its name."""
+    global _draw
+    _draw = draw
 
 
 def namespace(name: str) -> ModuleType:
@@ -116,3 +130,36 @@ def make_view(
     if (view.format, view.shape) == (code, shape):
         return view
     return memoryview(native.Shaped(view, code, item, shape, by_columns))  # type: ignore[arg-type, unused-ignore]  # typed from 3.12 on
+
+
+def find_constant(module: str, name: str, kind: type[Any]) -> Any:
+    """Find the global that is nothing but itself; make one if it was never told."""
+    if _draw is not None:
+        _draw((module, name))
+    found = vars(namespace(module)).get(name)
+    return found if type(found) is kind else object.__new__(kind)
+
+
+def fill_weak_set(collection: Any, items: list[Any]) -> None:
+    """Put items into a weak set."""
+    collection.update(items)
+
+
+def make_context_variable(name: str, *default: Any) -> "contextvars.ContextVar[Any]":
+    """Make a variable that nobody has set."""
+    if default:
+        return contextvars.ContextVar(name, default=default[0])
+    return contextvars.ContextVar(name)
+
+
+def make_parameters(
+    kind: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], module: str
+) -> Any:
+    """Make what `typing` has types described by, in the name of that module."""
+    # They take the module from whoever calls, and some of them let nobody change it.
+    call = FunctionType(_call.__code__, {"__name__": module, "__builtins__": builtins})
+    return call(kind, args, kwargs)
+
+
+def _call(kind: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return kind(*args, **kwargs)
