@@ -3,14 +3,17 @@
 
 mod aftermath;
 mod alarms;
+mod answers;
 mod appetite;
 mod borrowing;
 mod child;
+mod closing;
 mod deal;
 mod death;
 mod handle;
 mod hearing;
 mod lending;
+mod outbox;
 mod pace;
 mod packer;
 mod parcel;
@@ -21,6 +24,7 @@ mod queue;
 mod room;
 mod sizes;
 mod slot;
+mod staffing;
 mod state;
 mod statistics;
 mod stderr;

@@ -1,6 +1,5 @@
-//! What is known of one worker, and what is on its way to it.
+//! What is known of one worker.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
@@ -11,7 +10,7 @@ use plait_sys::process::{Blow, ProcessFd};
 
 use super::appetite::Excess;
 use super::lending::{self, Kept, Results};
-use super::packer::Parcel;
+use super::outbox::{FIRST_SWEEP, Outgoing};
 use super::piece::Pieces;
 use super::pulse::Pulse;
 use super::statistics::Counts;
@@ -19,19 +18,10 @@ use super::stops::Stopping;
 use super::task::Task;
 use super::wire::{self, Body, Image};
 
-/// A worker that knows fewer images than this may keep them all.
-pub(crate) const FIRST_SWEEP: usize = 256;
 /// A message longer than this is not handed ahead: it goes to whoever is idle.
 const AHEAD_LARGEST: usize = 16 * 1024;
 /// So many bytes of messages are handed ahead: a quarter of the ring.
 const AHEAD_BYTES: usize = 64 * 1024;
-
-enum Outgoing {
-    Image(Arc<Image>),
-    /// The message of the handed task of this sequence.
-    Task(u64),
-    Order(Vec<u8>),
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -69,10 +59,10 @@ pub(crate) struct Slot<T> {
     /// Whether it has been told that nobody reads what it says, and has not
     /// been heard since.
     announced: bool,
-    requests: Requests,
-    outgoing: VecDeque<Outgoing>,
+    pub(super) requests: Requests,
+    pub(super) outgoing: VecDeque<Outgoing>,
     /// How much of the first of them is sent.
-    done: usize,
+    pub(super) done: usize,
     /// The tasks that it has and has not answered, in the order of handing.
     pub(crate) handed: VecDeque<Handed<T>>,
     /// What their messages weigh.
@@ -87,9 +77,9 @@ pub(crate) struct Slot<T> {
     pub(crate) told: HashMap<u64, Weak<Image>>,
     /// When so many are known, those that nobody can name any more are to be
     /// forgotten.
-    sweep_at: usize,
+    pub(super) sweep_at: usize,
     /// Its results, if it has an arena for them.
-    results: Option<Arc<Results>>,
+    pub(super) results: Option<Arc<Results>>,
     /// What it has of the requests, its tasks aside.
     pub(crate) kept: Kept,
     pub(crate) process: Option<(u32, ProcessFd)>,
@@ -196,7 +186,7 @@ impl<T> Slot<T> {
         self.serves()
             && !self.late
             && self.handed.len() < depth.min(self.left)
-            && self.outgoing.is_empty()
+            && !self.has_unsent()
             && self.requests.offered() + 1 < oldest.saturating_add(CLAIMS as u64)
     }
 
@@ -216,16 +206,11 @@ impl<T> Slot<T> {
         self.handed.front().is_some_and(|first| self.requests.begun(first.sequence).is_some())
     }
 
-    /// Whether something is still to be sent to it.
-    pub(crate) fn has_unsent(&self) -> bool {
-        !self.outgoing.is_empty()
-    }
-
     pub(crate) fn hand(&mut self, task: Task<T>) {
         self.free();
         self.tell(&task.needs);
         let sequence = self.requests.offer();
-        self.outgoing.push_back(Outgoing::Task(sequence));
+        self.send_task(sequence);
         self.bytes += weight(&task);
         self.counts.sent += task.parcel.weight() as u64;
         self.handed.push_back(Handed { task, sequence, stopping: None });
@@ -237,8 +222,7 @@ impl<T> Slot<T> {
     pub(crate) fn open(&mut self, id: u64, message: Vec<u8>) -> Option<(Body, Pieces)> {
         let handed = self.handed.iter().find(|handed| handed.task.id == id)?;
         let sequence = handed.sequence;
-        let unsent = |next: &Outgoing| matches!(next, Outgoing::Task(unsent) if *unsent == sequence);
-        if self.requests.begun(sequence).is_none() || self.outgoing.iter().any(unsent) {
+        if self.requests.begun(sequence).is_none() || self.is_unsent(sequence) {
             return None;
         }
         let blocks = &handed.task.parcel.blocks;
@@ -270,18 +254,7 @@ impl<T> Slot<T> {
             }
         }
         let mut task = self.remove(index)?;
-        let unsent =
-            self.outgoing.iter().position(|next| matches!(next, Outgoing::Task(s) if *s == sequence));
-        if let Some(at) = unsent {
-            // The worker counts the messages of tasks, so one has to come: what
-            // is left of this one, or a short one in its place.
-            let message = match (at == 0 && self.done > 0, fate) {
-                (false, _) => wire::message(wire::TASK, task.id, 0, &[]),
-                (true, Fate::Another) => task.parcel.message.clone(),
-                (true, Fate::Nobody) => std::mem::take(&mut task.parcel.message),
-            };
-            self.outgoing[at] = Outgoing::Order(message);
-        }
+        self.send_to_skip(sequence, &mut task, fate);
         Some(task)
     }
 
@@ -334,73 +307,6 @@ impl<T> Slot<T> {
         }
     }
 
-    // ---- what is sent to it
-
-    /// Tells it which of its results are not needed any more.
-    pub(crate) fn free(&mut self) {
-        if let Some(free) = self.results.as_ref().and_then(|results| results.done()) {
-            self.outgoing.push_back(Outgoing::Order(free));
-        }
-    }
-
-    /// Queues the images that it has not been sent.
-    pub(crate) fn tell(&mut self, needs: &[Arc<Image>]) {
-        for image in needs {
-            if let Entry::Vacant(place) = self.told.entry(image.id()) {
-                place.insert(Arc::downgrade(image));
-                image.blocks().iter().for_each(|block| self.kept.add(block));
-                self.outgoing.push_back(Outgoing::Image(Arc::clone(image)));
-            }
-        }
-        if self.told.len() >= self.sweep_at {
-            self.sweep();
-        }
-    }
-
-    /// Has the worker forget the images that are gone here.
-    fn sweep(&mut self) {
-        let Self { told, outgoing, .. } = self;
-        told.retain(|&id, image| {
-            let lives = image.strong_count() > 0;
-            if !lives {
-                outgoing.push_back(Outgoing::Order(wire::message(wire::IMAGE, id, 0, &[])));
-            }
-            lives
-        });
-        self.sweep_at = 2 * told.len() + FIRST_SWEEP;
-    }
-
-    /// As [`order`](Self::order), of what it keeps until it says otherwise.
-    pub(crate) fn order_to_keep(&mut self, Parcel { message, blocks }: &Parcel) {
-        blocks.iter().for_each(|block| self.kept.add(block));
-        self.order(message.clone());
-    }
-
-    pub(crate) fn order(&mut self, message: Vec<u8>) {
-        self.outgoing.push_back(Outgoing::Order(message));
-    }
-
-    /// Sends what there is room for.
-    pub(crate) fn pump(&mut self) {
-        let Self { outgoing, handed, requests, done, .. } = self;
-        while let Some(message) = outgoing.front().map(|next| message_of(next, handed)) {
-            match requests.push(message, done) {
-                Ok(true) => {
-                    outgoing.pop_front();
-                    *done = 0;
-                }
-                Ok(false) => return,
-                Err(_) => return self.condemn(true),
-            }
-        }
-    }
-
-    /// Whether [`pump`](Self::pump) would get on.
-    pub(crate) fn may_pump(&mut self) -> bool {
-        let Self { outgoing, handed, requests, done, .. } = self;
-        outgoing.front().is_some_and(|next| requests.may_go_on(message_of(next, handed), *done))
-    }
-
     // ---- its end
 
     /// Tells it to leave when it has done what it was sent.
@@ -408,12 +314,6 @@ impl<T> Slot<T> {
         self.stage = Stage::Leaving;
         self.order(wire::message(wire::LEAVE, 0, 0, &[]));
         self.pump();
-    }
-
-    /// Sends it nothing more.
-    pub(crate) fn hush(&mut self) {
-        self.outgoing.clear();
-        self.done = 0;
     }
 
     /// Ends the worker: what it wrote cannot be trusted, or is not wanted.
@@ -455,17 +355,4 @@ impl<T> Drop for Slot<T> {
 
 fn weight<T>(task: &Task<T>) -> usize {
     task.parcel.message.len().min(AHEAD_LARGEST)
-}
-
-fn message_of<'a, T>(next: &'a Outgoing, handed: &'a VecDeque<Handed<T>>) -> &'a [u8] {
-    match next {
-        Outgoing::Image(image) => image.message(),
-        Outgoing::Order(message) => message,
-        Outgoing::Task(sequence) => {
-            // Nearly always the last; one that is taken away leaves an order.
-            let handed = handed.iter().rev().find(|handed| handed.sequence == *sequence);
-            debug_assert!(handed.is_some(), "what is not sent yet is still there");
-            handed.map_or(&[], |handed| &handed.task.parcel.message)
-        }
-    }
 }

@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use plait_sys::clock::Instant;
 use plait_sys::process::{Blow, ProcessFd, Status};
@@ -20,11 +19,11 @@ use super::pool::Call;
 use super::pulse::Rounds;
 use super::queue::Queue;
 use super::room::Room;
-use super::slot::{Fate, Handed, Slot, Stage};
+use super::slot::{Fate, Slot, Stage};
 use super::statistics::Tally;
 use super::task::Task;
 use super::watch::Watch;
-use super::wire::{self, Body, Reply};
+use super::wire;
 use super::{End, Error, Ticket};
 
 /// So many workers in a row that die before they are ready break the pool.
@@ -58,14 +57,14 @@ pub(crate) struct State<T> {
     pub(super) tasks_per_worker: usize,
     /// Whether workers are asked for before there are tasks.
     pub(super) eager: bool,
-    closing: bool,
+    pub(super) closing: bool,
     pub(crate) broken: Option<Arc<str>>,
     /// Running tasks are being ended; those left at this time are killed.
     pub(crate) kill_at: Option<Instant>,
-    terminating: bool,
+    pub(super) terminating: bool,
     /// What failed is not tried again.
     pub(super) gives_up: bool,
-    failed_starts: u32,
+    pub(super) failed_starts: u32,
     pub(super) watch: Watch,
     pub(super) tally: Tally,
 }
@@ -209,97 +208,7 @@ impl<T: Ticket> State<T> {
         }
     }
 
-    // ---- workers answer
-
-    /// What `worker` says; to be followed by a [`dispatch`](Self::dispatch).
-    pub(crate) fn heard(&mut self, worker: u64, message: Vec<u8>, after: &mut Aftermath<T>) {
-        let Some(slot) = self.slots.get_mut(&worker) else { return };
-        if slot.corrupt {
-            return;
-        }
-        let Some(([kind, number, nanos], _)) = wire::parse(&message) else {
-            return self.distrust(worker, after);
-        };
-        match (kind, slot.stage) {
-            (wire::READY, Stage::Asked | Stage::Starting) => {
-                self.failed_starts = 0;
-                slot.stage = Stage::Serving;
-                self.relieved(worker);
-            }
-            (wire::UNFIT, Stage::Asked | Stage::Starting) => {
-                let body = Body::of(message);
-                let text = String::from_utf8_lossy(body.as_ref()).into_owned();
-                self.fail(format!("the initializer of a worker process failed:\n{text}"), after);
-            }
-            (wire::RETURNED | wire::RAISED | wire::FAILED | wire::STOPPED, Stage::Serving) => {
-                let length = message.len();
-                let opened = slot.open(number, message);
-                let Some((body, pieces)) = opened else { return self.distrust(worker, after) };
-                let received = (length + pieces.weight()) as u64;
-                let Some((task, stopping)) = slot.answered(number, kind == wire::STOPPED) else {
-                    return self.distrust(worker, after);
-                };
-                let pid = slot.pid();
-                let said = slot.said.take().map(|number| (pid, number));
-                let output = slot.output.take();
-                let end = match (kind, stopping) {
-                    (wire::STOPPED, Some(stopping)) => stopping.end(pid, Some(body), output),
-                    _ => End::Reply(Reply {
-                        raised: kind != wire::RETURNED,
-                        again: kind == wire::FAILED,
-                        body,
-                        output,
-                        said,
-                        pieces,
-                    }),
-                };
-                slot.counts.received += received;
-                slot.counts.add(&end);
-                slot.late = false;
-                if !slot.handed.is_empty() {
-                    self.ahead -= 1;
-                }
-                self.tally.counts.received += received;
-                self.pace.learn(nanos);
-                self.look_for_late();
-                self.relieved(worker);
-                self.settle(task, end, after);
-            }
-            (wire::OUTPUT, Stage::Serving) => slot.output = Some(Body::of(message)),
-            (wire::SAID, Stage::Serving) => slot.said = u32::try_from(nanos).ok(),
-            (wire::RETIRE, Stage::Serving) => {
-                // It begins nothing more: all that it has can be taken back.
-                slot.stage = Stage::Leaving;
-                self.idle.retain(|&other| other != worker);
-                for task in self.recall(worker, Fate::Another) {
-                    self.queue.put(task);
-                }
-                let Some(slot) = self.slots.get_mut(&worker) else { return };
-                if !slot.handed.is_empty() {
-                    return self.distrust(worker, after);
-                }
-                slot.order(wire::message(wire::LEAVE, 0, 0, &[]));
-                slot.pump();
-            }
-            (wire::DONE, _) => match slot.kept.remove(&message) {
-                Ok(blocks) => after.blocks.extend(blocks),
-                Err(_) => self.distrust(worker, after),
-            },
-            // It was told to leave in the meantime.
-            (_, Stage::Leaving) => {}
-            _ => self.distrust(worker, after),
-        }
-    }
-
     // ---- workers go
-
-    /// `worker` has written garbage.
-    pub(crate) fn distrust(&mut self, worker: u64, after: &mut Aftermath<T>) {
-        if let Some(slot) = self.slots.get_mut(&worker) {
-            slot.condemn(true);
-            self.abandon(worker, after);
-        }
-    }
 
     /// `worker` has died, and all it wrote has been heard. How it died is still
     /// to be learned.
@@ -361,78 +270,6 @@ impl<T: Ticket> State<T> {
         Some(slot)
     }
 
-    // ---- the pool ends
-
-    /// Ends all tasks, now and later, for this reason.
-    pub(crate) fn fail(&mut self, reason: String, after: &mut Aftermath<T>) {
-        let reason: Arc<str> = reason.into();
-        let reason = Arc::clone(self.broken.get_or_insert(reason));
-        let before = after.ended.len();
-        let queued = self.queue.drain();
-        after.ended.extend(queued.map(|task| (task.ticket, End::Broken(Arc::clone(&reason)), task.attempts)));
-        for slot in self.slots.values_mut() {
-            slot.condemn(false);
-            slot.stage = Stage::Leaving;
-            let handed = slot.strip().into_iter();
-            after.ended.extend(handed.map(|Handed { task, .. }| {
-                (task.ticket, End::Broken(Arc::clone(&reason)), task.attempts + 1)
-            }));
-        }
-        self.tally.counts.failed += (after.ended.len() - before) as u64;
-        self.ahead = 0;
-        self.idle.clear();
-        self.offer_room();
-    }
-
-    /// Takes no more tasks; gives up those that have not begun if `cancel`.
-    pub(crate) fn close(&mut self, cancel: bool, after: &mut Aftermath<T>) {
-        self.closing = true;
-        self.gives_up |= cancel;
-        if cancel {
-            let before = after.cancelled.len();
-            after.cancelled.extend(self.queue.drain().map(|task| task.ticket));
-            let workers: Vec<u64> = self.slots.keys().copied().collect();
-            for worker in workers {
-                let tasks = self.recall(worker, Fate::Nobody);
-                after.cancelled.extend(tasks.into_iter().rev().map(|task| task.ticket));
-            }
-            self.tally.cancelled += (after.cancelled.len() - before) as u64;
-        }
-        self.offer_room();
-    }
-
-    /// As [`close`](Self::close), and ends what runs: politely now, by force
-    /// after `grace`.
-    pub(crate) fn terminate(&mut self, grace: Duration, after: &mut Aftermath<T>) {
-        self.close(true, after);
-        self.terminating = true;
-        self.kill_at.get_or_insert(Instant::now() + grace);
-        for slot in self.slots.values().filter(|slot| !(slot.serves() && slot.handed.is_empty())) {
-            slot.strike(Blow::Terminate);
-        }
-    }
-
-    /// Kills those who are left when the grace is over.
-    pub(crate) fn kill_rest(&mut self) {
-        for slot in self.slots.values_mut() {
-            slot.condemn(false);
-        }
-    }
-
-    /// Sends home whoever is not needed any more.
-    pub(crate) fn dismiss(&mut self) {
-        if !self.closing || !self.queue.is_empty() {
-            return;
-        }
-        for worker in std::mem::take(&mut self.idle) {
-            if let Some(slot) = self.slots.get_mut(&worker) {
-                slot.send_home();
-            }
-        }
-        let stalled = |slot: &&mut Slot<T>| slot.stage == Stage::Serving && slot.pulse.is_stalled();
-        self.slots.values_mut().filter(stalled).for_each(Slot::send_home);
-    }
-
     /// Whether there is something to do that only the supervisor does.
     pub(crate) fn calls(&self) -> bool {
         self.closing
@@ -441,14 +278,6 @@ impl<T: Ticket> State<T> {
             || self.is_unwatched()
             || self.appetite.is_blind()
             || self.wanted() > 0
-    }
-
-    /// Whether nothing is left to supervise.
-    pub(crate) fn is_over(&self) -> bool {
-        (self.closing || self.broken.is_some())
-            && self.queue.is_empty()
-            && self.slots.is_empty()
-            && self.wanted() == 0
     }
 
     pub(crate) fn pids(&self) -> Vec<u32> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::process::slot::FIRST_SWEEP;
+use crate::process::outbox::FIRST_SWEEP;
 use crate::process::world::World;
 use crate::process::{Activity, Image, Parcel, ToDo, Withdrawn};
 

@@ -1,7 +1,7 @@
 //! The thread that watches over the workers of one pool. States and races:
 //! README.md.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,76 +9,47 @@ use plait_shm::Spin;
 use plait_sys::clock::Instant;
 use plait_sys::epoll::{Epoll, Event, Interest};
 use plait_sys::eventfd::EventFd;
-use plait_sys::lifeline::Lifeline;
-use plait_sys::memory::text_of;
-use plait_sys::process::{Blow, ProcessFd, Status, is_stopped};
+use plait_sys::process::{Blow, Status};
 
 use super::aftermath::Aftermath;
 use super::hearing::Hearing;
-use super::lending::Results;
 use super::pool::{Settings, Shared};
 use super::sizes::Sizes;
-use super::slot::{Slot, Stage};
+use super::slot::Slot;
 use super::state::State;
-use super::stderr::Outlet;
 use super::template::Template;
-use super::wire::{self, Report};
+use super::wire;
 use super::{Listener, Ticket};
 
 const BELL: u64 = 0;
-const CONTROL: u64 = 1;
-const TEMPLATE: u64 = 2;
+pub(super) const CONTROL: u64 = 1;
+pub(super) const TEMPLATE: u64 = 2;
 
 /// How long the template may take to report the status of a dead worker.
 const STATUS_WAIT: Duration = Duration::from_secs(1);
-/// How long it may take to leave.
-const LEAVE_WAIT: Duration = Duration::from_secs(2);
-/// When to ask again if the socket to the template is full.
-const ASK_AGAIN: Duration = Duration::from_millis(10);
-/// When to ask again if there was no room for a process or its descriptors.
-const SHORT_AGAIN: Duration = Duration::from_millis(50);
-/// How long that may go on while nobody works, before the pool breaks.
-const SHORT_LONGEST: Duration = Duration::from_secs(10);
-/// So much of why a template cannot serve is told.
-const LONGEST_REASON: usize = 1 << 16;
-/// How long the template may take to fork before it is looked at...
-const FORK_WAIT: Duration = Duration::from_secs(1);
-/// ...and before it is given up although nobody has stopped it.
-const FORK_PATIENCE: Duration = Duration::from_secs(30);
-/// So many templates in a row that end by themselves before they serve break
-/// the pool: the next would do the same.
-const TOLERATED_TEMPLATES: u32 = 3;
-/// So many that are killed: that is somebody else's doing, and passes.
-const TOLERATED_KILLS: u32 = 100;
-
-/// What a worker gets beside its memory.
-struct Theirs {
-    lifeline: OwnedFd,
-    stderr: OwnedFd,
-}
 
 pub(crate) struct Supervisor<T: Ticket> {
-    shared: Arc<Shared<T>>,
-    bell: Arc<EventFd>,
-    settings: Settings,
+    pub(super) shared: Arc<Shared<T>>,
+    pub(super) bell: Arc<EventFd>,
+    pub(super) settings: Settings,
     /// The descriptor of the arena of requests, and the measures of each
     /// worker's own.
-    arenas: Option<(OwnedFd, Sizes)>,
-    epoll: Epoll,
-    template: Option<Template>,
+    pub(super) arenas: Option<(OwnedFd, Sizes)>,
+    pub(super) epoll: Epoll,
+    pub(super) template: Option<Template>,
     /// How many templates there have been.
-    generation: u64,
-    failed_templates: u32,
-    killed_templates: u32,
-    hearing: Hearing,
-    spin: Spin,
-    ask_at: Option<Instant>,
+    pub(super) generation: u64,
+    pub(super) failed_templates: u32,
+    pub(super) killed_templates: u32,
+    pub(super) hearing: Hearing,
+    pub(super) spin: Spin,
+    pub(super) ask_at: Option<Instant>,
     /// Since when the template owes an answer, and when to see whether it can
     /// give one.
-    owed: Option<(Instant, Instant)>,
+    pub(super) owed: Option<(Instant, Instant)>,
     /// Since when there has been no room for a worker.
-    short_since: Option<Instant>,
-    leave_by: Option<Instant>,
+    pub(super) short_since: Option<Instant>,
+    pub(super) leave_by: Option<Instant>,
 }
 
 impl<T: Ticket> Supervisor<T> {
@@ -148,137 +119,6 @@ impl<T: Ticket> Supervisor<T> {
         Ok(())
     }
 
-    // ---- what the template says
-
-    /// Starts one, if there is room for it, and says whether there was.
-    fn start_template(&mut self) -> super::Result<bool> {
-        let Settings { program, template, handed, .. } = &self.settings;
-        let template = match Template::start(program, template, &self.bell, self.hearing.mouth(), handed) {
-            Ok(template) => template,
-            Err(super::Error::Sys(error)) if error.is_shortage() => {
-                self.fall_short(&format!("their template process could not be started: {error}"));
-                return Ok(false);
-            }
-            Err(error) => return Err(error),
-        };
-        self.generation += 1;
-        self.epoll.set(template.child.control.as_raw_fd(), CONTROL, Interest::READ, false)?;
-        self.epoll.set(template.child.fd.as_raw_fd(), TEMPLATE, Interest::READ, false)?;
-        self.template = Some(template);
-        Ok(true)
-    }
-
-    /// There is no room for a process or its descriptors: that passes, or does
-    /// not concern those who work.
-    fn fall_short(&mut self, how: &str) {
-        let now = Instant::now();
-        self.ask_at = Some(now + SHORT_AGAIN);
-        if self.shared.lock().slots.values().any(Slot::serves) {
-            self.short_since = None;
-        } else if *self.short_since.get_or_insert(now) + SHORT_LONGEST <= now {
-            let seconds = SHORT_LONGEST.as_secs();
-            self.fail(format!("no worker process could be had for {seconds} seconds: {how}"));
-        }
-    }
-
-    fn read_reports(&mut self) -> super::Result<()> {
-        while let Some((report, fd)) = self.template.as_mut().and_then(Template::report) {
-            match (report, fd) {
-                (Report::Forked { worker, pid }, Some(fd)) => {
-                    let fd = ProcessFd::from(fd);
-                    let mut state = self.shared.lock();
-                    if let Some(fd) = state.forked(worker, pid, fd) {
-                        self.epoll.set(fd.as_raw_fd(), worker, Interest::READ, false)?;
-                    }
-                    drop(state);
-                    self.short_since = None;
-                }
-                (Report::Forked { worker, .. }, None) => {
-                    let mut after = Aftermath::new();
-                    self.shared.lock().lose(worker, &mut after);
-                    after.run();
-                    self.fall_short("the descriptor of one did not arrive");
-                }
-                (Report::NotForked { worker, errno }, _) => {
-                    self.hearing.forget(&self.epoll, worker)?;
-                    let slot = self.shared.lock().slots.remove(&worker);
-                    drop(slot);
-                    let reason = std::io::Error::from_raw_os_error(errno);
-                    self.fall_short(&format!("it could not be forked: {reason}"));
-                }
-                (Report::Gone { worker, status }, _) => self.bury(worker, status)?,
-                (Report::Unusable, Some(reason)) => {
-                    let reason = text_of(&reason, LONGEST_REASON)?;
-                    self.fail(format!("the template process {reason}"));
-                }
-                (Report::Serving | Report::Unusable, _) => {}
-            }
-        }
-        if self.owed.is_some() {
-            let now = Instant::now();
-            let owes = self.shared.lock().slots.values().any(Slot::is_asked);
-            self.owed = owes.then_some((now, now + FORK_WAIT));
-        }
-        if self.template.as_ref().is_some_and(|template| template.serving) {
-            self.failed_templates = 0;
-            self.killed_templates = 0;
-        }
-        Ok(())
-    }
-
-    fn template_died(&mut self) -> super::Result<()> {
-        // What it said before still counts.
-        self.read_reports()?;
-        let Some(template) = &self.template else { return Ok(()) };
-        let Some(status) = template.child.fd.reap()? else { return Ok(()) };
-        self.epoll.delete(template.child.control.as_raw_fd())?;
-        self.epoll.delete(template.child.fd.as_raw_fd())?;
-        let served = template.serving;
-        self.template = None;
-        self.owed = None;
-        let state = self.shared.lock();
-        let orphans: Vec<(u64, bool)> = state
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.fd().is_none())
-            .map(|(&id, slot)| (id, slot.stage == Stage::Asked))
-            .collect();
-        let dead: Vec<u64> =
-            state.slots.iter().filter(|(_, slot)| slot.dead_since.is_some()).map(|(&id, _)| id).collect();
-        drop(state);
-        // Never reported: their lifelines go.
-        for (worker, silent) in orphans {
-            if silent {
-                // Perhaps never forked.
-                self.hearing.forget(&self.epoll, worker)?;
-                let slot = self.shared.lock().slots.remove(&worker);
-                drop(slot);
-            } else {
-                // It has spoken, so it lives, and may have been given a task.
-                self.bury(worker, Status::Unknown)?;
-            }
-        }
-        for worker in dead {
-            self.bury(worker, Status::Unknown)?;
-        }
-        if !served {
-            match status {
-                Status::Killed(_) => self.killed_templates += 1,
-                Status::Exited(_) | Status::Unknown => self.failed_templates += 1,
-            }
-        }
-        if self.failed_templates >= TOLERATED_TEMPLATES || self.killed_templates >= TOLERATED_KILLS {
-            let how = match status {
-                Status::Exited(code) => format!("exited with code {code}"),
-                Status::Killed(signal) => format!("was killed by signal {signal}"),
-                Status::Unknown => "died".to_owned(),
-            };
-            let program = self.settings.program.path.display();
-            self.fail(format!("the template process ({program}) could not start: it {how}"));
-        }
-        Ok(())
-    }
-
     // ---- workers go
 
     fn worker_died(&mut self, worker: u64) -> super::Result<()> {
@@ -302,7 +142,7 @@ impl<T: Ticket> Supervisor<T> {
         if orphan { self.bury(worker, Status::Unknown) } else { Ok(()) }
     }
 
-    fn bury(&mut self, worker: u64, status: Status) -> super::Result<()> {
+    pub(super) fn bury(&mut self, worker: u64, status: Status) -> super::Result<()> {
         let mut after = Aftermath::new();
         let mut state = self.shared.lock();
         state.hear_out(worker, &mut after);
@@ -355,23 +195,6 @@ impl<T: Ticket> Supervisor<T> {
         Ok(())
     }
 
-    /// A template that somebody has stopped, or that hangs, does not fork: it
-    /// is ended, and another is asked. Workers go on without it.
-    fn look_at_the_template(&mut self, now: Instant) -> super::Result<()> {
-        let (Some((since, at)), Some(template)) = (self.owed, &self.template) else { return Ok(()) };
-        if at > now {
-            return Ok(());
-        }
-        let hangs = template.serving && now.saturating_since(since) >= FORK_PATIENCE;
-        if hangs || is_stopped(template.child.pid) {
-            template.child.fd.strike(Blow::Kill)?;
-            self.owed = None;
-        } else {
-            self.owed = Some((since, now + FORK_WAIT));
-        }
-        Ok(())
-    }
-
     /// Reads and sends on, asks for workers, sends home. True when all is over.
     fn decide(&mut self) -> super::Result<bool> {
         let mut after = Aftermath::new();
@@ -396,85 +219,6 @@ impl<T: Ticket> Supervisor<T> {
         }
         if wanted > 0 && self.ask_at.is_none() {
             self.ask_for(wanted)?;
-        }
-        Ok(false)
-    }
-
-    fn ask_for(&mut self, wanted: usize) -> super::Result<()> {
-        if self.template.is_none() && !self.start_template()? {
-            return Ok(());
-        }
-        for _ in 0..wanted {
-            let (slot, outlet, theirs) = match self.make() {
-                Ok(made) => made,
-                Err(error) => {
-                    self.fall_short(&format!("it could not be made: {error}"));
-                    return Ok(());
-                }
-            };
-            if !self.ask(slot, outlet, &theirs)? {
-                self.ask_at.get_or_insert(Instant::now() + ASK_AGAIN);
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    /// What there is of a worker before it is forked.
-    fn make(&self) -> super::Result<(Slot<T>, Outlet, Theirs)> {
-        let (requests, responses) = plait_shm::link()?;
-        let (lifeline, theirs) = Lifeline::new()?;
-        let (outlet, stderr) = Outlet::new()?;
-        let room = self.arenas.as_ref().map(|(_, room)| room);
-        let results = room.map(|room| Results::create(room.size, Arc::clone(&self.bell))).transpose()?;
-        let mut slot = Slot::new(requests, responses, results, lifeline, self.generation);
-        slot.tell(&self.settings.needs);
-        slot.order_to_keep(&self.settings.arguments);
-        slot.pump();
-        Ok((slot, outlet, Theirs { lifeline: theirs, stderr }))
-    }
-
-    fn ask(&mut self, slot: Slot<T>, outlet: Outlet, theirs: &Theirs) -> super::Result<bool> {
-        if self.template.is_none() {
-            return Ok(false);
-        }
-        let worker = self.shared.lock().add(slot);
-        let heard = self.hearing.listen(&self.epoll, worker, outlet);
-        let Self { template, arenas, .. } = &*self;
-        let state = self.shared.lock();
-        let asked = heard.is_ok()
-            && template.as_ref().zip(state.slots.get(&worker)).is_some_and(|(template, slot)| {
-                let mut fds = vec![slot.requests().memory(), theirs.lifeline.as_fd(), theirs.stderr.as_fd()];
-                if let (Some((requests, _)), Some(results)) = (arenas, slot.results()) {
-                    fds.extend([requests.as_fd(), results.fd()]);
-                }
-                template.fork(worker, &fds)
-            });
-        drop(state);
-        if asked {
-            let now = Instant::now();
-            self.owed.get_or_insert((now, now + FORK_WAIT));
-            return Ok(true);
-        }
-        self.hearing.forget(&self.epoll, worker)?;
-        let slot = self.shared.lock().slots.remove(&worker);
-        drop(slot);
-        if let Err(error) = heard {
-            self.fall_short(&format!("its standard error cannot be watched: {error}"));
-        }
-        Ok(false)
-    }
-
-    fn send_template_home(&mut self) -> super::Result<bool> {
-        let Some(template) = &mut self.template else { return Ok(self.hearing.may_leave(Instant::now())) };
-        if self.leave_by.is_none() {
-            self.leave_by = Some(Instant::now() + LEAVE_WAIT);
-            // One that does not serve yet has nothing to tidy up.
-            let told = template.serving
-                && template.child.control.send(&wire::control(wire::GO, [0; 3]), &[]).unwrap_or(false);
-            if !told {
-                template.child.fd.strike(Blow::Kill)?;
-            }
         }
         Ok(false)
     }
