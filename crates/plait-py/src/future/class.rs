@@ -4,11 +4,10 @@ use std::mem;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use plait_pool::completion::{State, Waited};
 use plait_sys::clock::Instant;
-use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTimeoutError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
@@ -16,6 +15,7 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use super::engine::{Cancelled, LOOK, Work};
 use super::face::{Face, call_back, invalid_state};
+use super::timeout::parse_timeout;
 use super::waker::{self, Waker};
 use super::{Fate, Outcome};
 use crate::error::Error;
@@ -385,18 +385,6 @@ impl Future {
             }
         }
     }
-}
-
-fn parse_timeout(timeout: &Bound<'_, PyAny>) -> PyResult<Duration> {
-    let seconds: f64 = timeout.extract().map_err(|_| {
-        let class = timeout.get_type();
-        PyTypeError::new_err(format!("timeout must be a number of seconds or None, not {class}"))
-    })?;
-    if seconds.is_nan() {
-        return Err(PyValueError::new_err("timeout must be a number of seconds, not NaN"));
-    }
-    // What no clock reaches is without end.
-    Ok(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
 }
 
 fn cancelled_error(py: Python<'_>) -> PyErr {

@@ -22,6 +22,7 @@ mod outcome;
 #[cfg(debug_assertions)]
 mod probe;
 mod standard;
+mod timeout;
 mod waker;
 mod wrapped;
 
