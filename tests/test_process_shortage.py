@@ -1,4 +1,4 @@
-"""A pool that runs out of descriptors for a while goes on afterwards."""
+"""A pool that runs out of descriptors for a while goes on afterwards, and loses nothing."""
 
 import subprocess
 import sys
@@ -70,7 +70,55 @@ with plait.ProcessPoolExecutor(4) as pool:
         future.result(LIMIT)
 """
 
+OUTCOMES = """
+import concurrent.futures
+
+def fail():
+    raise LookupError("what a task raised")
+
+def fail_strangely():
+    class Strange(Exception):
+        def __reduce__(self):
+            raise TypeError
+    raise Strange("what cannot be pickled")
+
+def hang(path):
+    open(path, "w").close()
+    time.sleep(1000)
+
+with plait.ProcessPoolExecutor(2) as pool:
+    running = pool.submit(hang, "running")
+    futures = {
+        "LookupError": pool.submit(fail),
+        "WorkerDied": pool.submit(os._exit, 3),
+        "RemoteError": pool.submit(fail_strangely),
+        "TaskTimeout": pool.submit(plait.task(time.sleep, timeout=0.1), 1000),
+        "BytesReturned": pool.submit(bytes, 5_000_000),
+        "Killed": running,
+    }
+    tried = pool.submit(plait.task(fail, retries=1))
+    while not os.path.exists("running"):
+        time.sleep(0.001)
+    running.cancel()
+    concurrent.futures.wait([*futures.values(), tried])
+    with without_descriptors():
+        # Perhaps what they are made of has not been imported.
+        for future in futures.values():
+            with contextlib.suppress(Exception, concurrent.futures.CancelledError):
+                future.result(0)
+    assert len(futures.pop("BytesReturned").result(0)) == 5_000_000
+    for name, future in futures.items():
+        assert type(future.exception(0)).__name__ == name, (name, future)
+    assert "attempt number 2" in tried.exception(0).__notes__[-1]
+"""
+
 
 @pytest.mark.parametrize("script", [FIRST_WORKER, NEW_TEMPLATE, GROWTH])
 def test_a_shortage_passes(script):
     subprocess.run([sys.executable, "-c", PRELUDE + script], check=True, timeout=LIMIT)
+
+
+def test_an_outcome_survives_a_shortage(tmp_path):
+    subprocess.run(
+        [sys.executable, "-c", PRELUDE + OUTCOMES], cwd=tmp_path, check=True, timeout=LIMIT
+    )

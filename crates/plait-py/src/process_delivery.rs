@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use plait_pool::process::{Death, End, Reply, Status, Stopped};
-use pyo3::exceptions::PyException;
+use pyo3::exceptions::{PyException, PyImportError, PyMemoryError, PyOSError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
@@ -87,6 +87,14 @@ fn parts(death: &Death) -> (Option<i32>, Option<i32>) {
     }
 }
 
+/// Whether the machine lacks something just now (descriptors, memory): to
+/// import a module takes both.
+fn is_shortage(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyOSError>(py)
+        || error.is_instance_of::<PyImportError>(py)
+        || error.is_instance_of::<PyMemoryError>(py)
+}
+
 impl Encoded for Delivery {
     fn take_output(&mut self) -> Option<Box<dyn AsRef<[u8]> + Send + Sync>> {
         let output = match &mut self.end {
@@ -125,7 +133,9 @@ impl Encoded for Delivery {
         match decoded {
             Ok(Ok(value)) => Ok(Ok(value.unbind())),
             Ok(Err(exception)) => Ok(Err(exception.unbind())),
-            // What cannot be decoded is the outcome; an interrupt is not.
+            // What cannot be decoded is the outcome; an interrupt is not, nor
+            // what keeps an error of ours from being made at this moment.
+            Err(error) if self.is_error() && is_shortage(py, &error) => Err(error),
             Err(error) if error.is_instance_of::<PyException>(py) => Ok(Err(error.into_value(py).into_any())),
             Err(error) => Err(error),
         }
