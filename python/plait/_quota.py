@@ -12,30 +12,31 @@ What is read, each checkable in cgroups(7) and proc(5):
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 __all__ = ["quota"]
 
 
-def quota(root: Path = Path("/")) -> float | None:
+# By plain text: `pathlib` takes as long to import as a worker to start.
+def quota(root: str | os.PathLike[str] = "/") -> float | None:
     """Return how many cores' worth of time the control groups grant, `None` for no limit.
 
     Args:
         root: where `/proc` and the mounted hierarchies are found.
 
     """
-    limits = (_limit(folder) for folder in _groups(root))
+    limits = (_limit(folder) for folder in _groups(os.fspath(root)))
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _groups(root: Path) -> Iterator[Path]:
+def _groups(root: str) -> Iterator[str]:
     """Give the folders of this process's groups, in each hierarchy that limits time."""
     try:
-        own = (root / "proc/self/cgroup").read_text()
-        mounts = (root / "proc/self/mountinfo").read_text()
-    except (OSError, UnicodeDecodeError):
+        own = _read(f"{root}/proc/self/cgroup")
+        mounts = _read(f"{root}/proc/self/mountinfo")
+    except OSError:
         return  # no /proc, or one that is not Linux's
     paths: dict[str, str] = {}
     for line in own.splitlines():
@@ -50,29 +51,39 @@ def _groups(root: Path) -> Iterator[Path]:
         if kind not in paths or (kind == "cgroup" and "cpu" not in re.split("[ ,]", options)):
             continue
         top, point = (_unescape(field) for field in mount.split(" ")[3:5])
-        folder = root / point.lstrip("/")
+        folder = f"{root}/{point}"
         yield folder
         # A group outside of what is mounted here cannot be read; its limits hold all the same,
         # and the folder of the mount, which has them in a container, has been given.
-        below = Path(paths[kind])
-        if ".." not in below.parts and below.is_relative_to(top):
-            for part in below.relative_to(top).parts:
-                folder /= part
+        own_names, top_names = _names(paths[kind]), _names(top)
+        if ".." not in own_names and own_names[: len(top_names)] == top_names:
+            for name in own_names[len(top_names) :]:
+                folder = f"{folder}/{name}"
                 yield folder
 
 
-def _limit(group: Path) -> float | None:
+def _limit(group: str) -> float | None:
     try:
-        if (group / "cpu.max").exists():
-            allowed, period = (group / "cpu.max").read_text().split()
+        if os.path.exists(f"{group}/cpu.max"):
+            allowed, period = _read(f"{group}/cpu.max").split()
         else:
-            allowed = (group / "cpu.cfs_quota_us").read_text().strip()
-            period = (group / "cpu.cfs_period_us").read_text()
+            allowed = _read(f"{group}/cpu.cfs_quota_us").strip()
+            period = _read(f"{group}/cpu.cfs_period_us")
         if allowed == "max" or int(allowed) <= 0:
             return None
         return int(allowed) / int(period)
     except (OSError, ValueError, ZeroDivisionError):
         return None  # a group that limits nothing has no such files
+
+
+def _names(path: str) -> list[str]:
+    return [name for name in path.split("/") if name]
+
+
+def _read(path: str) -> str:
+    # Names of groups are any bytes.
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
 
 
 def _unescape(field: str) -> str:
