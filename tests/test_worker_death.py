@@ -185,11 +185,13 @@ def test_a_task_survives_the_template(tmp_path):
         assert template_of(other) != template
         (tmp_path / "go").touch()
         assert running.result(LIMIT) is None
-        # An orphan's death is seen, though nobody is there to tell how.
+        # An orphan's death is seen, and how it died, though its parent is gone.
         orphan = pool.submit(announce, tmp_path / "again")
         wait_for_file(tmp_path / "again")
         os.kill(int((tmp_path / "again").read_text()), signal.SIGKILL)
-        assert type(orphan.exception(LIMIT)) is plait.WorkerDied
+        error = orphan.exception(LIMIT)
+        assert type(error) is plait.WorkerDied
+        assert "was killed by SIGKILL" in str(error)
         assert pool.submit(double, 3).result(LIMIT) == 6
 
 

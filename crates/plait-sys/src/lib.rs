@@ -30,6 +30,7 @@ pub mod pid;
 pub mod pipe;
 pub mod process;
 mod raw;
+pub mod remains;
 pub mod resident;
 pub mod slack;
 pub mod sparse;

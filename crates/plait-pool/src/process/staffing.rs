@@ -174,7 +174,7 @@ impl<T: Ticket> Supervisor<T> {
             }
         }
         for worker in dead {
-            self.bury(worker, Status::Unknown)?;
+            self.bury_untold(worker)?;
         }
         if !served {
             match status {

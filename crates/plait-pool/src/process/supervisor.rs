@@ -10,6 +10,7 @@ use plait_sys::clock::Instant;
 use plait_sys::epoll::{Epoll, Event, Interest};
 use plait_sys::eventfd::EventFd;
 use plait_sys::process::{Blow, Status};
+use plait_sys::remains;
 
 use super::aftermath::Aftermath;
 use super::hearing::Hearing;
@@ -139,7 +140,16 @@ impl<T: Ticket> Supervisor<T> {
         state.died(worker, &mut after);
         drop(state);
         after.run();
-        if orphan { self.bury(worker, Status::Unknown) } else { Ok(()) }
+        if orphan { self.bury_untold(worker) } else { Ok(()) }
+    }
+
+    /// Buries a worker of whose end no template tells.
+    pub(super) fn bury_untold(&mut self, worker: u64) -> super::Result<()> {
+        let state = self.shared.lock();
+        let slot = state.slots.get(&worker);
+        let status = slot.and_then(|slot| Some(remains::status(slot.fd()?, slot.pid())));
+        drop(state);
+        self.bury(worker, status.unwrap_or(Status::Unknown))
     }
 
     pub(super) fn bury(&mut self, worker: u64, status: Status) -> super::Result<()> {
@@ -180,7 +190,7 @@ impl<T: Ticket> Supervisor<T> {
         drop(state);
         after.run();
         for worker in late {
-            self.bury(worker, Status::Unknown)?;
+            self.bury_untold(worker)?;
         }
         self.look_at_the_template(now)?;
         if self.ask_at.is_some_and(|at| at <= now) {
