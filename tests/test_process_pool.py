@@ -418,3 +418,16 @@ def test_an_idle_pool_uses_no_processor():
         before = switches()
         settled.wait(0.5)  # a while in which nothing is to happen
         assert switches() - before <= 1
+
+
+def test_what_a_map_takes_back_is_cancelled(tmp_path):
+    with plait.ProcessPoolExecutor(1) as pool:
+        running = pool.submit(wait_for_file, tmp_path / "go")
+        waiting = [pool.submit(pow, 2, n) for n in range(5)]
+        assert [future._withdraw() for future in waiting] == [True] * 5
+        assert all(future.cancelled() for future in waiting)
+        while not running.running():
+            os.sched_yield()
+        assert running._withdraw() is False
+        (tmp_path / "go").touch()
+        assert running.result(LIMIT) is None

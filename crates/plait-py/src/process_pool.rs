@@ -81,6 +81,13 @@ impl Ticket for Seat {
     }
 }
 
+impl Seat {
+    /// The task was taken back, and whoever did so ends the future.
+    fn leave(mut self) {
+        drop(self.0.take());
+    }
+}
+
 impl Place {
     fn finish(self, end: End, attempts: u32) {
         let delivery = Delivery { end, name: self.name, attempts };
@@ -110,9 +117,8 @@ struct Tasks(Handle<Seat>);
 impl Engine for Tasks {
     fn cancel(&self, task: u64) -> Result<Cancelled> {
         Ok(match self.0.stop(task)? {
-            Withdrawn::TakenBack(mut seat) => {
-                // Who asks ends the future.
-                drop(seat.0.take());
+            Withdrawn::TakenBack(seat) => {
+                seat.leave();
                 Cancelled::TakenBack
             }
             Withdrawn::Running => Cancelled::Stopping,
@@ -121,7 +127,12 @@ impl Engine for Tasks {
     }
 
     fn withdraw(&self, task: u64) -> Result<bool> {
-        Ok(matches!(self.0.withdraw(task)?, Withdrawn::TakenBack(_)))
+        let withdrawn = self.0.withdraw(task)?;
+        let taken_back = matches!(withdrawn, Withdrawn::TakenBack(_));
+        if let Withdrawn::TakenBack(seat) = withdrawn {
+            seat.leave();
+        }
+        Ok(taken_back)
     }
 
     fn has_begun(&self, task: u64) -> Result<bool> {

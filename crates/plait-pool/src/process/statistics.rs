@@ -96,7 +96,7 @@ impl<T> Slot<T> {
         let activity = match self.stage {
             Stage::Asked | Stage::Starting => Activity::Starting,
             Stage::Leaving => Activity::Leaving,
-            Stage::Serving if !self.serves() => Activity::Dead,
+            Stage::Serving if self.is_ended() => Activity::Dead,
             Stage::Serving if self.handed.is_empty() => Activity::Idle,
             Stage::Serving => Activity::Busy,
         };
