@@ -88,6 +88,17 @@ def test_arrays_are_writable_as_the_original_was(pool, size):
         assert pool.submit(remade, sent).result(LIMIT).flags.writeable
 
 
+@pytest.mark.parametrize("size", [100, LARGE])
+def test_arrays_with_gaps_are_writable_as_the_original_was(pool, size):
+    writable = numpy.arange(2 * size).reshape(2, size)[:, ::2].T
+    fixed = writable[::2]
+    fixed.flags.writeable = False
+    for sent in (writable, fixed):
+        got = pool.submit(back, sent).result(LIMIT)
+        assert (got == sent).all()
+        assert got.flags.writeable is sent.flags.writeable
+
+
 def write(value):
     value[:] = 7
     return int(value.sum())

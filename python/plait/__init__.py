@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from plait._loop.policy import install, uninstall
     from plait._loop.run import new_event_loop, run
     from plait._measure import Measurement, measure
+    from plait._pickling.sharing import Shared
     from plait._pool import Pool
     from plait._process.context import get_context
     from plait._process.process import Process
@@ -34,6 +35,7 @@ __all__ = [
     "Process",
     "ProcessPoolExecutor",
     "RemoteError",
+    "Shared",
     "TaskTimeout",
     "ThreadPoolExecutor",
     "WorkerDied",
@@ -59,6 +61,7 @@ _HOME = {
     "Process": "plait._process.process",
     "ProcessPoolExecutor": "plait._processes",
     "RemoteError": "plait._errors",
+    "Shared": "plait._pickling.sharing",
     "TaskTimeout": "plait._errors",
     "ThreadPoolExecutor": "plait._threads",
     "WorkerDied": "plait._errors",

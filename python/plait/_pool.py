@@ -13,6 +13,7 @@ from plait._future import Future
 from plait._mapping.feed import LOOKAHEAD, Feed
 from plait._mapping.inputs import copy
 from plait._pickling.outbound import describe
+from plait._pickling.sharing import Shared
 from plait._pool_results import AsyncResult, IMapIterator, IMapUnorderedIterator, collect
 from plait._process_exit import GRACE
 from plait._processes import ProcessPoolExecutor
@@ -101,6 +102,17 @@ class Pool:
         weakref.finalize(self, self._ending.let_go_now).atexit = False
 
     # ---- calls
+
+    def share(self, obj: _T) -> Shared[_T]:
+        """Place an object once, for any number of calls; see `ProcessPoolExecutor.share`.
+
+        Raises:
+            ValueError: the pool is not running.
+            Exception: the object cannot be pickled.
+
+        """
+        self._check_running()
+        return self._executor.share(obj)
 
     def apply(
         self,

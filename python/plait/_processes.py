@@ -31,6 +31,7 @@ from plait._mapping.results import Results
 from plait._mapping.sending import Sender
 from plait._mapping.sizing import Sizer
 from plait._pickling.outbound import Outbound, describe
+from plait._pickling.sharing import Shared
 from plait._process_exit import GRACE, Ending
 from plait._task import submitted_terms
 from plait._worker.chunk import STARRED
@@ -255,6 +256,34 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         if feed.failure is not None:
             raise feed.failure
         return results
+
+    def share(self, obj: _T) -> Shared[_T]:
+        """Place an object once, for any number of tasks.
+
+        It is pickled now, and its buffers (those of arrays, above all) are copied into memory that
+        all workers see. What this returns can be an argument of any task of this pool, or part of
+        one; there, `get()` returns the object, made once in each worker, with its arrays as
+        read-only views of that memory. Tasks carry only the handle.
+
+        The memory returns when neither this process, nor a task, nor a worker has the handle or
+        looks at what is in the object.
+
+        Raises:
+            RuntimeError: the pool has been shut down.
+            BrokenProcessPool: an initializer has failed, or no worker can be started.
+            Exception: the object cannot be pickled.
+
+        Example:
+            >>> import plait
+            >>> with plait.ProcessPoolExecutor(2) as pool:
+            ...     table = pool.share({"a": 1, "b": 2})
+            ...     list(pool.map(lambda key: table.get()[key], "ab"))
+            [1, 2]
+
+        """
+        self._pool.check_open()
+        handle: Shared[_T] = self._outbound.share(obj, self._pool.share)
+        return handle
 
     def _map_with(
         self, fn: Callable[..., Any], mode: int, chunksize: int | None

@@ -10,7 +10,10 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from plait._binding import native
 from plait._future import Future
+from plait._pickling.outbound import Outbound
+from plait._pickling.sharing import Shared
 from plait._worker.chunk import CHUNK, run_chunk
 
 __all__ = ["SerialOutbound", "SerialPool"]
@@ -21,11 +24,19 @@ _Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 class SerialOutbound:
     """Takes calls as they are."""
 
+    def __init__(self) -> None:
+        """Have shared nothing yet."""
+        self._outbound = Outbound()
+
     def encode(
         self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[()], int, _Call]:
         """Return no images, the number of no image, and the call."""
         return (), 0, (fn, args, kwargs)
+
+    def share(self, obj: Any, place: Callable[..., native.Image]) -> Shared[Any]:
+        """Pickle an object as otherwise: it is to be as read-only as it will be in a worker."""
+        return self._outbound.share(obj, place)
 
 
 class SerialPool:
@@ -73,6 +84,10 @@ class SerialPool:
         finally:
             self._running -= 1
         return future
+
+    def share(self, packer: native.Packer, images: tuple[native.Image, ...]) -> native.Image:
+        """Keep what was pickled."""
+        return native.Image(packer, images)
 
     def _initialize(self) -> None:
         if self._initializer is None:

@@ -16,7 +16,8 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use crate::hot::cell::GilCell;
 use crate::hot::module;
-use crate::process_pool::{GivenTerms, needs, terms};
+use crate::image::needs;
+use crate::process_pool::{GivenTerms, terms};
 
 /// What some globals of one module are bound to; nothing: they are not.
 struct Globals {

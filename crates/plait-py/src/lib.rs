@@ -8,6 +8,7 @@ mod executor;
 mod fork;
 mod future;
 mod hot;
+mod image;
 mod packer;
 mod process_delivery;
 mod process_pool;
@@ -38,6 +39,7 @@ mod _native {
         #[cfg(debug_assertions)]
         hot::plain::probe::register(module)?;
         callees::register(module)?;
+        image::register(module)?;
         packer::register(module)?;
         process_pool::register(module)?;
         processes::register(module)?;

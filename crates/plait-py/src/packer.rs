@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, Weak};
 
-use plait_pool::process::{self, Parcel, Pieces, Reply, Sizes};
-use plait_shm::arena::{self, forks};
+use plait_pool::process::{self, Parcel, Piece, Pieces, Reply, Sizes};
+use plait_shm::arena::{self, View, forks};
 use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyMemoryError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
@@ -143,6 +143,12 @@ impl Packer {
         Ok(false)
     }
 
+    /// The answer names an image of the pool's, which is to be kept until the
+    /// answer has been read. What is no answer says nothing.
+    fn mention(&self, image: u64) -> PyResult<()> {
+        if self.task == 0 { Ok(()) } else { self.with(|packer| packer.mention(image)) }
+    }
+
     /// Forgets what was written.
     fn clear(&self) -> PyResult<()> {
         self.with(process::Packer::clear)
@@ -165,9 +171,22 @@ pub(crate) fn stream<'py>(py: Python<'py>, body: &[u8], pieces: &Pieces) -> PyRe
 
 /// The buffers of a message, to be written to.
 pub(crate) fn buffers<'py>(py: Python<'py>, pieces: &Pieces) -> PyResult<Bound<'py, PyList>> {
+    blocks(py, pieces, Piece::to_write)
+}
+
+/// The buffers of a message, as everybody sees them.
+pub(crate) fn buffers_to_read<'py>(py: Python<'py>, pieces: &Pieces) -> PyResult<Bound<'py, PyList>> {
+    blocks(py, pieces, Piece::to_read)
+}
+
+fn blocks<'py>(
+    py: Python<'py>,
+    pieces: &Pieces,
+    view: fn(&Piece) -> process::Result<View>,
+) -> PyResult<Bound<'py, PyList>> {
     let list = PyList::empty(py);
     for piece in &pieces.buffers {
-        list.append(Bound::new(py, Block::new(piece.to_write().map_err(Error::from)?))?)?;
+        list.append(Bound::new(py, Block::new(view(piece).map_err(Error::from)?))?)?;
     }
     Ok(list)
 }

@@ -11,6 +11,7 @@ use pyo3::types::PyBytes;
 
 use crate::future::{Decoded, Encoded, notifier};
 use crate::hot::plain;
+use crate::image;
 use crate::packer;
 
 pub(crate) struct Delivery {
@@ -125,7 +126,10 @@ impl Encoded for Delivery {
             End::Reply(reply) if !reply.raised => {
                 let decode = VALUE.import(py, "plait._pickling.results", "decode_value")?;
                 packer::read(py, reply)
-                    .and_then(|(data, buffers)| decode.call1((data, buffers, &*self.name)))
+                    .and_then(|(data, buffers)| {
+                        let images = image::tuple(py, &reply.pieces.images)?;
+                        decode.call1((data, buffers, &*self.name, images))
+                    })
                     .map(Ok)
             }
             end => self.error(py, end).and_then(|error| self.counted(py, error)).map(Err),

@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use plait_pool::completion::Waited;
 use plait_pool::process::{
-    self, Activity, Admission, Call, Counts, End, Handle, Parcel, Pool, Program, Settings, Terms, Ticket,
-    Withdrawn,
+    Activity, Admission, Call, Counts, End, Handle, Parcel, Pool, Program, Settings, Terms, Ticket, Withdrawn,
 };
 use plait_sys::clock::Instant;
 use plait_sys::{descriptor, pid};
@@ -22,35 +21,10 @@ use pyo3::types::PyTuple;
 use crate::callees::Callee;
 use crate::error::{Error, Result};
 use crate::future::{Cancelled, Engine, Fate, Future, Outcome, new_future, notifier, wake};
+use crate::image::{Image, needs};
 use crate::packer::{Arena, Packer};
 use crate::process_delivery::Delivery;
 use crate::records::Records;
-
-/// Bytes that a worker is told once.
-#[pyclass(frozen, module = "plait._native")]
-struct Image(Arc<process::Image>);
-
-#[pymethods]
-impl Image {
-    #[new]
-    fn new(packer: &Bound<'_, Packer>) -> PyResult<Self> {
-        Ok(Self(process::Image::new(packer.get().finish()?)))
-    }
-
-    #[getter]
-    fn id(&self) -> u64 {
-        self.0.id()
-    }
-
-    #[getter]
-    fn data(&self) -> &[u8] {
-        self.0.bytes()
-    }
-}
-
-pub(crate) fn needs(images: &Bound<'_, PyTuple>) -> PyResult<Arc<[Arc<process::Image>]>> {
-    images.iter().map(|image| Ok(Arc::clone(&image.cast::<Image>()?.get().0))).collect()
-}
 
 /// A future's place in the pool; empty when the future has been seen to.
 struct Seat(Option<Place>);
@@ -272,6 +246,13 @@ impl ProcessPool {
         self.admit(py, Call { image, needs, parcel, terms: terms(given) }, &name.into())
     }
 
+    /// Places an object, as `plait._pickling.sharing` packs it, for whatever
+    /// tasks name the image. `images` is what it relies on.
+    fn share(&self, packer: &Bound<'_, Packer>, images: &Bound<'_, PyTuple>) -> PyResult<Image> {
+        let (parcel, needs) = (packer.get().finish()?, needs(images)?);
+        Ok(Image::from(self.pool.share(parcel, needs).map_err(Error::from)?))
+    }
+
     fn close(&self, cancel: bool) -> Result<()> {
         Ok(self.pool.close(cancel)?)
     }
@@ -348,6 +329,5 @@ impl ProcessPool {
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<Image>()?;
     module.add_class::<ProcessPool>()
 }

@@ -332,11 +332,14 @@ impl Worker {
                         service.message = Vec::new();
                     }
                 }
-                ToDo::Image { id, bytes, pieces } => {
+                ToDo::Image { id, shared, bytes, pieces } => {
                     service.functions.clear();
                     service.told = true;
                     let data = packer::stream(py, bytes.as_ref(), &pieces)?;
-                    let buffers = packer::buffers(py, &pieces)?;
+                    let buffers = match shared {
+                        true => packer::buffers_to_read(py, &pieces)?,
+                        false => packer::buffers(py, &pieces)?,
+                    };
                     inbound.call_method1(intern!(py, "add_image"), (id, data, buffers))?;
                 }
                 ToDo::Begin { image, bytes, pieces } => {

@@ -26,6 +26,7 @@ the same namespaces.
 | `pickler.py` | the fast pickler, for what can be named |
 | `by_value.py` | the full pickler, on top of cloudpickle |
 | `shared.py` | what `multiprocessing` alone can carry |
+| `sharing.py` | objects that are placed once, and their handles |
 | `rebuild.py` | what pickles call at the other side |
 | `outbound.py` | calls on their way out: keys, images, caches |
 | `inbound.py` | the worker's side: namespaces, images, running |

@@ -18,6 +18,7 @@ from plait._pickling.code import global_names, used_submodules
 from plait._pickling.pickler import (
     CACHED,
     PROTOCOL,
+    reduce_array,
     reduce_module,
     reduce_task,
     reduce_undecorated,
@@ -34,6 +35,7 @@ from plait._pickling.placing import (
 from plait._pickling.rebuild import fill_function, make_bound, make_cached, make_cell, make_function
 from plait._pickling.remade import Remaker
 from plait._pickling.shared import LOCKS, REGISTERED, reduce_lock, reduce_shared
+from plait._pickling.sharing import Placing, Shared, reduce_handle
 from plait._task import TaskFunction
 
 __all__ = ["FullPickler"]
@@ -42,12 +44,16 @@ __all__ = ["FullPickler"]
 class FullPickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Pickles anything that cloudpickle does, and collects the keys it names."""
 
-    def __init__(self, packer: native.Packer, root: Key | None) -> None:
-        """Write to `packer`; see `plait._pickling.pickler.dumps` for `root`."""
+    def __init__(
+        self, packer: native.Packer | Placing, root: Key | None, home: bytes | None
+    ) -> None:
+        """Write to `packer`; see `plait._pickling.pickler.dumps` for the others."""
         super().__init__(packer, PROTOCOL, buffer_callback=packer.buffer)
-        self.keys: set[Key] = set()
+        self.keys: set[Key | Shared[Any]] = set()
         self._root = root
         self._remaker = Remaker(root, self.keys)
+        self._home = home
+        self._file = packer
         # Globals of no module: one dict here is one dict there, in this dump.
         self._loose: dict[int, dict[str, Any]] = {}
 
@@ -83,6 +89,8 @@ class FullPickler(cloudpickle.Pickler):  # type: ignore[misc]
             return make_cell, ()
         if kind is memoryview:
             return reduce_view(obj)
+        if kind is Shared:
+            return reduce_handle(obj, self._home, self.keys, self._file)
         if kind is ModuleType:
             reduced = reduce_module(obj)
             if reduced is not NotImplemented:
@@ -93,6 +101,10 @@ class FullPickler(cloudpickle.Pickler):  # type: ignore[misc]
                 return reduced
         elif kind in LOCKS:
             return reduce_lock(obj)
+        elif kind.__name__ == "ndarray":
+            reduced = reduce_array(obj)
+            if reduced is not NotImplemented:
+                return reduced
         remade = self._remaker.reduce(obj)
         return super().reducer_override(obj) if remade is NotImplemented else remade
 

@@ -2,7 +2,6 @@
 
 import builtins
 import io
-import marshal
 import pickle
 import sys
 from collections.abc import Callable, Coroutine
@@ -10,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from plait._binding import native
+from plait._pickling import sharing
 from plait._pickling.rebuild import draw_by, made_before, namespace
 from plait._pickling.results import encode_failure, encode_value, forget_our_frame, format_failure
 from plait._task import TaskFunction, terms_of
@@ -57,17 +57,17 @@ class Inbound:
 
     def add_image(self, number: int, data: "Buffer", buffers: list[native.Block]) -> None:
         """Keep what the pool has told; no data: forget it."""
-        view = memoryview(data)
-        if not view:
+        if not memoryview(data):
             self._functions.pop(number, None)
+            sharing.forget(number)
             return
-        # Behind the pickle: what it is, and how much there is to read of that.
-        size = int.from_bytes(view[-4:], sys.byteorder)
-        kind, first = marshal.loads(view[-4 - size : -4])
+        kind, what = sharing.read_label(data)
         if kind == "call":
-            self._functions[number] = (first, (data, buffers))
+            self._functions[number] = (what, (data, buffers))
+        elif kind == "shared":
+            sharing.receive(what[0], number, data, buffers)
         else:
-            self._new[first] = (data, buffers)
+            self._new[what] = (data, buffers)
 
     def initialize(self, target: int, data: "Buffer", buffers: list[native.Block]) -> bytes | None:
         """Call the initializer, if there is one.

@@ -1,7 +1,7 @@
 """Calls on their way to the workers."""
 
 import functools
-import marshal
+import os
 import sys
 import threading
 import weakref
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from plait._binding import native
 from plait._pickling.pickler import CACHED, dumps
 from plait._pickling.placing import BY_VALUE, Key, place
+from plait._pickling.sharing import Placing, Shared, adopt, write_label
 from plait._task import TaskFunction, submitted_terms, terms_of
 
 __all__ = ["Call", "Outbound", "describe"]
@@ -36,7 +37,7 @@ class _Global(NamedTuple):
 
     value: object
     image: native.Image
-    keys: frozenset[Key]
+    keys: frozenset[Key | Shared[Any]]
 
 
 class _Needs(NamedTuple):
@@ -86,6 +87,8 @@ class Outbound:
         """
         self._arena = arena
         self._limit = limit
+        # Tells the handles of the pool's own shared objects from others.
+        self._home = os.urandom(16)
         # What the native half finds without a look at what is in it.
         self.callees = native.Callees()
         self._globals: dict[Key, _Global] = {}
@@ -114,6 +117,31 @@ class Outbound:
             images = tuple({*images, *self._needs(keys, fn).images})
         return Call(images, known.target, packer)
 
+    def share(
+        self,
+        obj: Any,
+        place: Callable[[native.Packer, tuple[native.Image, ...]], native.Image],
+    ) -> Shared[Any]:
+        """Pickle an object once, for any number of tasks.
+
+        Args:
+            obj: the object.
+            place: puts what it was pickled to, and the images that this relies on, where workers
+                find it.
+
+        Raises:
+            Exception: what the pickler raises, with a note.
+
+        """
+        placing = Placing(self._arena)
+        try:
+            keys = dumps(obj, placing, home=self._home)
+        except Exception as error:
+            error.add_note(f"while pickling an object of type {type(obj).__qualname__} to share it")
+            raise
+        images = self._needs(keys, obj).images
+        return adopt(self._home, place(placing.finish(self._home), images))
+
     def tell(self, key: Key) -> tuple[native.Image, ...]:
         """Make the images of a global and of everything that it leads to.
 
@@ -131,12 +159,13 @@ class Outbound:
         kwargs: Mapping[str, Any],
         *,
         inside: bool,
-    ) -> tuple[native.Packer, set[Key]]:
+    ) -> tuple[native.Packer, set[Key | Shared[Any]]]:
         packer = native.Packer(self._arena)
+        call = (fn, args, kwargs) if inside else (args, kwargs)
         try:
-            return packer, dumps((fn, args, kwargs) if inside else (args, kwargs), packer)
+            return packer, dumps(call, packer, home=self._home)
         except Exception as error:
-            error.add_note(_blame(fn, args, kwargs))
+            error.add_note(_blame(fn, args, kwargs, self._home))
             raise
 
     def _function(self, fn: Callable[..., Any]) -> _Known | None:
@@ -168,7 +197,7 @@ class Outbound:
                 return None
         packer = native.Packer(self._arena)
         try:
-            keys = dumps(fn, packer)
+            keys = dumps(fn, packer, home=self._home)
         except Exception as error:
             error.add_note(f"while pickling the function {describe(fn)}")
             raise
@@ -198,13 +227,17 @@ class Outbound:
                     modules,
                 )
 
-    def _needs(self, keys: Iterable[Key], fn: Callable[..., Any]) -> _Needs:
+    def _needs(self, keys: Iterable[Key | Shared[Any]], fn: object) -> _Needs:
         """Follow `keys` to everything that they lead to."""
         bindings: dict[Key, object] = {}
         images: list[native.Image] = []
         todo = list(keys)
         while todo:
             key = todo.pop()
+            if isinstance(key, Shared):
+                if key._image is not None:
+                    images.append(key._image)
+                continue
             if key in bindings:
                 continue
             value = bindings[key] = _lookup(key)
@@ -215,14 +248,14 @@ class Outbound:
             todo.extend(told.keys)
         return _Needs(tuple(images), tuple(bindings.items()))
 
-    def _tell(self, key: Key, value: object, fn: Callable[..., Any]) -> _Global:
+    def _tell(self, key: Key, value: object, fn: object) -> _Global:
         with self._lock:
             told = self._globals.get(key)
         if told is not None and told.value is value:
             return told
         packer = native.Packer(self._arena, self._limit)
         try:
-            keys = dumps(value, packer, root=key)
+            keys = dumps(value, packer, root=key, home=self._home)
         except Exception as error:
             error.add_note(
                 f"while pickling the global {key.name!r} of {key.module}, "
@@ -244,9 +277,8 @@ class Outbound:
 def _image(
     packer: native.Packer, kind: str, name: tuple[str, ...] | list[tuple[str, ...]]
 ) -> native.Image:
-    """Make an image of what was pickled, and say what it is behind the pickle."""
-    told = marshal.dumps((kind, name))
-    packer.write(told + len(told).to_bytes(4, sys.byteorder))
+    """Make an image of what was pickled, and say what it is."""
+    write_label(packer, kind, name)
     return native.Image(packer)
 
 
@@ -278,14 +310,16 @@ def _forget(functions: dict[int, _Known], callees: native.Callees, key: int, gon
         functions.pop(key, None)
 
 
-def _blame(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+def _blame(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], home: bytes
+) -> str:
     """Say which part of a call cannot be pickled, by trying them one by one."""
     parts: list[tuple[str, Any]] = [(f"the function {describe(fn)}", fn)]
     parts += [(f"argument {n} of {describe(fn)}", arg) for n, arg in enumerate(args, 1)]
     parts += [(f"argument {name!r} of {describe(fn)}", arg) for name, arg in kwargs.items()]
     for name, part in parts:
         try:
-            dumps(part, native.Packer())
+            dumps(part, native.Packer(), home=home)
         except Exception:
             return f"while pickling {name}, an object of type {type(part).__qualname__}"
     return f"while pickling the arguments of {describe(fn)}"

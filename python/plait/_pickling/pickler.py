@@ -12,9 +12,18 @@ from plait._pickling.placing import BY_IMPORT, BY_VALUE, Key, is_importable, pla
 from plait._pickling.rebuild import make_view, namespace, unwrap
 from plait._pickling.remade import Remaker
 from plait._pickling.shared import LOCKS, REGISTERED, reduce_lock, reduce_shared
+from plait._pickling.sharing import Placing, Shared, reduce_handle
 from plait._task import TaskFunction, named_task
 
-__all__ = ["CACHED", "PROTOCOL", "dumps", "reduce_task", "reduce_undecorated", "reduce_view"]
+__all__ = [
+    "CACHED",
+    "PROTOCOL",
+    "dumps",
+    "reduce_array",
+    "reduce_task",
+    "reduce_undecorated",
+    "reduce_view",
+]
 
 PROTOCOL = 5
 
@@ -33,11 +42,15 @@ class _NeedsFullPickler(BaseException):
 
 
 class _FastPickler(pickle.Pickler):
-    def __init__(self, packer: native.Packer, root: Key | None) -> None:
+    def __init__(
+        self, packer: native.Packer | Placing, root: Key | None, home: bytes | None
+    ) -> None:
         super().__init__(packer, PROTOCOL, buffer_callback=packer.buffer)
-        self.keys: set[Key] = set()
+        self.keys: set[Key | Shared[Any]] = set()
         self._root = root
         self._remaker = Remaker(root, self.keys)
+        self._home = home
+        self._file = packer
 
     def reducer_override(self, obj: Any) -> Any:
         kind = type(obj)
@@ -58,16 +71,22 @@ class _FastPickler(pickle.Pickler):
             return reduce_module(obj)
         elif kind is memoryview:
             return reduce_view(obj)
+        elif kind is Shared:
+            return reduce_handle(obj, self._home, self.keys, self._file)
         elif kind in _FULL:
             raise _NeedsFullPickler
         elif kind in REGISTERED:
             return reduce_shared(obj)
         elif kind in LOCKS:
             return reduce_lock(obj)
+        elif kind.__name__ == "ndarray":
+            reduced = reduce_array(obj)
+            if reduced is not NotImplemented:
+                return reduced
         return self._remaker.reduce(obj)
 
 
-def reduce_task(obj: TaskFunction[..., Any], root: Key | None, keys: set[Key]) -> Any:
+def reduce_task(obj: TaskFunction[..., Any], root: Key | None, keys: set[Key | Shared[Any]]) -> Any:
     """How a decorated function is sent: as a function, by name or by value."""
     where = place(obj)
     if where is BY_VALUE or where == root:
@@ -114,7 +133,24 @@ def reduce_view(view: memoryview) -> Any:
     return make_view, (buffer, view.format, view.itemsize, view.shape, by_columns)
 
 
-def dumps(obj: Any, packer: native.Packer, root: Key | None = None) -> set[Key]:
+def reduce_array(array: Any) -> Any:
+    """How an array of NumPy's is sent that has gaps between its items: without them.
+
+    By itself it would be part of the pickle, which is copied, and always writable.
+    """
+    if type(array).__module__ != "numpy" or array.flags.forc or array.dtype.hasobject:
+        return NotImplemented
+    dense = array.copy(order="K")
+    dense.flags.writeable = array.flags.writeable
+    return dense.__reduce_ex__(PROTOCOL)
+
+
+def dumps(
+    obj: Any,
+    packer: native.Packer | Placing,
+    root: Key | None = None,
+    home: bytes | None = None,
+) -> set[Key | Shared[Any]]:
     """Pickle `obj`.
 
     Args:
@@ -122,15 +158,16 @@ def dumps(obj: Any, packer: native.Packer, root: Key | None = None) -> set[Key]:
         packer: what to write to; it is empty.
         root: the key that `obj` is the value of, if it is: what this name
             leads to goes by value, for it is what the name is to lead to.
+        home: whose handles of shared objects may be in it; see `sharing.py`.
 
     Returns:
-        The keys that the pickle names.
+        The keys and the handles that the pickle names.
 
     Raises:
         Exception: what the pickler raises, or the `__reduce__` of something.
 
     """
-    fast = _FastPickler(packer, root)
+    fast = _FastPickler(packer, root, home)
     # Suppressed, not handled: what the full pickler raises is no consequence.
     with contextlib.suppress(_NeedsFullPickler):
         fast.dump(obj)
@@ -139,6 +176,6 @@ def dumps(obj: Any, packer: native.Packer, root: Key | None = None) -> set[Key]:
     from plait._pickling.by_value import FullPickler
 
     packer.clear()
-    full = FullPickler(packer, root)
+    full = FullPickler(packer, root, home)
     full.dump(obj)
     return full.keys

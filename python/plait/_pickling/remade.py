@@ -42,7 +42,7 @@ _REDUCE_EX: Final[Any] = object.__reduce_ex__
 class Remaker:
     """Reduces such objects, for one pickle."""
 
-    def __init__(self, root: Key | None, keys: set[Key]) -> None:
+    def __init__(self, root: Key | None, keys: set[Any]) -> None:
         """Begin a pickle; see `plait._pickling.pickler.dumps`.
 
         Args:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from plait._binding import native
 from plait._pickling.pickler import PROTOCOL, dumps
+from plait._pickling.sharing import ANSWER, arriving
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -33,22 +34,28 @@ def encode_value(value: Any, packer: native.Packer) -> None:
         Exception: what the pickler raises.
 
     """
-    dumps(value, packer)
+    dumps(value, packer, home=ANSWER)
 
 
-def decode_value(data: "Buffer", buffers: list[native.Block], name: str) -> Any:
+def decode_value(
+    data: "Buffer", buffers: list[native.Block], name: str, images: tuple[native.Image, ...] = ()
+) -> Any:
     """Unpickle what a task returned.
 
     Args:
         data: what `encode_value` wrote.
         buffers: what the pickler left out of it.
         name: the function's name, for a note if that fails.
+        images: those of the shared objects that it names.
 
     Raises:
         Exception: what unpickling raises.
 
     """
     try:
+        if images:
+            with arriving(images):
+                return pickle.loads(data, buffers=buffers)
         return pickle.loads(data, buffers=buffers)
     except Exception as error:
         error.add_note(f"while unpickling the result of {name}")
@@ -152,7 +159,7 @@ def _pickle_exception(error: BaseException) -> bytes | None:
     """Pickle an exception, if it is the same again afterwards."""
     try:
         packer = native.Packer()
-        dumps(error, packer)
+        dumps(error, packer, home=ANSWER)
         data = packer.getvalue()
         again = pickle.loads(data)
     except Exception:

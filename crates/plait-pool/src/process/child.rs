@@ -21,6 +21,8 @@ pub enum ToDo {
     Image {
         /// The number that tasks name it by.
         id: u64,
+        /// Whether others see its buffers too: they are not to be written to.
+        shared: bool,
         /// What was given to `Image::new`.
         bytes: Body,
         /// What of it lies in the arena.
@@ -191,7 +193,7 @@ impl Worker {
             None => (body, Pieces::default()),
         };
         Ok(Some(match kind {
-            wire::IMAGE => ToDo::Image { id: first, bytes, pieces },
+            wire::IMAGE => ToDo::Image { id: first, shared: second != 0, bytes, pieces },
             wire::BEGIN => ToDo::Begin { image: second, bytes, pieces },
             wire::TASK => ToDo::Task { task, image: second, bytes, pieces },
             _ => ToDo::Leave,

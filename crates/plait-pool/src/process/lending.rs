@@ -10,12 +10,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use plait_shm::Corrupt;
 use plait_shm::arena::{Block, GRAIN, Region};
 use plait_sys::eventfd::EventFd;
 
+use super::image::Image;
 use super::packer::hold;
 use super::parcel::{self, Item};
 use super::piece::{Piece, Pieces};
@@ -189,7 +190,8 @@ impl Kept {
     }
 }
 
-/// Opens the body of an answer to a task that had `blocks`.
+/// Opens the body of an answer to a task that had `blocks`, of a worker that
+/// has been `told` of these images.
 ///
 /// # Errors
 /// No worker of ours wrote it.
@@ -198,6 +200,7 @@ pub(crate) fn open(
     blocks: &[Arc<Block>],
     results: Option<&Arc<Results>>,
     kept: &mut Kept,
+    told: &HashMap<u64, Weak<Image>>,
 ) -> Result<(Body, Pieces), Corrupt> {
     let (body, items) = parcel::open(body)?;
     let mut pieces = Pieces::default();
@@ -215,6 +218,30 @@ pub(crate) fn open(
                 pieces.buffers.push(Piece::new(block.arena().region(), start..start + len, hold(block)));
             }
             Item::Kept { index } => kept.add(blocks.get(index).ok_or(Corrupt("index"))?),
+            // One that is gone here is no fault of the worker's.
+            Item::Image { id } => pieces.images.extend(told.get(&id).and_then(Weak::upgrade)),
+        }
+    }
+    Ok((body, pieces))
+}
+
+/// Opens a body that this process has written, and that has `blocks`.
+///
+/// # Errors
+/// It has not.
+pub(crate) fn read(body: Body, blocks: &[Arc<Block>]) -> Result<(Body, Pieces), Corrupt> {
+    let (body, items) = parcel::open(body)?;
+    let mut pieces = Pieces::default();
+    let mut blocks = blocks.iter();
+    for item in items {
+        let (Item::Stream { offset, len } | Item::Buffer { offset, len }) = item else {
+            return Err(Corrupt("item"));
+        };
+        let block = blocks.next().ok_or(Corrupt("block"))?;
+        let piece = Piece::new(block.arena().region(), offset..offset + len, hold(block));
+        match item {
+            Item::Stream { .. } => pieces.stream = Some(piece),
+            _ => pieces.buffers.push(piece),
         }
     }
     Ok((body, pieces))

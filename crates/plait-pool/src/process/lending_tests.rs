@@ -12,6 +12,7 @@ struct Pair {
     arena: Arc<Arena>,
     results: Arc<Results>,
     kept: Kept,
+    told: HashMap<u64, Weak<Image>>,
     worker: Arenas,
     bell: Arc<EventFd>,
 }
@@ -22,7 +23,7 @@ fn pair() -> Pair {
     let results = Results::create(ROOM, Arc::clone(&bell)).unwrap();
     let theirs = results.fd().try_clone_to_owned().unwrap();
     let worker = Arenas::open(arena.region().fd_to_read().unwrap(), theirs).unwrap();
-    Pair { arena, results, kept: Kept::default(), worker, bell }
+    Pair { arena, results, kept: Kept::default(), told: HashMap::new(), worker, bell }
 }
 
 fn fill(packer: &mut Packer, sizes: &[usize], byte: u8) {
@@ -50,7 +51,7 @@ impl Pair {
     }
 
     fn open(&mut self, message: Vec<u8>, request: &Parcel) -> Result<(Body, Pieces), Corrupt> {
-        open(Body::of(message), &request.blocks, Some(&self.results), &mut self.kept)
+        open(Body::of(message), &request.blocks, Some(&self.results), &mut self.kept, &self.told)
     }
 
     /// Tells each side what the other has done with.
@@ -138,6 +139,28 @@ fn what_comes_back_as_it_was_sent_is_not_copied() {
     drop(request);
     assert_eq!(pair.arena.in_use(), 2 * GRAIN);
     assert_eq!(pieces.buffers[0].to_write().unwrap().to_vec(), vec![3; LARGE - 100]);
+    drop(pieces);
+    assert_eq!(pair.arena.in_use(), 0);
+}
+
+#[test]
+fn an_image_that_an_answer_names_is_kept() {
+    let mut pair = pair();
+    let request = pair.request(&[], 0);
+    let image = Image::new(pair.request(&[LARGE], 5));
+    pair.told.insert(image.id(), Arc::downgrade(&image));
+    let (_, pieces) = image.read().unwrap();
+    assert_eq!(pieces.buffers[0].to_read().unwrap().to_vec(), vec![5; LARGE]);
+    drop(pieces);
+    let mut packer = pair.worker.packer();
+    packer.write(b"named").unwrap();
+    packer.mention(image.id());
+    packer.mention(image.id() + 1);
+    let answer = pair.answer(7, packer);
+    let (body, pieces) = pair.open(answer, &request).unwrap();
+    assert_eq!((body.as_ref(), &pieces.images), (&b"named"[..], &vec![Arc::clone(&image)]));
+    drop(image);
+    assert_eq!(pair.arena.in_use(), 2 * GRAIN);
     drop(pieces);
     assert_eq!(pair.arena.in_use(), 0);
 }

@@ -12,6 +12,7 @@ mod deal;
 mod death;
 mod handle;
 mod hearing;
+mod image;
 mod lending;
 mod outbox;
 mod pace;
@@ -48,6 +49,7 @@ pub use child::{Answer, ArenaFds, ToDo, Worker};
 pub use deal::Withdrawn;
 pub use death::Death;
 pub use handle::Handle;
+pub use image::Image;
 pub use packer::{NoMemory, Packer, Parcel};
 pub use piece::{Piece, Pieces};
 pub use plait_shm::{Runs, Stop};
@@ -57,7 +59,7 @@ pub use sizes::Sizes;
 pub use statistics::{Activity, Counts, Statistics, WorkerStatistics};
 pub use terms::Terms;
 pub use voices::{Listener, Said};
-pub use wire::{Body, Image, Reply};
+pub use wire::{Body, Reply};
 
 /// What goes wrong with a pool.
 #[derive(Debug, thiserror::Error)]

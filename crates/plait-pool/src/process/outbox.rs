@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use super::image::Image;
 use super::packer::Parcel;
 use super::slot::{Fate, Handed, Slot};
 use super::task::Task;
-use super::wire::{self, Image};
+use super::wire;
 
 /// A worker that knows fewer images than this may keep them all.
 pub(crate) const FIRST_SWEEP: usize = 256;
@@ -68,6 +69,7 @@ impl<T> Slot<T> {
                 place.insert(Arc::downgrade(image));
                 image.blocks().iter().for_each(|block| self.kept.add(block));
                 self.outgoing.push_back(Outgoing::Image(Arc::clone(image)));
+                self.tell(image.needs());
             }
         }
         if self.told.len() >= self.sweep_at {
@@ -86,6 +88,16 @@ impl<T> Slot<T> {
             lives
         });
         self.sweep_at = 2 * told.len() + FIRST_SWEEP;
+    }
+
+    /// Has the worker forget these images, if it was told of them.
+    pub(crate) fn forget(&mut self, images: &[u64]) {
+        for image in images {
+            if self.told.remove(image).is_some() {
+                self.order(wire::message(wire::IMAGE, *image, 0, &[]));
+            }
+        }
+        self.pump();
     }
 
     /// As [`order`](Self::order), of what it keeps until it says otherwise.

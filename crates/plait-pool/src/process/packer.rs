@@ -28,7 +28,13 @@ enum Stream {
 /// A buffer of a message.
 enum Part {
     Block(Block, usize),
-    Same { index: usize, offset: usize, len: usize },
+    Same {
+        index: usize,
+        offset: usize,
+        len: usize,
+    },
+    /// No buffer: an image that the stream names.
+    Image(u64),
 }
 
 /// A stream of bytes and the buffers that belong to it, being written. What
@@ -146,6 +152,12 @@ impl Packer {
         self.parts.push(Part::Same { index, offset, len });
     }
 
+    /// Has the other side keep an image of its own that the stream names, for
+    /// as long as it has the message.
+    pub fn mention(&mut self, image: u64) {
+        self.parts.push(Part::Image(image));
+    }
+
     /// Ends the message.
     #[must_use]
     pub fn finish(self) -> Parcel {
@@ -169,6 +181,7 @@ impl Packer {
                     blocks.push(Arc::new(block));
                 }
                 Part::Same { index, offset, len } => items.push(Item::Same { index, offset, len }),
+                Part::Image(id) => items.push(Item::Image { id }),
             }
         }
         parcel::begin(&items, &mut message);

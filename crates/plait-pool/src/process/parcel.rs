@@ -23,6 +23,7 @@ const STREAM: u32 = 0;
 const BUFFER: u32 = 1;
 const SAME: u32 = 2;
 const KEPT: u32 = 3;
+const IMAGE: u32 = 4;
 
 /// Something that belongs to a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(crate) enum Item {
     Same { index: usize, offset: usize, len: usize },
     /// That item of the task is still in use.
     Kept { index: usize },
+    /// The bytes name that image.
+    Image { id: u64 },
 }
 
 /// Adds the beginning of a body; the bytes, if any, come behind it.
@@ -48,6 +51,7 @@ pub(crate) fn begin(items: &[Item], body: &mut Vec<u8>) {
             Item::Buffer { offset, len } => (BUFFER, 0, offset, len),
             Item::Same { index, offset, len } => (SAME, index, offset, len),
             Item::Kept { index } => (KEPT, index, 0, 0),
+            Item::Image { id } => (IMAGE, 0, id as usize, 0),
         };
         body.extend_from_slice(&kind.to_ne_bytes());
         body.extend_from_slice(&(index as u32).to_ne_bytes());
@@ -110,6 +114,7 @@ fn item(bytes: &[u8]) -> Option<Item> {
         BUFFER => Item::Buffer { offset, len },
         SAME => Item::Same { index, offset, len },
         KEPT => Item::Kept { index },
+        IMAGE => Item::Image { id: offset as u64 },
         _ => return None,
     })
 }
@@ -125,12 +130,13 @@ mod tests {
     }
 
     fn any_item() -> impl Strategy<Value = Item> {
-        (0..4u32, any::<u32>(), any::<usize>(), any::<usize>()).prop_map(|(kind, index, offset, len)| {
+        (0..5u32, any::<u32>(), any::<usize>(), any::<usize>()).prop_map(|(kind, index, offset, len)| {
             let index = index as usize;
             match kind {
                 STREAM | BUFFER => Item::Buffer { offset, len },
                 SAME => Item::Same { index, offset, len },
-                _ => Item::Kept { index },
+                KEPT => Item::Kept { index },
+                _ => Item::Image { id: offset as u64 },
             }
         })
     }

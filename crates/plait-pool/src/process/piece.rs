@@ -7,6 +7,7 @@ use std::sync::Arc;
 use plait_shm::arena::{Hold, Region, View};
 
 use super::Result;
+use super::image::Image;
 
 /// A part of a message, kept for as long as anybody looks at it.
 #[derive(Clone)]
@@ -66,6 +67,8 @@ pub struct Pieces {
     pub stream: Option<Piece>,
     /// The buffers that belong to it, in order.
     pub buffers: Vec<Piece>,
+    /// The shared objects that an answer names.
+    pub images: Vec<Arc<Image>>,
 }
 
 impl Pieces {

@@ -17,12 +17,12 @@ use plait_sys::process::Program;
 use super::aftermath::Aftermath;
 use super::appetite::Appetite;
 use super::handle::Handle;
+use super::image::{Departed, Image};
 use super::packer::Parcel;
 use super::state::State;
 use super::statistics::Statistics;
 use super::supervisor::Supervisor;
 use super::terms::Terms;
-use super::wire::Image;
 use super::{Error, Listener, Result, Ticket};
 use crate::completion::{Completion, Waited};
 
@@ -86,6 +86,7 @@ pub(crate) struct Shared<T> {
     state: Mutex<State<T>>,
     /// Wakes the supervisor; gone when that is.
     bell: Mutex<Option<Arc<EventFd>>>,
+    pub(crate) departed: Arc<Departed>,
     ended: Completion<(), ()>,
 }
 
@@ -94,6 +95,7 @@ impl<T> Shared<T> {
         Self {
             owner: pid::current(),
             state: Mutex::new(state),
+            departed: Departed::new(&bell),
             bell: Mutex::new(Some(bell)),
             ended: Completion::new(),
         }
@@ -218,6 +220,20 @@ impl<T: Ticket> Pool<T> {
             debug_assert!(rung.is_ok(), "an eventfd of ours: {rung:?}");
         }
         Ok(Admission::Accepted(task))
+    }
+
+    /// Places an object that tasks may need. Workers that have been told of it
+    /// forget it when nobody here has it any more.
+    ///
+    /// # Errors
+    /// The pool is shut, broken, or of another process.
+    pub fn share(&self, parcel: Parcel, needs: Arc<[Arc<Image>]>) -> Result<Arc<Image>> {
+        self.check_owner()?;
+        let mut state = self.shared.lock();
+        state.check_open()?;
+        state.count_shared(&parcel);
+        drop(state);
+        Ok(Image::shared(parcel, needs, &self.shared.departed))
     }
 
     /// Sleeps until a pool that was full may be so no more, or a signal has

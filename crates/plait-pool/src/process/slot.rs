@@ -9,6 +9,7 @@ use plait_sys::lifeline::Lifeline;
 use plait_sys::process::{Blow, ProcessFd};
 
 use super::appetite::Excess;
+use super::image::Image;
 use super::lending::{self, Kept, Results};
 use super::outbox::{FIRST_SWEEP, Outgoing};
 use super::piece::Pieces;
@@ -16,7 +17,7 @@ use super::pulse::Pulse;
 use super::statistics::Counts;
 use super::stops::Stopping;
 use super::task::Task;
-use super::wire::{self, Body, Image};
+use super::wire::{self, Body};
 
 /// A message longer than this is not handed ahead: it goes to whoever is idle.
 const AHEAD_LARGEST: usize = 16 * 1024;
@@ -226,7 +227,7 @@ impl<T> Slot<T> {
             return None;
         }
         let blocks = &handed.task.parcel.blocks;
-        lending::open(Body::of(message), blocks, self.results.as_ref(), &mut self.kept).ok()
+        lending::open(Body::of(message), blocks, self.results.as_ref(), &mut self.kept, &self.told).ok()
     }
 
     /// The task that it has answered, and the stop of it that was under way.

@@ -1,5 +1,6 @@
 //! What a pool and its workers are at, and what they have done.
 
+use super::packer::Parcel;
 use super::slot::{Slot, Stage};
 use super::state::State;
 use super::{End, Ticket};
@@ -15,7 +16,8 @@ pub struct Counts {
     pub killed: u64,
     /// Tasks that were ended at their deadline.
     pub timed_out: u64,
-    /// Bytes of messages to workers that ask for tasks.
+    /// Bytes of messages to workers that ask for tasks; of a pool also those of
+    /// the objects that were shared with it.
     pub sent: u64,
     /// Bytes of their answers.
     pub received: u64,
@@ -106,6 +108,11 @@ impl<T> Slot<T> {
 }
 
 impl<T: Ticket> State<T> {
+    /// An object has been placed for whichever tasks: it is carried once.
+    pub(crate) fn count_shared(&mut self, parcel: &Parcel) {
+        self.tally.counts.sent += parcel.weight() as u64;
+    }
+
     /// How the pool is doing.
     pub(crate) fn statistics(&self) -> Statistics {
         let workers: Vec<WorkerStatistics> = self.slots.values().map(Slot::statistics).collect();

@@ -208,8 +208,12 @@ impl<T: Ticket> Supervisor<T> {
     /// Reads and sends on, asks for workers, sends home. True when all is over.
     fn decide(&mut self) -> super::Result<bool> {
         let mut after = Aftermath::new();
+        let departed = self.shared.departed.take();
         let mut state = self.shared.lock();
         for slot in state.slots.values_mut() {
+            if !departed.is_empty() {
+                slot.forget(&departed);
+            }
             if slot.results().is_some_and(|results| results.lingers()) {
                 slot.free();
                 slot.pump();

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::image::Image;
 use super::packer::Parcel;
 use super::terms::Terms;
-use super::wire::Image;
 
 pub(crate) struct Task<T> {
     /// Its number: later ones are larger.

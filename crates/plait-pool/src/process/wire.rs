@@ -4,19 +4,15 @@
 //! in its byte order. What comes from a worker is checked, never trusted.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 
-use plait_shm::arena::Block;
 use plait_sys::process::Status;
 
-use super::packer::Parcel;
 use super::piece::Pieces;
 
 pub(crate) const HEAD: usize = 24;
 
-/// To the worker: keep these bytes under this number; none: forget it.
+/// To the worker: keep these bytes under this number, not to be written to if
+/// the second is 1; no bytes: forget it.
 pub(crate) const IMAGE: u64 = 1;
 /// To the worker: set yourself up, keeping so many bytes of your arena in
 /// memory, then say `READY` (or `UNFIT`).
@@ -107,46 +103,6 @@ pub(crate) fn parse(message: &[u8]) -> Option<([u64; 3], &[u8])> {
         u64::from_ne_bytes(bytes)
     };
     Some(([number(0), number(8), number(16)], body))
-}
-
-/// Something that a worker is told once, before the first task that needs it.
-#[derive(Debug)]
-pub struct Image {
-    id: u64,
-    parcel: Parcel,
-}
-
-impl Image {
-    /// An image of this, with a number of its own.
-    #[must_use]
-    pub fn new(mut parcel: Parcel) -> Arc<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        // Relaxed: only to be unlike all others.
-        let id = NEXT.fetch_add(1, Relaxed);
-        parcel.address(IMAGE, id, 0);
-        Arc::new(Self { id, parcel })
-    }
-
-    /// Its number; never 0, and used once in this process.
-    #[must_use]
-    pub fn id(&self) -> u64 {
-        self.id
-    }
-
-    /// What it was made of.
-    #[must_use]
-    pub fn bytes(&self) -> &[u8] {
-        &self.parcel.message[HEAD..]
-    }
-
-    pub(crate) fn message(&self) -> &[u8] {
-        &self.parcel.message
-    }
-
-    /// What it has in the arena.
-    pub(crate) fn blocks(&self) -> &[Arc<Block>] {
-        &self.parcel.blocks
-    }
 }
 
 /// The body of a message, left where it arrived.
@@ -266,14 +222,6 @@ pub(crate) fn report(message: &[u8]) -> Option<Report> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn images_have_numbers_of_their_own() {
-        let (a, b) = (Image::new(Parcel::of(b"a")), Image::new(Parcel::of(b"a")));
-        assert_ne!(a.id(), b.id());
-        assert_eq!(parse(a.message()), Some(([IMAGE, a.id(), 0], &b"a"[..])));
-        assert_eq!(a.bytes(), b"a");
-    }
 
     #[test]
     fn reports_say_what_the_template_packed() {

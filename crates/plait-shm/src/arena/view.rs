@@ -4,6 +4,8 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use plait_sys::mapping::Mapping;
@@ -22,6 +24,9 @@ const MOST: usize = 16_384;
 
 /// The mappings of blocks in this process, by address.
 static MAPPED: Mutex<BTreeMap<usize, Mapped>> = Mutex::new(BTreeMap::new());
+
+/// How many views there are of bytes as others see them.
+static LOOKING: AtomicUsize = AtomicUsize::new(0);
 
 struct Mapped {
     len: usize,
@@ -74,6 +79,8 @@ impl View {
         // SAFETY: within the mapping (checked).
         let start = unsafe { mapping.base().add(range.start) };
         let memory = Memory::Shared(Arc::clone(region));
+        // Relaxed: views and forks are made under the interpreter's lock.
+        LOOKING.fetch_add(1, Relaxed);
         Ok(Self {
             start,
             len: range.len(),
@@ -177,24 +184,33 @@ impl Drop for View {
         // what the hold would say is the parent's to say.
         if std::process::id() != self.owner {
             std::mem::forget(self.hold.take());
-        } else if matches!(self.memory, Memory::Copied(_)) {
-            mapped().remove(&(self.start.as_ptr() as usize));
-            self.memory = Memory::Private(Vec::new());
-            if let Some(hold) = self.hold.take() {
-                forks::release(hold, self.born);
+            return;
+        }
+        match self.memory {
+            Memory::Private(_) => return,
+            Memory::Shared(_) => {
+                LOOKING.fetch_sub(1, Relaxed);
             }
+            Memory::Copied(_) => {
+                mapped().remove(&(self.start.as_ptr() as usize));
+                self.memory = Memory::Private(Vec::new());
+            }
+        }
+        if let Some(hold) = self.hold.take() {
+            forks::release(hold, self.born);
         }
     }
 }
 
 /// Whether there are mappings of blocks.
 pub(super) fn any() -> bool {
-    !mapped().is_empty()
+    LOOKING.load(Relaxed) > 0 || !mapped().is_empty()
 }
 
 /// In the child of a fork: what there is, is the parent's.
 pub(super) fn forget_all() {
     mapped().clear();
+    LOOKING.store(0, Relaxed);
 }
 
 /// Where bytes of this process lie in an arena.
