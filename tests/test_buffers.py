@@ -220,6 +220,37 @@ def test_space_returns_when_the_last_view_dies(pool):
     assert in_use(pool) == before
 
 
+def test_what_lies_in_shared_memory_is_sent_again_without_a_copy(pool):
+    before = in_use(pool)
+    got = pool.submit(back, numpy.full(LARGE, 5)).result(LIMIT)
+    used = in_use(pool)
+    assert used > before
+    again = [pool.submit(back, got).result(LIMIT) for _ in range(3)]
+    assert in_use(pool) == used
+    assert [int(each.sum()) for each in again] == [5 * LARGE] * 3
+    # Not what was written to, here or there.
+    again[0][0] = 6
+    assert pool.submit(total, again[0]).result(LIMIT) == 5 * LARGE + 1
+    assert pool.submit(write, again[1][:10]).result(LIMIT) == 70
+    assert [int(each.sum()) for each in (got, *again[1:])] == [5 * LARGE] * 3
+    del got, again
+    assert in_use(pool) == before
+
+
+def total(value):
+    return int(value.sum())
+
+
+def test_a_small_part_does_not_keep_the_whole(pool):
+    before = in_use(pool)
+    part_of_it = pool.submit(part, numpy.arange(LARGE), 7, 20_000).result(LIMIT)
+    assert in_use(pool) == before
+    assert (part_of_it == numpy.arange(7, 20_000)).all()
+    half = pool.submit(part, numpy.arange(LARGE), 7, LARGE // 2).result(LIMIT)
+    assert in_use(pool) > before
+    assert (half == numpy.arange(7, LARGE // 2)).all()
+
+
 _behind: list[object] = []
 
 

@@ -136,6 +136,11 @@ impl Packer {
             self.with(|packer| packer.add_same(index, offset, len))?;
             return Ok(false);
         }
+        // Relies on the export: it keeps the view that is found.
+        if let Some(block) = self.with(|packer| packer.find(export.buf_ptr().addr(), len))? {
+            self.with(|packer| packer.add_lent(block, len))?;
+            return Ok(false);
+        }
         // Not locked while others have the interpreter.
         let Some(mut room) = self.with(|packer| packer.room(len))? else { return Ok(true) };
         block::fill(py, &mut room, &export);

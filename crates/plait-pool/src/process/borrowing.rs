@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use plait_shm::Corrupt;
 use plait_shm::arena::{Arena, Block, Hold, Region, find};
 
-use super::packer::{Packer, Parcel};
+use super::packer::{Packer, Parcel, is_worth_keeping};
 use super::parcel::{self, Item};
 use super::piece::{Piece, Pieces};
 use super::wire::{self, Body};
@@ -33,6 +33,7 @@ struct Borrowed {
     task: u64,
     index: usize,
     offset: usize,
+    len: usize,
     /// Whether the parent waits to hear that it is not needed.
     kept: AtomicBool,
     done: Arc<Done>,
@@ -99,6 +100,7 @@ impl Arenas {
                 task,
                 index,
                 offset,
+                len,
                 kept: AtomicBool::new(task == 0),
                 done: Arc::clone(&self.done),
                 owner: std::process::id(),
@@ -178,10 +180,12 @@ impl Arenas {
     }
 }
 
-/// Which part of an item of `task` these bytes are, if they are as they came.
+/// Which part of an item of `task` these bytes are, if they are as they came
+/// and no small part of it.
 #[must_use]
 pub fn same(task: u64, address: usize, len: usize) -> Option<(usize, usize)> {
     let found = find(address, len)?;
     let borrowed = found.hold.downcast::<Borrowed>().ok()?;
-    (borrowed.task == task && task != 0).then(|| (borrowed.index, found.range.start - borrowed.offset))
+    let fits = borrowed.task == task && task != 0 && is_worth_keeping(len, borrowed.len);
+    fits.then(|| (borrowed.index, found.range.start - borrowed.offset))
 }

@@ -127,7 +127,9 @@ fn what_comes_back_as_it_was_sent_is_not_copied() {
     let view = pieces.buffers[1].to_write().unwrap();
     let address = view.start().as_ptr() as usize;
     assert_eq!(same(7, address + 100, LARGE - 100), Some((1, 100)));
-    assert_eq!(same(8, address, 1), None);
+    assert_eq!(same(8, address, LARGE), None);
+    assert_eq!(same(7, address + 5, LARGE / 8), Some((1, 5)));
+    assert_eq!(same(7, address + 5, LARGE / 9), None);
     let mut packer = pair.worker.packer();
     packer.add_same(1, 100, LARGE - 100);
     drop((view, pieces));

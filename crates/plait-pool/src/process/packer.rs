@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plait_shm::arena::{Arena, Block, Hold};
+use plait_shm::arena::{Arena, Block, Hold, find};
 
 use super::parcel::{self, Item};
 use super::wire::{self, HEAD};
@@ -28,6 +28,8 @@ enum Stream {
 /// A buffer of a message.
 enum Part {
     Block(Block, usize),
+    /// One that others have too.
+    Lent(Arc<Block>, usize),
     Same {
         index: usize,
         offset: usize,
@@ -147,6 +149,26 @@ impl Packer {
         self.parts.push(Part::Block(block, len));
     }
 
+    /// Adds a buffer that lies at the start of a block of this arena already.
+    pub fn add_lent(&mut self, block: Arc<Block>, len: usize) {
+        self.parts.push(Part::Lent(block, len));
+    }
+
+    /// The block that the `len` bytes at `address` are, if they came by one of
+    /// this packer's own arena, as an answer that was part of its question
+    /// does, and are as they came.
+    #[must_use]
+    pub fn find(&self, address: usize, len: usize) -> Option<Arc<Block>> {
+        let arena = self.arena.as_ref()?;
+        let found = find(address, len)?;
+        let block = found.hold.downcast::<Block>().ok()?;
+        // The receiver knows a block by where it begins.
+        let fits = Arc::ptr_eq(block.arena(), arena)
+            && found.range.start == block.offset()
+            && is_worth_keeping(len, block.len());
+        fits.then_some(block)
+    }
+
     /// Adds a buffer that the other side has sent, and still has.
     pub fn add_same(&mut self, index: usize, offset: usize, len: usize) {
         self.parts.push(Part::Same { index, offset, len });
@@ -180,6 +202,10 @@ impl Packer {
                     items.push(Item::Buffer { offset: block.offset(), len });
                     blocks.push(Arc::new(block));
                 }
+                Part::Lent(block, len) => {
+                    items.push(Item::Buffer { offset: block.offset(), len });
+                    blocks.push(block);
+                }
                 Part::Same { index, offset, len } => items.push(Item::Same { index, offset, len }),
                 Part::Image(id) => items.push(Item::Image { id }),
             }
@@ -190,6 +216,14 @@ impl Packer {
         }
         Parcel { message, blocks }
     }
+}
+
+/// Whether a part of a block may keep all of it. What is sent again takes no
+/// copy, but holds its whole block for as long as anybody looks at it: so a
+/// pool's memory can be eight times what is looked at, and no more, and only a
+/// part that is cheap to copy is copied.
+pub(crate) fn is_worth_keeping(part: usize, whole: usize) -> bool {
+    part >= whole / 8
 }
 
 /// The place of a head.
@@ -251,6 +285,7 @@ pub(crate) fn hold(block: &Arc<Block>) -> Hold {
 mod tests {
     use super::super::wire::Body;
     use super::*;
+    use plait_shm::arena::View;
     use proptest::prelude::*;
 
     const ROOM: usize = 1 << 24;
@@ -312,6 +347,28 @@ mod tests {
         assert_eq!(packer.private(), Some(&sent[..]));
         drop(wall);
         assert_eq!(bytes_of(&packer.finish()).0, sent);
+        assert_eq!(arena.in_use(), 0);
+    }
+
+    #[test]
+    fn what_lies_in_the_arena_is_not_copied_again() {
+        let arena = arena();
+        let mut packer = Packer::new(Some(Arc::clone(&arena)));
+        let block = Arc::new(packer.room(16 * LARGE).unwrap());
+        let (start, used) = (block.offset(), arena.in_use());
+        let see = |range| View::to_write(arena.region(), range, hold(&block)).unwrap();
+        let whole = see(start..start + 16 * LARGE);
+        let address = whole.start().as_ptr() as usize;
+        assert!(packer.find(address + 4096, 8 * LARGE).is_none());
+        assert!(packer.find(address, LARGE).is_none());
+        assert!(Packer::new(Some(self::arena())).find(address, 16 * LARGE).is_none());
+        let found = packer.find(address, 2 * LARGE).unwrap();
+        packer.add_lent(found, 2 * LARGE);
+        let parcel = packer.finish();
+        assert_eq!(bytes_of(&parcel).1, [Item::Buffer { offset: start, len: 2 * LARGE }]);
+        drop((whole, block));
+        assert_eq!(arena.in_use(), used);
+        drop(parcel);
         assert_eq!(arena.in_use(), 0);
     }
 
