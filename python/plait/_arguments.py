@@ -14,6 +14,7 @@ __all__ = [
     "check_initializer",
     "check_lifetime",
     "check_seconds",
+    "concurrency_limit",
     "memory_limit",
     "module_names",
     "pending_limit",
@@ -53,6 +54,19 @@ def pending_limit(max_pending: SupportsIndex) -> int:
     limit = _whole("max_pending", max_pending)
     if limit < 0:
         raise ValueError(f"max_pending must be at least 0, not {limit}")
+    return limit
+
+
+def concurrency_limit(concurrency: SupportsIndex) -> int:
+    """Return how many coroutines a worker may run at once.
+
+    Raises:
+        ValueError: it is less than one.
+        TypeError: it is not an integer.
+    """
+    limit = _whole("concurrency", concurrency)
+    if limit <= 0:
+        raise ValueError(f"concurrency must be at least 1, not {limit}")
     return limit
 
 

@@ -16,6 +16,7 @@ from plait._arguments import (
     check_initializer,
     check_lifetime,
     check_seconds,
+    concurrency_limit,
     memory_limit,
     module_names,
     pending_limit,
@@ -92,6 +93,9 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             task has ended; one that has more is replaced. A worker that gets
             to twice as many while it runs a task is killed, and the task fails
             with `plait.WorkerDied`. By default there is no limit.
+        concurrency: how many coroutines a worker runs at once, in its event
+            loop; by default one. A call of a plain function runs by itself,
+            and those coroutines wait while it does.
         max_tasks_per_child: after how many calls a worker is replaced; a chunk
             of `map` counts as one. By default workers live as long as the pool.
         exit_timeout: how many seconds the interpreter's exit waits for calls
@@ -99,8 +103,8 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             default as long as they take. Ctrl-C ends the wait.
 
     Raises:
-        ValueError: `max_workers`, `max_tasks_per_child` or `max_memory` is less
-            than one, `max_pending` is negative, or `max_tasks_per_child` is
+        ValueError: `max_workers`, `concurrency`, `max_tasks_per_child` or
+            `max_memory` is less than one, `max_pending` is negative, or `max_tasks_per_child` is
             used with the context "fork".
         TypeError: one of them is not an integer, `initializer` cannot be
             called, or `preload` is not a list of names.
@@ -123,6 +127,7 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         preload: Iterable[str] = (),
         max_pending: SupportsIndex | None = None,
         max_memory: SupportsIndex | None = None,
+        concurrency: SupportsIndex = 1,
     ) -> None:
         exit_timeout = check_seconds("exit_timeout", exit_timeout)
         method = check_context(mp_context)
@@ -132,8 +137,10 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         check_initializer(initializer)
         modules = module_names(preload)
         memory = memory_limit(max_memory)
+        width = concurrency_limit(concurrency)
         self._max_workers = limit
         self._max_pending = bound
+        self._concurrency = width
         self._given_context = mp_context
         self._max_tasks_per_child = max_tasks_per_child
         self._handles: dict[int, WorkerProcess] = {}
@@ -161,7 +168,7 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             environment=_setting.environment(limit),
             directory=_setting.directory(),
             template=marshal.dumps(
-                dict(_setting.settings(limit, modules, memory, tracked=tracked))
+                dict(_setting.settings(limit, modules, memory, concurrency=width, tracked=tracked))
             ),
             limit=limit,
             max_pending=bound,
@@ -172,6 +179,7 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             max_memory=memory,
             handed=handed,
             tasks_per_worker=max_tasks_per_child,
+            concurrency=width,
             eager=self._eager,
         )
         self._submit_to(self._pool, self._outbound.callees)
@@ -291,9 +299,14 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         """Make what a feed sends items with."""
         # A subclass's own `submit` sees every call, as with the standard map.
         single = type(self).submit is not ProcessPoolExecutor.submit
-        send = Sender(self._pool, self._outbound, fn, mode, self.submit, single=single)
-        room = None if self._max_pending is None else self._max_workers + self._max_pending
-        return send, Sizer(self._max_workers, 1 if send.single else chunksize, room)
+        several = self._concurrency > 1
+        send = Sender(
+            self._pool, self._outbound, fn, mode, self.submit, single=single, several=several
+        )
+        places = self._max_workers * self._concurrency
+        room = None if self._max_pending is None else places + self._max_pending
+        workers = places if send.single else self._max_workers
+        return send, Sizer(workers, 1 if send.single else chunksize, room)
 
     def statistics(self) -> "PoolStatistics":
         """Tell how the pool and each of its workers is doing at this moment.

@@ -83,6 +83,7 @@ def settings(
     preload: list[str],
     max_memory: int | None = None,
     *,
+    concurrency: int = 1,
     tracked: bool = False,
 ) -> Settings:
     """Return what the template is told.
@@ -91,6 +92,7 @@ def settings(
         workers: how many share the cores; None: no worker is meant, but a process like this one.
         preload: the modules that it imports.
         max_memory: how many bytes of private memory a worker may have.
+        concurrency: how many tasks a worker runs at once.
         tracked: whether the resource tracker's descriptor is handed on.
 
     """
@@ -108,6 +110,7 @@ def settings(
         "authkey": b"" if current is None else bytes(current.authkey),
         "preload": preload,
         "max_memory": max_memory,
+        "concurrency": concurrency,
         "umask": _umask(),
         "recursion_limit": sys.getrecursionlimit(),
         "max_str_digits": sys.get_int_max_str_digits(),

@@ -183,7 +183,7 @@ pub(crate) struct ProcessPool {
 #[pymethods]
 impl ProcessPool {
     #[new]
-    #[pyo3(signature = (*, executable, arguments, environment, directory, template, limit, max_pending, images, initializer, initargs, arena, handed, max_memory=None, tasks_per_worker=None, eager=false))]
+    #[pyo3(signature = (*, executable, arguments, environment, directory, template, limit, max_pending, images, initializer, initargs, arena, handed, max_memory=None, tasks_per_worker=None, concurrency=NonZeroUsize::MIN, eager=false))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -201,6 +201,7 @@ impl ProcessPool {
         handed: Vec<RawFd>,
         max_memory: Option<u64>,
         tasks_per_worker: Option<NonZeroUsize>,
+        concurrency: NonZeroUsize,
         eager: bool,
     ) -> PyResult<Self> {
         let handed: plait_sys::Result<Arc<[_]>> = handed.into_iter().map(descriptor::duplicate).collect();
@@ -218,6 +219,7 @@ impl ProcessPool {
             max_memory,
             handed: handed.map_err(Error::from)?,
             tasks_per_worker,
+            concurrency,
             eager,
         };
         pid::prepare();

@@ -16,7 +16,7 @@ mod runs;
 mod spin;
 
 #[cfg(not(loom))]
-pub use link::{CLAIMS, Heard, Requests, Responses, WorkerLink, link};
+pub use link::{CLAIMS, Heard, Requests, Responses, WorkerLink, link, link_of_several};
 pub use ring::Corrupt;
 pub use run::{Run, Stage, Stop};
 #[cfg(not(loom))]

@@ -48,10 +48,13 @@ pub(crate) fn header(memory: &SharedMemory) -> &Header {
     unsafe { memory.base().cast::<Header>().as_ref() }
 }
 
-fn worker_must_wake(memory: &SharedMemory) -> Result<()> {
+/// Wakes the worker if it sleeps, wherever: a worker that has a doorbell may
+/// do so in its event loop, which looks at descriptors.
+fn wake_worker(memory: &SharedMemory, doorbell: Option<&EventFd>) -> Result<()> {
     let bell = &header(memory).worker;
     if bell.must_wake() {
         futex::wake(bell.word(), 1, Scope::Shared)?;
+        doorbell.map_or(Ok(()), EventFd::ring)?;
     }
     Ok(())
 }
@@ -104,11 +107,24 @@ impl Memory for Half {
 /// # Errors
 /// EMFILE, ENFILE, ENOMEM.
 pub fn link() -> Result<(Requests, Responses)> {
+    make(None)
+}
+
+/// As [`link()`], for a worker that runs several tasks at once and sleeps in
+/// its event loop: it has a [`doorbell`](Requests::doorbell).
+///
+/// # Errors
+/// EMFILE, ENFILE, ENOMEM.
+pub fn link_of_several() -> Result<(Requests, Responses)> {
+    make(Some(Arc::new(EventFd::new()?)))
+}
+
+fn make(doorbell: Option<Arc<EventFd>>) -> Result<(Requests, Responses)> {
     let memory = Arc::new(SharedMemory::create("plait-rings", LENGTH)?);
     let half = |responses| Half { memory: Arc::clone(&memory), responses };
     let writer = Writer::new(half(false));
-    let requests = Requests { writer, memory: Arc::clone(&memory), offered: 0 };
-    let responses = Responses { reader: Reader::new(half(true)), memory: Arc::clone(&memory) };
+    let requests = Requests { writer, memory: Arc::clone(&memory), doorbell: doorbell.clone(), offered: 0 };
+    let responses = Responses { reader: Reader::new(half(true)), memory: Arc::clone(&memory), doorbell };
     Ok((requests, responses))
 }
 
@@ -116,6 +132,7 @@ pub fn link() -> Result<(Requests, Responses)> {
 pub struct Requests {
     writer: Writer<Half>,
     memory: Arc<SharedMemory>,
+    doorbell: Option<Arc<EventFd>>,
     offered: u64,
 }
 
@@ -130,7 +147,7 @@ impl Requests {
         let before = *done;
         let complete = self.writer.push(message, done)?;
         if complete || *done > before {
-            worker_must_wake(&self.memory)?;
+            wake_worker(&self.memory, self.doorbell.as_deref())?;
         }
         Ok(complete)
     }
@@ -198,12 +215,19 @@ impl Requests {
     pub fn memory(&self) -> BorrowedFd<'_> {
         self.memory.as_fd()
     }
+
+    /// The descriptor that a worker of several tasks looks at in its sleep.
+    #[must_use]
+    pub fn doorbell(&self) -> Option<BorrowedFd<'_>> {
+        self.doorbell.as_deref().map(AsFd::as_fd)
+    }
 }
 
 /// The parent's consumer.
 pub struct Responses {
     reader: Reader<Half>,
     memory: Arc<SharedMemory>,
+    doorbell: Option<Arc<EventFd>>,
 }
 
 impl Responses {
@@ -220,7 +244,7 @@ impl Responses {
             if step != Step::Empty && self.reader.is_crowded() {
                 // It may be waiting for the room that this gave back. One that
                 // sleeps because it has nothing to do is left alone.
-                worker_must_wake(&self.memory)?;
+                wake_worker(&self.memory, self.doorbell.as_deref())?;
             }
             match step {
                 Step::Empty => return Ok(None),
@@ -328,6 +352,30 @@ impl WorkerLink {
             let _ = header.run.end();
         }
         begun
+    }
+
+    /// As [`begin`](Self::begin), of one of several tasks that run at once:
+    /// which they are is not said.
+    pub fn begin_another(&mut self, now: Instant) -> bool {
+        self.offered += 1;
+        header(&self.memory).claims.begin(self.offered, now.as_nanos())
+    }
+
+    /// Announces that the worker is about to sleep where its doorbell wakes
+    /// it. False, and it stays awake, if there is a message to be read.
+    #[must_use]
+    pub fn announce_sleep(&self) -> bool {
+        header(&self.memory).worker.announce();
+        let may_sleep = self.reader.is_empty();
+        if !may_sleep {
+            self.retract_sleep();
+        }
+        may_sleep
+    }
+
+    /// The worker is awake again.
+    pub fn retract_sleep(&self) {
+        header(&self.memory).worker.retract();
     }
 
     /// What it runs: to be asked for once.

@@ -40,6 +40,17 @@ impl Runs {
         Ok(stopping::heed(word, ASKED, interrupt)?)
     }
 
+    /// As [`heed`](Self::heed), of a worker that runs several tasks at once:
+    /// what is to stop it is told by messages, so whoever signals is heard.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn heed_always(&self, interrupt: Interrupt) -> Result<()> {
+        // Relaxed: this process alone looks at it, after the next line.
+        header(&self.memory).run.word().store(ASKED, Relaxed);
+        self.heed(interrupt)
+    }
+
     /// What is asked of the run that is under way.
     #[must_use]
     pub fn asked(&self) -> Option<Stop> {

@@ -22,6 +22,7 @@ class Sender:
         mode: how; see `plait._worker.chunk`.
         submit: the executor's, for items that are tasks of their own.
         single: whether all are: somebody else has written `submit`.
+        several: whether coroutines run at once in a worker; those of a chunk do not.
 
     """
 
@@ -34,6 +35,7 @@ class Sender:
         submit: Callable[..., Future[Any]],
         *,
         single: bool,
+        several: bool = False,
     ) -> None:
         """Send nothing yet."""
         import inspect  # not for programs without a map: it is a fifth of starting a pool
@@ -46,6 +48,8 @@ class Sender:
         self._submit = submit
         # Whether each item is a task of its own: it may have terms of its own.
         self.single = single or submitted_terms(fn) is not None
+        if several and self._mode & AWAITED:
+            self.single = True
 
     def __call__(self, items: list[Any]) -> "list[tuple[Future[Reply], list[Any]]]":
         """Send items; what cannot be pickled is the outcome of its future.

@@ -14,7 +14,7 @@ from plait._pickling.rebuild import draw_by, made_before, namespace
 from plait._pickling.results import encode_failure, encode_value, forget_our_frame, format_failure
 from plait._task import TaskFunction, terms_of
 from plait._worker.chunk import CHUNK, run_chunk, salvage
-from plait._worker.protocol import RAISED, RAISED_TO_RETRY, RETURNED
+from plait._worker.protocol import GOES_ON, RAISED, RAISED_TO_RETRY, RETURNED
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -25,7 +25,9 @@ _Key = tuple[str, str]
 # A pickle, and the buffers that the pickler left out of it.
 _Pickle = tuple["Buffer", list[native.Block]]
 _Classes = tuple[type[BaseException], ...]
-_Answer = tuple[int, native.Packer | bytes]
+# A coroutine, the exceptions upon which to try again, and what its result is written to.
+_Coroutine = tuple[Coroutine[Any, Any, Any], _Classes, native.Packer]
+_Answer = tuple[int, native.Packer | bytes | _Coroutine]
 
 
 class Inbound:
@@ -46,6 +48,8 @@ class Inbound:
         main.__package__ = main_package
         sys.modules["__main__"] = main
         draw_by(self.draw)
+        # Whether tasks that are coroutines run beside others.
+        self.several = False
         # Of the worker, for what is to be said before an answer.
         self.channel: native.Worker | None = None
         self._new: dict[_Key, _Pickle] = {}
@@ -158,20 +162,29 @@ class Inbound:
         if terms.capture and self.channel is not None:
             from plait._worker.capture import capturing
 
-            bare = capturing(bare, self.channel)
+            bare = capturing(bare, self.channel, several=self.several)
         return bare, terms.retry_on
 
     def returned(self, value: Any, retry_on: _Classes, packer: native.Packer) -> _Answer:
         """Encode what a task returned; a coroutine is run, and is not the value."""
-        if isinstance(value, Coroutine):
-            try:
-                well, value = _run_coroutine(value)
-            except BaseException as error:
-                forget_our_frame(error)
-                return self.raised(error, retry_on)
-            if not well:
-                forget_our_frame(value)
-                return self.raised(value, retry_on)
+        if not isinstance(value, Coroutine):
+            return self.finished(True, value, retry_on, packer)
+        if self.several:
+            return GOES_ON, (value, retry_on, packer)
+        try:
+            well, value = _run_coroutine(value)
+        except BaseException as error:
+            forget_our_frame(error)
+            return self.raised(error, retry_on)
+        return self.finished(well, value, retry_on, packer)
+
+    def finished(
+        self, well: bool, value: Any, retry_on: _Classes, packer: native.Packer
+    ) -> _Answer:
+        """Encode what a task, or its coroutine, has returned, or else has raised."""
+        if not well:
+            forget_our_frame(value)
+            return self.raised(value, retry_on)
         try:
             encode_value(value, packer)
             return RETURNED, packer

@@ -13,19 +13,27 @@ from typing import Any
 from plait._binding import native
 from plait._worker import stopping
 
-__all__ = ["capturing"]
+__all__ = ["MOST", "capturing"]
 
 # Of what is longer, the end is kept.
-_MOST = 64 << 20
+MOST = 64 << 20
 
 
-def capturing(function: Callable[..., Any], channel: native.Worker) -> Callable[..., Any]:
+def capturing(
+    function: Callable[..., Any], channel: native.Worker, *, several: bool
+) -> Callable[..., Any]:
     """Return a function that calls another, and sends what is written meanwhile.
 
     The file descriptors 1 and 2 are others for that time, so what C code and subprocesses write is
     caught too. Not caught is what is written to streams that are not made of them.
+
+    Args:
+        function: what to call.
+        channel: the worker's.
+        several: whether it returns coroutines that run beside others; see `recording`.
+
     """
-    return partial(_call, function, channel)
+    return partial(_begin if several else _call, function, channel)
 
 
 def _call(
@@ -43,11 +51,28 @@ def _call(
         raise value
 
 
+def _begin(
+    function: Callable[..., Any], channel: native.Worker, /, *args: Any, **kwargs: Any
+) -> Any:
+    caught = _Caught(channel)
+    with caught:
+        value = function(*args, **kwargs)
+        caught.goes_on = isinstance(value, Coroutine)
+    if not caught.goes_on:
+        return value
+    from plait._worker.recording import Recorded
+
+    return Recorded(value, caught.texts)
+
+
 class _Caught:
     """Two files in the place of standard output and standard error."""
 
     def __init__(self, channel: native.Worker) -> None:
         self._channel = channel
+        # Whether there is more to come, so that it is not sent yet.
+        self.goes_on = False
+        self.texts: list[bytes] = []
         self._kept: list[tuple[int, int, int]] = []
 
     def __enter__(self) -> None:
@@ -72,14 +97,14 @@ class _Caught:
             stopped = caught
         try:
             _flush()
-            texts = []
             for fd, original, file in self._kept:
                 os.dup2(original, fd)
                 size = os.fstat(file).st_size
-                texts.append(os.pread(file, _MOST, max(0, size - _MOST)))
+                self.texts.append(os.pread(file, MOST, max(0, size - MOST)))
                 os.close(original)
                 os.close(file)
-            self._channel.say_output(marshal.dumps(texts))
+            if not self.goes_on:
+                self._channel.say_output(marshal.dumps(self.texts))
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
         if stopped is not None:

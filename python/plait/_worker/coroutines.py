@@ -6,9 +6,10 @@ import os
 from collections.abc import Coroutine
 from typing import Any
 
+from plait._loop.loop import EventLoop
 from plait._loop.run import new_event_loop
 
-__all__ = ["close", "run"]
+__all__ = ["close", "event_loop", "outcome", "run"]
 
 # Used for its end alone, which is that of `asyncio.run`.
 _runner: asyncio.Runner | None = None
@@ -30,14 +31,11 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
             coroutine has been cancelled then, and has ended.
 
     """
-    global _runner, _owner
-    if _runner is None:
-        _owner = os.getpid()
-        _runner = asyncio.Runner(loop_factory=new_event_loop)
-    loop = _runner.get_loop()
-    task = loop.create_task(_outcome(coroutine), context=contextvars.copy_context())
+    loop = event_loop()
+    task = loop.create_task(outcome(coroutine), context=contextvars.copy_context())
     try:
-        return loop.run_until_complete(task)
+        result: tuple[bool, Any] = loop.run_until_complete(task)
+        return result
     except BaseException:
         if not task.done():
             task.cancel()
@@ -45,7 +43,24 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
         raise
 
 
-async def _outcome(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
+def event_loop() -> EventLoop:
+    """Return the loop of this worker."""
+    global _runner, _owner
+    if _runner is None:
+        _owner = os.getpid()
+        _runner = asyncio.Runner(loop_factory=new_event_loop)
+    loop = _runner.get_loop()
+    assert isinstance(loop, EventLoop)
+    return loop
+
+
+async def outcome(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
+    """Await a coroutine.
+
+    Returns:
+        True and what it returned, or False and what it raised.
+
+    """
     try:
         return True, await coroutine
     except BaseException as error:

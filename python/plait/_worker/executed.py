@@ -61,10 +61,10 @@ def main(
     lifeline: int,
     pipe: int,
     settings_fd: int,
-    *arenas: int,
+    *others: int,
 ) -> NoReturn:
     """Be a worker until the pool says leave; see `worker.main`."""
-    for fd in (memory, bell, lifeline, pipe, settings_fd, *handed, *arenas):
+    for fd in (memory, bell, lifeline, pipe, settings_fd, *handed, *others):
         os.set_inheritable(fd, False)
     tie(lifeline)
     # The position in the file is shared with whoever else reads it.
@@ -74,5 +74,5 @@ def main(
     inherited.take(handed, settings["tracked"])
     records.install(pipe)
     preload.load(settings["preload"])
-    channel = worker.connect(memory, bell, *arenas)
+    channel = worker.connect(settings, memory, bell, *others)
     worker.main(channel, lifeline, number, parent_pid, settings)

@@ -30,6 +30,8 @@ KILLED = 1
 RETURNED = 0
 RAISED = 1
 RAISED_TO_RETRY = 2
+# It has not: it has come to a coroutine, which runs beside others.
+GOES_ON = 3
 
 
 # What the numeric libraries look at to know how many threads to start.
@@ -85,6 +87,8 @@ class Settings(TypedDict):
     faulthandler: bool
     filters: list[Filter]
     logging: Logging
+    # How many tasks a worker runs at once.
+    concurrency: int
     # How many bytes of private memory a worker may have after a task.
     max_memory: int | None
     # A worker's share of them; None for what is no worker.

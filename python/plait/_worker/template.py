@@ -75,18 +75,18 @@ class _Template(Forker):
             return super().start(number, fds)
         from plait._worker import executed
 
-        memory, lifeline, stderr, *arenas = fds
-        kept = (memory, self._bell, lifeline, self._pipe, self._settings_fd, *arenas)
+        memory, lifeline, stderr, *others = fds
+        kept = (memory, self._bell, lifeline, self._pipe, self._settings_fd, *others)
         return executed.execute(kept, stderr, number, self._parent_pid)
 
     def be_child(self, number: int, fds: list[int]) -> NoReturn:
-        memory, lifeline, stderr, *arenas = fds
+        memory, lifeline, stderr, *others = fds
         os.dup2(stderr, 2)
         os.close(stderr)
         os.close(self._settings_fd)
         os.setpgid(0, 0)
         tie(lifeline)
-        channel = worker.connect(memory, self._bell, *arenas)
+        channel = worker.connect(self._settings, memory, self._bell, *others)
         worker.main(channel, lifeline, number, self._parent_pid, self._settings)
 
     def go(self) -> None:

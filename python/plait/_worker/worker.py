@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 from multiprocessing import process as multiprocessing_process
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from plait._binding import native
 from plait._pickling.inbound import Inbound
@@ -15,23 +15,36 @@ from plait._worker.protocol import Settings
 __all__ = ["connect", "main"]
 
 
-def connect(memory: int, bell: int, *arenas: int) -> native.Worker:
+class Channel(NamedTuple):
+    """The way to the pool."""
+
+    native: native.Worker
+    # Becomes readable when there is something to do, if several tasks run at once.
+    doorbell: int | None
+
+
+def connect(settings: Settings, memory: int, bell: int, *others: int) -> Channel:
     """Make the way to the pool, of descriptors that are then closed.
 
     Args:
+        settings: what the template was told.
         memory: that of the rings.
         bell: that of the supervisor's eventfd.
-        arenas: those of the arenas of requests and of results, if there are any.
+        others: the doorbell, if several tasks run at once, which stays open; those of the arenas
+            of requests and of results, if there are any.
 
     """
-    channel = native.Worker(memory, bell, (arenas[0], arenas[1]) if arenas else None)
+    several = settings["concurrency"] > 1
+    doorbell = others[0] if several else None
+    arenas = others[1:] if several else others
+    worker = native.Worker(memory, bell, (arenas[0], arenas[1]) if arenas else None, several)
     for fd in (memory, bell, *arenas):
         os.close(fd)
-    return channel
+    return Channel(worker, doorbell)
 
 
 def main(
-    channel: native.Worker, lifeline: int, number: int, parent_pid: int, settings: Settings
+    channel: Channel, lifeline: int, number: int, parent_pid: int, settings: Settings
 ) -> NoReturn:
     """Be a worker until the pool says leave.
 
@@ -45,10 +58,11 @@ def main(
     """
     _introduce(number, parent_pid, lifeline, settings)
     _reseed()
-    stopping.heed(channel)
+    stopping.heed(channel.native)
     inbound = Inbound(settings["main_file"], settings["main_package"])
-    inbound.channel = channel
-    channel.serve(inbound, settings["max_memory"])
+    inbound.channel = channel.native
+    inbound.several = channel.doorbell is not None
+    channel.native.serve(inbound, settings["max_memory"], channel.doorbell)
     _leave()
 
 

@@ -40,6 +40,8 @@ impl<T: Ticket> State<T> {
                 let output = slot.output.take();
                 let end = match (kind, stopping) {
                     (wire::STOPPED, Some(stopping)) => stopping.end(pid, Some(body), output),
+                    // Which came first, the end or the stop, is decided here.
+                    (_, Some(stopping)) if slot.runs_several() => stopping.end(pid, None, output),
                     _ => End::Reply(Reply {
                         raised: kind != wire::RETURNED,
                         again: kind == wire::FAILED,
@@ -61,6 +63,7 @@ impl<T: Ticket> State<T> {
                 self.relieved(worker);
                 self.settle(task, end, after);
             }
+            (wire::BEGAN, Stage::Serving) => self.reopen(worker),
             (wire::OUTPUT, Stage::Serving) => slot.output = Some(Body::of(message)),
             (wire::SAID, Stage::Serving) => slot.said = u32::try_from(nanos).ok(),
             (wire::RETIRE, Stage::Serving) => {

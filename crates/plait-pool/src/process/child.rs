@@ -12,6 +12,7 @@ use super::appetite::Excess;
 use super::borrowing::Arenas;
 use super::packer::Packer;
 use super::piece::Pieces;
+use super::several::Several;
 use super::wire::{self, Body};
 
 /// What the parent wants of this worker.
@@ -85,7 +86,9 @@ pub struct ArenaFds {
 
 /// A worker, in its own process.
 pub struct Worker {
-    link: WorkerLink,
+    pub(super) link: WorkerLink,
+    /// What it runs, if it may run more than one.
+    pub(super) several: Option<Several>,
     arenas: Option<Arenas>,
     /// When it began the last task.
     begun: Instant,
@@ -102,7 +105,7 @@ impl Worker {
     pub fn new(memory: OwnedFd, bell: OwnedFd, arenas: Option<ArenaFds>) -> Result<Self> {
         let link = WorkerLink::open(memory, EventFd::from(bell))?;
         let arenas = arenas.map(|fds| Arenas::open(fds.requests, fds.results)).transpose()?;
-        Ok(Self { link, arenas, begun: Instant::default(), appetite: None, retired: false })
+        Ok(Self { link, several: None, arenas, begun: Instant::default(), appetite: None, retired: false })
     }
 
     /// Keeps to so many bytes of private memory.
@@ -136,7 +139,7 @@ impl Worker {
     /// # Errors
     /// What the parent wrote is garbage: leave.
     pub fn poll(&mut self) -> Result<Option<ToDo>> {
-        while let Some(message) = self.link.poll()? {
+        while let Some(message) = self.next_message()? {
             if let Some(todo) = self.understand(message)? {
                 return Ok(Some(todo));
             }
@@ -144,7 +147,13 @@ impl Worker {
         Ok(None)
     }
 
-    /// Waits for the next thing to do. A task has begun when this returns it.
+    fn next_message(&mut self) -> Result<Option<Vec<u8>>> {
+        let kept = self.several.as_mut().and_then(Several::next);
+        if kept.is_some() { Ok(kept) } else { Ok(self.link.poll()?) }
+    }
+
+    /// Waits for the next thing to do, [`poll`](Self::poll) having found none.
+    /// A task has begun when this returns it.
     ///
     /// # Errors
     /// What the parent wrote is garbage: leave.
@@ -177,9 +186,18 @@ impl Worker {
                     return Ok(None);
                 }
                 self.begun = Instant::now();
-                if !self.link.begin(self.begun) {
+                if let Some(several) = &mut self.several {
+                    if !self.link.begin_another(self.begun) {
+                        return Ok(None);
+                    }
+                    several.begin(first, self.begun);
+                } else if !self.link.begin(self.begun) {
                     return Ok(None);
                 }
+            }
+            wire::STOP => {
+                self.ask(first);
+                return Ok(None);
             }
             wire::BEGIN => {
                 let keep = usize::try_from(first).unwrap_or(usize::MAX);
@@ -245,14 +263,17 @@ impl Worker {
     }
 
     fn head(&self, answer: Answer) -> (u64, u64, u64) {
-        let took = || Instant::now().saturating_since(self.begun).as_nanos() as u64;
+        let took = |task| {
+            let begun = self.several.as_ref().and_then(|several| several.begun(task));
+            Instant::now().saturating_since(begun.unwrap_or(self.begun)).as_nanos() as u64
+        };
         match answer {
             Answer::Ready => (wire::READY, 0, 0),
             Answer::Unfit => (wire::UNFIT, 0, 0),
-            Answer::Returned(task) => (wire::RETURNED, task, took()),
-            Answer::Raised { task, again: false } => (wire::RAISED, task, took()),
-            Answer::Raised { task, again: true } => (wire::FAILED, task, took()),
-            Answer::Stopped(task) => (wire::STOPPED, task, took()),
+            Answer::Returned(task) => (wire::RETURNED, task, took(task)),
+            Answer::Raised { task, again: false } => (wire::RAISED, task, took(task)),
+            Answer::Raised { task, again: true } => (wire::FAILED, task, took(task)),
+            Answer::Stopped(task) => (wire::STOPPED, task, took(task)),
         }
     }
 

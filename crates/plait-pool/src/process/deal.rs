@@ -87,8 +87,7 @@ impl<T: Ticket> State<T> {
         let first = self.queue.front()?.id;
         let waits = |slot: &Slot<T>| {
             let mut waiting = slot.handed.iter().enumerate().skip(1);
-            let (index, handed) =
-                waiting.find(|(_, handed)| slot.requests().begun(handed.sequence).is_none())?;
+            let (index, handed) = waiting.find(|(_, handed)| slot.begun(handed).is_none())?;
             Some((handed.task.id, index))
         };
         let oldest =
@@ -154,7 +153,7 @@ impl<T: Ticket> State<T> {
     }
 
     /// Puts `worker` among those who may be handed more, if it may.
-    fn reopen(&mut self, worker: u64) {
+    pub(super) fn reopen(&mut self, worker: u64) {
         let depth = self.pace.depth();
         let Some(slot) = self.slots.get_mut(&worker) else { return };
         // Who has nothing is idle, which is better.
@@ -209,8 +208,11 @@ impl<T: Ticket> State<T> {
         }
         let before = Instant::now().as_nanos().saturating_sub(self.pace.patience());
         let late = |slot: &Slot<T>| {
-            let first = slot.handed.front().and_then(|first| slot.requests().begun(first.sequence));
-            slot.handed.len() > 1 && first.is_some_and(|since| since.as_nanos() < before)
+            let first = slot.handed.front().and_then(|first| slot.begun(first));
+            // Where several run at once, what is behind a long one waits for nothing.
+            slot.handed.len() > 1
+                && !slot.runs_several()
+                && first.is_some_and(|since| since.as_nanos() < before)
         };
         let late: Vec<u64> = self.slots.iter().filter(|(_, slot)| late(slot)).map(|(&w, _)| w).collect();
         for worker in late {
@@ -263,7 +265,7 @@ impl<T: Ticket> State<T> {
         }
         let Some((worker, index)) = self.find(id) else { return false };
         let Some(slot) = self.slots.get(&worker) else { return false };
-        slot.handed.get(index).is_some_and(|handed| slot.requests().begun(handed.sequence).is_some())
+        slot.handed.get(index).is_some_and(|handed| slot.begun(handed).is_some())
     }
 
     pub(super) fn find(&self, id: u64) -> Option<(u64, usize)> {

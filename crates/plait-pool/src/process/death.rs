@@ -18,6 +18,8 @@ pub struct Death {
     pub corrupt: bool,
     /// Whether we killed it because it had too much memory.
     pub excess: Option<Excess>,
+    /// Whether we killed it because something that it ran did not stop.
+    pub unstoppable: bool,
     /// The last of what it wrote to standard error.
     pub stderr: Arc<str>,
 }
@@ -47,6 +49,9 @@ impl fmt::Display for Death {
         }
         if let Some(excess) = &self.excess {
             return write!(f, "was killed by the pool because it had {excess}");
+        }
+        if self.unstoppable {
+            return f.write_str("was killed by the pool because another coroutine, which it ran beside, did not stop when it was to");
         }
         match self.status {
             Status::Exited(code) => write!(f, "exited with code {code}"),
@@ -109,6 +114,7 @@ mod tests {
                 status: Status::Killed(9),
                 corrupt: false,
                 excess: None,
+                unstoppable: false,
                 stderr: stderr.into(),
             };
             death.last_lines()
@@ -121,8 +127,9 @@ mod tests {
 
     #[test]
     fn says_how_it_went() {
-        let death =
-            |status, corrupt| Death { pid: 1, status, corrupt, excess: None, stderr: "".into() }.to_string();
+        let death = |status, corrupt| {
+            Death { pid: 1, status, corrupt, excess: None, unstoppable: false, stderr: "".into() }.to_string()
+        };
         assert_eq!(death(Status::Killed(9), false), "was killed by SIGKILL");
         assert_eq!(death(Status::Killed(11), false), "was killed by SIGSEGV");
         assert_eq!(death(Status::Killed(31), false), "was killed by SIGSYS");

@@ -23,6 +23,7 @@ mod pool;
 mod pulse;
 mod queue;
 mod room;
+mod several;
 mod sizes;
 mod slot;
 mod staffing;

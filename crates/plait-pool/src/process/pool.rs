@@ -52,6 +52,8 @@ pub struct Settings {
     /// Descriptors that the arguments are made of, at most 512: every worker
     /// has them.
     pub handed: Arc<[OwnedFd]>,
+    /// How many tasks a worker runs at once.
+    pub concurrency: NonZeroUsize,
     /// After so many tasks a worker leaves, and another takes its place.
     pub tasks_per_worker: Option<NonZeroUsize>,
     /// Whether there are always `limit` workers, also when nothing is to do.
@@ -150,6 +152,7 @@ impl<T: Ticket> Pool<T> {
         state.appetite = Appetite::new(settings.max_memory);
         state.tasks_per_worker = settings.tasks_per_worker.map_or(usize::MAX, NonZeroUsize::get);
         state.eager = settings.eager;
+        state.width = settings.concurrency.get();
         let shared = Arc::new(Shared::new(state, Arc::clone(&bell)));
         let mut supervisor = Supervisor::new(Arc::clone(&shared), bell, settings, listener, shown)?;
         let told = Arc::clone(&shared);

@@ -40,6 +40,9 @@ pub(crate) enum Stage {
 pub(crate) struct Handed<T> {
     pub(crate) task: Task<T>,
     pub(crate) sequence: u64,
+    /// When it was begun, once that is known here and its claim is free for
+    /// another: where several run at once, one of them may do so for long.
+    begun: Option<Instant>,
     /// The stop of it that is under way.
     pub(crate) stopping: Option<Stopping>,
 }
@@ -68,6 +71,8 @@ pub(crate) struct Slot<T> {
     pub(crate) handed: VecDeque<Handed<T>>,
     /// What their messages weigh.
     bytes: usize,
+    /// How many tasks it runs at once.
+    pub(crate) width: usize,
     /// How many tasks it may still answer.
     pub(crate) left: usize,
     /// Whether it stands in the list of those who may be handed more.
@@ -98,6 +103,8 @@ pub(crate) struct Slot<T> {
     pub(crate) output: Option<Body>,
     /// The last thing that it said while it was at its task.
     pub(crate) said: Option<u32>,
+    /// Because one of several tasks that it ran did not stop.
+    pub(crate) unstoppable: bool,
     /// Because it had too much memory.
     pub(crate) excess: Option<Excess>,
     pub(crate) pulse: Pulse,
@@ -120,6 +127,7 @@ impl<T> Slot<T> {
             done: 0,
             handed: VecDeque::new(),
             bytes: 0,
+            width: 1,
             left: usize::MAX,
             open: false,
             late: false,
@@ -136,6 +144,7 @@ impl<T> Slot<T> {
             corrupt: false,
             output: None,
             said: None,
+            unstoppable: false,
             excess: None,
             pulse: Pulse::default(),
         }
@@ -182,8 +191,14 @@ impl<T> Slot<T> {
 
     /// Whether it may be handed a task ahead, being `depth` the most that it
     /// should have.
-    pub(crate) fn has_room(&self, depth: usize) -> bool {
-        let oldest = self.handed.front().map_or(u64::MAX, |handed| handed.sequence);
+    pub(crate) fn has_room(&mut self, depth: usize) -> bool {
+        if self.runs_several() {
+            self.note_begun();
+        }
+        let claimed = self.handed.partition_point(|handed| handed.begun.is_some());
+        let oldest = self.handed.get(claimed).map_or(u64::MAX, |handed| handed.sequence);
+        // Who runs several is handed what it may begin at once, and no more.
+        let depth = if self.runs_several() { self.width } else { depth };
         self.serves()
             && !self.late
             && self.handed.len() < depth.min(self.left)
@@ -194,7 +209,7 @@ impl<T> Slot<T> {
     /// Whether there is room for this message, of one that [has
     /// room](Self::has_room).
     pub(crate) fn fits(&self, message: usize) -> bool {
-        message <= AHEAD_LARGEST && self.bytes + message <= AHEAD_BYTES
+        self.runs_several() || message <= AHEAD_LARGEST && self.bytes + message <= AHEAD_BYTES
     }
 
     /// Whether it has been handed tasks and has not begun the first.
@@ -204,7 +219,27 @@ impl<T> Slot<T> {
 
     /// Whether it has begun the first of the tasks that it was handed.
     pub(crate) fn has_begun_first(&self) -> bool {
-        self.handed.front().is_some_and(|first| self.requests.begun(first.sequence).is_some())
+        self.handed.front().is_some_and(|first| self.begun(first).is_some())
+    }
+
+    /// Whether it runs several tasks at once.
+    pub(crate) fn runs_several(&self) -> bool {
+        self.width > 1
+    }
+
+    /// When it has begun a task that it has, if it has.
+    pub(crate) fn begun(&self, handed: &Handed<T>) -> Option<Instant> {
+        handed.begun.or_else(|| self.requests.begun(handed.sequence))
+    }
+
+    /// Notes which tasks have begun, so that their claims are free.
+    fn note_begun(&mut self) {
+        let Self { handed, requests, .. } = self;
+        // They are begun in their order; the last of those that were noted is
+        // behind all others of them.
+        for handed in handed.iter_mut().rev().take_while(|handed| handed.begun.is_none()) {
+            handed.begun = requests.begun(handed.sequence);
+        }
     }
 
     pub(crate) fn hand(&mut self, task: Task<T>) {
@@ -214,7 +249,7 @@ impl<T> Slot<T> {
         self.send_task(sequence);
         self.bytes += weight(&task);
         self.counts.sent += task.parcel.weight() as u64;
-        self.handed.push_back(Handed { task, sequence, stopping: None });
+        self.handed.push_back(Handed { task, sequence, begun: None, stopping: None });
         self.pump();
     }
 
@@ -223,7 +258,7 @@ impl<T> Slot<T> {
     pub(crate) fn open(&mut self, id: u64, message: Vec<u8>) -> Option<(Body, Pieces)> {
         let handed = self.handed.iter().find(|handed| handed.task.id == id)?;
         let sequence = handed.sequence;
-        if self.requests.begun(sequence).is_none() || self.is_unsent(sequence) {
+        if self.begun(handed).is_none() || self.is_unsent(sequence) {
             return None;
         }
         let blocks = &handed.task.parcel.blocks;
@@ -245,7 +280,8 @@ impl<T> Slot<T> {
 
     /// Takes back the handed task at `index`, if it has not begun.
     pub(crate) fn take_back(&mut self, index: usize, fate: Fate) -> Option<Task<T>> {
-        let sequence = self.handed.get(index)?.sequence;
+        let handed = self.handed.get(index).filter(|handed| handed.begun.is_none())?;
+        let sequence = handed.sequence;
         match self.requests.revoke(sequence) {
             Ok(true) => {}
             Ok(false) => return None,

@@ -216,7 +216,8 @@ impl<T: Ticket> Supervisor<T> {
 
     /// What there is of a worker before it is forked.
     fn make(&self) -> super::Result<(Slot<T>, Outlet, Theirs)> {
-        let (requests, responses) = plait_shm::link()?;
+        let several = self.settings.concurrency.get() > 1;
+        let (requests, responses) = if several { plait_shm::link_of_several()? } else { plait_shm::link()? };
         let (lifeline, theirs) = Lifeline::new()?;
         let (outlet, stderr) = Outlet::new()?;
         let room = self.arenas.as_ref().map(|(_, room)| room);
@@ -239,6 +240,7 @@ impl<T: Ticket> Supervisor<T> {
         let asked = heard.is_ok()
             && template.as_ref().zip(state.slots.get(&worker)).is_some_and(|(template, slot)| {
                 let mut fds = vec![slot.requests().memory(), theirs.lifeline.as_fd(), theirs.stderr.as_fd()];
+                fds.extend(slot.requests().doorbell());
                 if let (Some((requests, _)), Some(results)) = (arenas, slot.results()) {
                     fds.extend([requests.as_fd(), results.fd()]);
                 }

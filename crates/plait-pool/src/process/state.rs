@@ -43,8 +43,8 @@ pub(crate) struct State<T> {
     /// When to look at whom.
     pub(crate) alarms: Alarms,
     pub(super) rounds: Rounds,
-    /// How many tasks may be with the pool at once, before who submits waits.
-    bound: Option<usize>,
+    /// How many tasks may wait beyond those that run, before who submits waits.
+    max_pending: Option<usize>,
     pub(crate) room: Arc<Room>,
     /// Until when the supervisor sleeps, if it does.
     pub(crate) asleep_until: Option<Instant>,
@@ -53,6 +53,8 @@ pub(crate) struct State<T> {
     next_task: u64,
     next_worker: u64,
     limit: usize,
+    /// How many tasks a worker runs at once.
+    pub(super) width: usize,
     /// After so many tasks a worker leaves.
     pub(super) tasks_per_worker: usize,
     /// Whether workers are asked for before there are tasks.
@@ -80,7 +82,7 @@ impl<T: Ticket> State<T> {
             pace: Pace::default(),
             alarms: Alarms::default(),
             rounds: Rounds::default(),
-            bound: max_pending.map(|most| limit.saturating_add(most)),
+            max_pending,
             room: Arc::default(),
             asleep_until: None,
             answers: 0,
@@ -88,6 +90,7 @@ impl<T: Ticket> State<T> {
             next_task: 1,
             next_worker: FIRST_WORKER,
             limit,
+            width: 1,
             tasks_per_worker: usize::MAX,
             eager: false,
             closing: false,
@@ -112,13 +115,14 @@ impl<T: Ticket> State<T> {
     /// Whether as much waits as may wait.
     pub(crate) fn is_full(&self) -> bool {
         let handed = || self.slots.values().map(|slot| slot.handed.len()).sum::<usize>();
-        self.bound.is_some_and(|bound| self.queue.len() + handed() >= bound)
+        let running = self.limit.saturating_mul(self.width);
+        self.max_pending.is_some_and(|most| self.queue.len() + handed() >= running.saturating_add(most))
     }
 
     /// Wakes those who wait until the pool is not full, if it is not or never
     /// will take anything.
     pub(super) fn offer_room(&self) {
-        if self.bound.is_some() && (!self.is_full() || self.check_open().is_err()) {
+        if self.max_pending.is_some() && (!self.is_full() || self.check_open().is_err()) {
             self.room.offer();
         }
     }
@@ -166,6 +170,7 @@ impl<T: Ticket> State<T> {
 
     pub(crate) fn add(&mut self, mut slot: Slot<T>) -> u64 {
         slot.left = self.tasks_per_worker;
+        slot.width = self.width;
         let worker = self.next_worker;
         self.next_worker += 1;
         self.slots.insert(worker, slot);
@@ -246,7 +251,8 @@ impl<T: Ticket> State<T> {
     ) -> Option<Slot<T>> {
         self.died(worker, after);
         let mut slot = self.slots.remove(&worker)?;
-        let death = Death { pid: slot.pid(), status, corrupt: slot.corrupt, excess: slot.excess, stderr };
+        let Slot { corrupt, excess, unstoppable, .. } = slot;
+        let death = Death { pid: slot.pid(), status, corrupt, excess, unstoppable, stderr };
         let unready = matches!(slot.stage, Stage::Asked | Stage::Starting);
         if slot.stage == Stage::Serving {
             // Workers do get ready: those after it may be tried anew.

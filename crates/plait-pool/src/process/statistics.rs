@@ -93,8 +93,7 @@ pub(super) struct Tally {
 
 impl<T> Slot<T> {
     fn statistics(&self) -> WorkerStatistics {
-        let begun = |sequence| self.requests().begun(sequence).is_some();
-        let running = self.handed.iter().filter(|handed| begun(handed.sequence)).count();
+        let running = self.handed.iter().filter(|handed| self.begun(handed).is_some()).count();
         let activity = match self.stage {
             Stage::Asked | Stage::Starting => Activity::Starting,
             Stage::Leaving => Activity::Leaving,

@@ -19,7 +19,7 @@ use super::slot::{Handed, Slot};
 use super::state::State;
 use super::task::Task;
 use super::terms::Terms;
-use super::wire::Body;
+use super::wire::{self, Body};
 use super::{End, Stopped, Ticket};
 
 /// When to signal again: a signal that comes right before a system call
@@ -36,7 +36,8 @@ enum Why {
 /// A stop under way.
 #[derive(Debug)]
 pub(crate) struct Stopping {
-    run: Run,
+    /// Which run is stopped; `None` where several run at once, and the task is.
+    run: Option<Run>,
     why: Why,
     terms: Terms,
     /// How long it had run.
@@ -54,7 +55,7 @@ impl Stopping {
             grace: self.terms.grace,
             ran: self.ran,
             killed: self.killed,
-            item: self.run.item(),
+            item: self.run.map_or(0, Run::item),
             place,
             output,
         };
@@ -63,11 +64,18 @@ impl Stopping {
             Why::Cancel => End::Killed(stopped),
         }
     }
+
+    fn is_of(&self, run: Run) -> bool {
+        self.run.is_none_or(|stopped| stopped.is(run))
+    }
 }
 
 impl<T> Slot<T> {
     /// Looks after what it runs. When to look again, if that is to be.
     fn look(&mut self, now: Instant) -> Option<Instant> {
+        if self.runs_several() {
+            return self.look_at_each(now);
+        }
         let (run, since) = self.requests().run();
         let current = self.handed.iter().position(|handed| handed.sequence == run.sequence());
         if let Some(current) = current
@@ -102,7 +110,7 @@ impl<T> Slot<T> {
     /// One that was of an earlier item of it is over.
     fn is_stopping(&mut self, index: usize, run: Run) -> bool {
         let Some(handed) = self.handed.get_mut(index) else { return false };
-        let earlier = |stopping: &Stopping| stopping.why == Why::Deadline && !stopping.run.is(run);
+        let earlier = |stopping: &Stopping| stopping.why == Why::Deadline && !stopping.is_of(run);
         if handed.stopping.as_ref().is_some_and(earlier) {
             handed.stopping = None;
         }
@@ -123,8 +131,62 @@ impl<T> Slot<T> {
         // A deadline that was being enforced has had its time from then on.
         let kill_at = handed.stopping.as_ref().map_or(kill_at, |before| before.kill_at.min(kill_at));
         let ran = now.saturating_since(since);
-        handed.stopping = Some(Stopping { run, why, terms, ran, kill_at, killed: false });
+        handed.stopping = Some(Stopping { run: Some(run), why, terms, ran, kill_at, killed: false });
         true
+    }
+
+    /// As [`look`](Self::look), where several tasks run at once.
+    fn look_at_each(&mut self, now: Instant) -> Option<Instant> {
+        let (mut next, mut signal) = (None, false);
+        for index in 0..self.handed.len() {
+            let Some(handed) = self.handed.get(index) else { break };
+            if handed.stopping.is_none() {
+                let Some(timeout) = handed.task.terms.timeout else { continue };
+                // It begins at this moment, at the earliest.
+                let begun = self.begun(handed);
+                let deadline = begun.map_or(now + timeout.max(SIGNAL_AGAIN), |begun| begun + timeout);
+                if deadline > now {
+                    next = Some(next.map_or(deadline, |next: Instant| next.min(deadline)));
+                    continue;
+                }
+                self.ask_for_one(index, Why::Deadline, now);
+            }
+            let Some(stopping) = self.handed.get_mut(index).and_then(|handed| handed.stopping.as_mut())
+            else {
+                continue;
+            };
+            if stopping.kill_at <= now {
+                stopping.killed = true;
+                // Those beside it go with it, and those behind it to others.
+                self.unstoppable = true;
+                self.condemn(false);
+                return None;
+            }
+            let again = stopping.kill_at.min(now + SIGNAL_AGAIN);
+            next = Some(next.map_or(again, |next: Instant| next.min(again)));
+            signal = true;
+        }
+        if signal {
+            self.strike(Blow::Stop);
+        }
+        next
+    }
+
+    /// Asks it to stop the handed task at `index`, one of several that run. It
+    /// ends as stopped from here on, whatever the worker answers.
+    fn ask_for_one(&mut self, index: usize, why: Why, now: Instant) {
+        let Some(since) = self.handed.get(index).and_then(|handed| self.begun(handed)) else { return };
+        let Some(handed) = self.handed.get_mut(index) else { return };
+        let (terms, id) = (handed.task.terms, handed.task.id);
+        let kill_at = now + terms.grace;
+        // As in `ask`.
+        let kill_at = handed.stopping.as_ref().map_or(kill_at, |before| before.kill_at.min(kill_at));
+        let ran = now.saturating_since(since);
+        let told = handed.stopping.replace(Stopping { run: None, why, terms, ran, kill_at, killed: false });
+        if told.is_none() {
+            self.order(wire::message(wire::STOP, id, 0, &[]));
+            self.pump();
+        }
     }
 
     /// Gets on with the stop of the handed task at `index`: a signal, or the
@@ -146,7 +208,7 @@ impl<T> Slot<T> {
     pub(crate) fn end_of(&self, handed: &Handed<T>, otherwise: End) -> End {
         let (run, _) = self.requests().run();
         match &handed.stopping {
-            Some(stopping) if stopping.why == Why::Cancel || stopping.run.is(run) => {
+            Some(stopping) if stopping.why == Why::Cancel || stopping.is_of(run) => {
                 stopping.end(self.pid(), None, None)
             }
             _ => otherwise,
@@ -197,9 +259,15 @@ impl<T: Ticket> State<T> {
             return Withdrawn::Running;
         }
         let sequence = handed.sequence;
+        debug_assert!(slot.begun(handed).is_some(), "it cannot be taken back");
+        if slot.runs_several() {
+            slot.ask_for_one(index, Why::Cancel, now);
+            if slot.serves() {
+                self.look(worker, now, after);
+            }
+            return Withdrawn::Running;
+        }
         // Who sees that the task has begun sees what its worker runs.
-        let begun = slot.requests().begun(sequence).is_some();
-        debug_assert!(begun, "it cannot be taken back");
         let (run, since) = slot.requests().run();
         if run.sequence() != sequence || !slot.ask(index, run, since, Why::Cancel, now) {
             // However it has ended: nobody wants it tried again.

@@ -23,6 +23,8 @@ pub(crate) const TASK: u64 = 3;
 pub(crate) const LEAVE: u64 = 4;
 /// To the worker: the parent has done with these blocks of its arena.
 pub(crate) const FREE: u64 = 5;
+/// To a worker that runs several tasks at once: stop this one.
+pub(crate) const STOP: u64 = 6;
 
 /// From the worker: give me tasks.
 pub(crate) const READY: u64 = 16;
@@ -42,6 +44,10 @@ pub(crate) const DONE: u64 = 22;
 
 /// From the worker: I begin nothing more, let me go.
 pub(crate) const RETIRE: u64 = 32;
+
+/// From a worker that runs several tasks at once: it has begun some. Answers
+/// may be long in coming, and it is handed only so many that it has not begun.
+pub(crate) const BEGAN: u64 = 35;
 
 /// From the worker, before its answer: while it was at the task it said
 /// something beside, this being the number of the last.

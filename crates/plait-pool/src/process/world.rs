@@ -135,6 +135,14 @@ impl World {
         worker
     }
 
+    /// As [`hire`](Self::hire), of one that runs several tasks at once.
+    pub(super) fn hire_one_of_several(&mut self) -> u64 {
+        let worker = self.ask();
+        self.workers.get_mut(&worker).unwrap().run_several();
+        self.says(worker, wire::READY, 0);
+        worker
+    }
+
     pub(super) fn says(&mut self, worker: u64, kind: u64, number: u64) {
         let message = wire::message(kind, number, 1_000_000, b"text");
         self.hears(worker, message);
@@ -196,8 +204,7 @@ impl World {
     /// Which of the tasks with `worker` have not begun, in their order.
     pub(super) fn unbegun(&self, worker: u64) -> Vec<u64> {
         let Some(slot) = self.state.slots.get(&worker) else { return Vec::new() };
-        let begun = |sequence| slot.requests().begun(sequence).is_some();
-        slot.handed.iter().filter(|h| !begun(h.sequence)).map(|h| h.task.id).collect()
+        slot.handed.iter().filter(|h| slot.begun(h).is_none()).map(|h| h.task.id).collect()
     }
 
     pub(super) fn ended(&self) -> Vec<(u32, &'static str)> {
