@@ -29,7 +29,7 @@ class WorkerDied(_Reported, BrokenProcessPool):
     does not survive this, finds it.
 
     Attributes:
-        pid: the process that the worker was.
+        pid: the process that the worker was; None if nobody is left who knows.
         signal: the number of the signal that ended it; None if none did, or
             if that is unknown.
         exitcode: the code with which it exited; None if it did not.

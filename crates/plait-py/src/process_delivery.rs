@@ -39,8 +39,10 @@ impl Delivery {
                 decode.call1((data, name))
             }
             End::Died(death) => {
-                let (pid, lines) = (death.pid, death.last_lines());
-                let text = format!("worker process {pid} {death} while it ran {name}{lines}");
+                // The template may have died before it told the number.
+                let pid = (death.pid != 0).then_some(death.pid);
+                let who = pid.map_or("a worker process".into(), |pid| format!("worker process {pid}"));
+                let text = format!("{who} {death} while it ran {name}{}", death.last_lines());
                 let (signal, code) = parts(death);
                 DIED.import(py, ENDINGS, "died")?.call1((text, pid, signal, code, &*death.stderr))
             }

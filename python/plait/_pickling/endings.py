@@ -10,7 +10,9 @@ __all__ = ["count_attempts", "died", "killed", "timed_out"]
 _E = TypeVar("_E", bound=BaseException)
 
 
-def died(text: str, pid: int, signal: int | None, exitcode: int | None, stderr: str) -> WorkerDied:
+def died(
+    text: str, pid: int | None, signal: int | None, exitcode: int | None, stderr: str
+) -> WorkerDied:
     """Make the exception of a task whose worker died; `text` says how."""
     return WorkerDied(text, pid=pid, signal=signal, exitcode=exitcode, stderr=stderr)
 
