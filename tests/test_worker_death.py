@@ -282,7 +282,7 @@ def test_a_template_that_dies_before_it_reports_loses_no_task(tmp_path, monkeypa
         wait_for_file(path)
         kill(template_of(int(path.read_text())))
         with pytest.raises(
-            plait.WorkerDied, match="^a worker process died, how is unknown"
+            plait.WorkerDied, match=r"^a worker process died, how is unknown"
         ) as info:
             future.result(LIMIT)
         assert info.value.pid is None
