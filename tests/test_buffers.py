@@ -5,6 +5,7 @@ import gc
 import os
 import pickle
 import random
+import time
 from collections.abc import Iterator
 
 import numpy
@@ -249,6 +250,34 @@ def test_a_small_part_does_not_keep_the_whole(pool):
     half = pool.submit(part, numpy.arange(LARGE), 7, LARGE // 2).result(LIMIT)
     assert in_use(pool) > before
     assert (half == numpy.arange(7, LARGE // 2)).all()
+
+
+def memory(kind):
+    """How many bytes the arenas of this process's pools, or of their workers, have in memory."""
+    total = 0
+    for entry in os.scandir("/proc/self/fd"):
+        try:
+            if f"/memfd:plait-{kind}" in os.readlink(entry):
+                total += os.stat(entry.path).st_blocks * 512
+        except FileNotFoundError:  # the one that lists the folder, or another that has gone
+            continue
+    return total
+
+
+def test_an_idle_pool_gives_its_memory_back(pool_of_one):
+    pool = pool_of_one
+    before = memory("requests"), memory("results")
+    kept = pool.submit(remade, numpy.ones(LARGE)).result(LIMIT)
+    for _ in range(2):
+        # The second time around it has worked again meanwhile.
+        pool.submit(remade, numpy.ones(4 * LARGE)).result(LIMIT)
+        assert memory("requests") >= before[0] + 32 * LARGE
+        assert memory("results") >= before[1] + 32 * LARGE
+        deadline = time.monotonic() + LIMIT
+        while memory("requests") > before[0] or memory("results") > before[1] + 9 * LARGE:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert (kept == 1).all()
 
 
 _behind: list[object] = []

@@ -82,6 +82,11 @@ impl Arenas {
         self.results.iter().for_each(|arena| arena.keep(bytes));
     }
 
+    /// Gives back to the system what is free.
+    pub(crate) fn trim(&self) {
+        self.results.iter().for_each(|arena| arena.trim());
+    }
+
     /// For a result.
     pub(crate) fn packer(&self) -> Packer {
         Packer::new(self.results.clone())

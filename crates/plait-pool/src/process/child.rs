@@ -181,6 +181,10 @@ impl Worker {
                 self.arenas.as_mut().map_or(Ok(()), |arenas| arenas.free(&message))?;
                 return Ok(None);
             }
+            wire::TRIM => {
+                self.arenas.iter().for_each(Arenas::trim);
+                return Ok(None);
+            }
             wire::TASK => {
                 if self.retired {
                     return Ok(None);

@@ -13,6 +13,7 @@ mod death;
 mod handle;
 mod hearing;
 mod image;
+mod leisure;
 mod lending;
 mod outbox;
 mod pace;

@@ -14,6 +14,7 @@ use super::aftermath::Aftermath;
 use super::alarms::Alarms;
 use super::appetite::Appetite;
 use super::death::Death;
+use super::leisure::Leisure;
 use super::pace::Pace;
 use super::pool::Call;
 use super::pulse::Rounds;
@@ -69,6 +70,7 @@ pub(crate) struct State<T> {
     pub(super) failed_starts: u32,
     pub(super) watch: Watch,
     pub(super) tally: Tally,
+    pub(super) leisure: Leisure,
 }
 
 impl<T: Ticket> State<T> {
@@ -101,6 +103,7 @@ impl<T: Ticket> State<T> {
             failed_starts: 0,
             watch: Watch::default(),
             tally: Tally::default(),
+            leisure: Leisure::default(),
         }
     }
 
@@ -283,6 +286,7 @@ impl<T: Ticket> State<T> {
             || self.is_overslept()
             || self.is_unwatched()
             || self.appetite.is_blind()
+            || self.hoards()
             || self.wanted() > 0
     }
 

@@ -185,10 +185,14 @@ impl<T: Ticket> Supervisor<T> {
             state.kill_at = None;
             state.kill_rest();
         }
+        let leisure = state.is_at_leisure(now);
         let late = |slot: &Slot<T>| slot.dead_since.is_some_and(|since| since + STATUS_WAIT <= now);
         let late: Vec<u64> = state.slots.iter().filter(|(_, slot)| late(slot)).map(|(&id, _)| id).collect();
         drop(state);
         after.run();
+        if leisure && let Some(arena) = &self.settings.arena {
+            arena.trim();
+        }
         for worker in late {
             self.bury_untold(worker)?;
         }
@@ -265,12 +269,14 @@ impl<T: Ticket> Supervisor<T> {
             let State { appetite, slots, .. } = &mut *state;
             let grown = appetite.look_at(slots.values());
             let round = state.next_round();
+            let leisure = state.next_leisure(Instant::now());
             let deaths = state.slots.values().filter_map(|slot| slot.dead_since);
             let deaths = deaths.map(|since| since + STATUS_WAIT);
             let deadline = deaths
                 .chain(state.kill_at)
                 .chain(state.alarms.next())
                 .chain(round)
+                .chain(leisure)
                 .chain(*ask_at)
                 .chain(*leave_by)
                 .chain(hearing.look_at())

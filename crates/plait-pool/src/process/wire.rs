@@ -26,6 +26,9 @@ pub(crate) const FREE: u64 = 5;
 /// To a worker that runs several tasks at once: stop this one.
 pub(crate) const STOP: u64 = 6;
 
+/// To the worker: give back the memory that you keep for results to come.
+pub(crate) const TRIM: u64 = 6;
+
 /// From the worker: give me tasks.
 pub(crate) const READY: u64 = 16;
 /// From the worker: the initializer failed; the body says how.
