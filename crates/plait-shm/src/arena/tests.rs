@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 use std::os::fd::AsFd;
 
 const LEN: usize = 1 << 26;
@@ -102,4 +103,99 @@ fn without_address_space_bytes_are_copied() {
     let region = Arc::new(Region::new(unmapped, None));
     let view = View::to_read(&region, block.offset() + 2..block.offset() + 5, hold()).unwrap();
     assert_eq!(view.to_vec(), b"234");
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Take(usize, bool),
+    Grow(usize, usize),
+    Shrink(usize, usize),
+    Drop(usize),
+    Keep(usize),
+    Trim,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let len = 1..12 * GRAIN;
+    let step = prop_oneof![
+        5 => (len.clone(), any::<bool>()).prop_map(|(len, to_grow)| Step::Take(len, to_grow)),
+        2 => (any::<usize>(), len.clone()).prop_map(|(which, len)| Step::Grow(which, len)),
+        2 => (any::<usize>(), len).prop_map(|(which, len)| Step::Shrink(which, len)),
+        4 => any::<usize>().prop_map(Step::Drop),
+        1 => (0..32 * GRAIN).prop_map(Step::Keep),
+        1 => Just(Step::Trim),
+    ];
+    proptest::collection::vec(step, 0..60)
+}
+
+/// A block, and how many of its bytes are this one.
+type Written = (Block, usize, u8);
+
+fn fill(block: &mut Block, byte: u8) {
+    let bytes = vec![byte; block.len()];
+    block.write(0, &bytes);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Each block keeps what was written to it, whatever becomes of others.
+    #[test]
+    fn no_two_blocks_overlap_and_all_space_returns(steps in steps()) {
+        const ROOM: usize = 64 * GRAIN;
+        let arena = Arena::create("plait-test", ROOM, ROOM / 4).unwrap();
+        let mut blocks: Vec<Written> = Vec::new();
+        for (byte, step) in (1..=u8::MAX).cycle().zip(steps) {
+            match step {
+                Step::Take(len, to_grow) => {
+                    if let Some(mut block) = arena.block(len, to_grow) {
+                        prop_assert!(block.len() >= len && block.offset() + block.len() <= ROOM);
+                        fill(&mut block, byte);
+                        let len = block.len();
+                        blocks.push((block, len, byte));
+                    }
+                }
+                Step::Grow(which, len) if !blocks.is_empty() => {
+                    let at = which % blocks.len();
+                    let (block, written, old) = &mut blocks[at];
+                    if block.grow(len) {
+                        prop_assert!(block.len() >= len);
+                        let mut before = Vec::new();
+                        block.read(*written, &mut before);
+                        prop_assert!(before.iter().all(|b| b == old));
+                        fill(block, byte);
+                        (*written, *old) = (block.len(), byte);
+                    }
+                }
+                Step::Shrink(which, len) if !blocks.is_empty() => {
+                    let at = which % blocks.len();
+                    let (block, written, _) = &mut blocks[at];
+                    block.shrink(len);
+                    *written = block.len();
+                }
+                Step::Drop(which) if !blocks.is_empty() => {
+                    let at = which % blocks.len();
+                    blocks.swap_remove(at);
+                }
+                Step::Keep(bytes) => arena.keep(bytes),
+                Step::Trim => arena.trim(),
+                _ => {}
+            }
+            let total: usize = blocks.iter().map(|(block, ..)| block.len()).sum();
+            prop_assert_eq!(arena.in_use(), total);
+            let mut places: Vec<_> = blocks.iter().map(|(b, ..)| (b.offset(), b.len())).collect();
+            places.sort_unstable();
+            prop_assert!(places.windows(2).all(|pair| pair[0].0 + pair[0].1 <= pair[1].0));
+        }
+        for (block, len, byte) in &blocks {
+            let mut bytes = Vec::new();
+            block.read(*len, &mut bytes);
+            prop_assert!(bytes.iter().all(|b| b == byte));
+        }
+        blocks.clear();
+        prop_assert_eq!(arena.in_use(), 0);
+        prop_assert!(arena.block(ROOM, false).is_some());
+        arena.trim();
+        prop_assert_eq!(arena.region().taken().unwrap(), 0);
+    }
 }
