@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from multiprocessing.pool import MaybeEncodingError
 
 import pytest
 from tasks import meet, until, wait_for_file
@@ -226,6 +227,22 @@ def test_what_cannot_be_pickled(pool):
     results = pool.imap(abs, [1, threading.Lock(), 2])
     assert next(results) == 1
     with pytest.raises(TypeError, match="cannot pickle"):
+        next(results)
+    assert next(results) == 2
+
+
+def make_lock(n):
+    return threading.Lock() if n == 1 else n
+
+
+def test_a_result_that_cannot_be_pickled_is_told_as_by_the_standard_pool(pool):
+    with pytest.raises(MaybeEncodingError, match="cannot pickle") as told:
+        pool.apply(make_lock, (1,))
+    assert isinstance(told.value.__cause__, TypeError)
+    assert told.value.value.startswith("<unlocked _thread.lock object")
+    results = pool.imap(make_lock, [0, 1, 2], chunksize=3)
+    assert next(results) == 0
+    with pytest.raises(MaybeEncodingError):
         next(results)
     assert next(results) == 2
 

@@ -431,3 +431,15 @@ def test_what_a_map_takes_back_is_cancelled(tmp_path):
         assert running._withdraw() is False
         (tmp_path / "go").touch()
         assert running.result(LIMIT) is None
+
+
+def test_whether_it_is_broken_is_told_as_by_the_standard_executor():
+    def fail():
+        raise ValueError("unable")
+
+    with plait.ProcessPoolExecutor(1) as pool:
+        assert pool._broken is False
+    assert pool._broken is False
+    with plait.ProcessPoolExecutor(1, initializer=fail) as pool:
+        pool.submit(abs, 1).exception(LIMIT)
+        assert "unable" in pool._broken

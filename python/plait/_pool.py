@@ -31,6 +31,7 @@ _TERMINATE = "TERMINATE"
 
 class _EagerExecutor(ProcessPoolExecutor):
     _eager = True
+    _as_pool = True
 
 
 class Pool:

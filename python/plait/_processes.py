@@ -114,6 +114,8 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
 
     # Whether workers are started before there are tasks.
     _eager = False
+    # Whether tasks fail as those of `multiprocessing.Pool` do.
+    _as_pool = False
 
     def __init__(
         self,
@@ -168,7 +170,16 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             environment=_setting.environment(limit),
             directory=_setting.directory(),
             template=marshal.dumps(
-                dict(_setting.settings(limit, modules, memory, concurrency=width, tracked=tracked))
+                dict(
+                    _setting.settings(
+                        limit,
+                        modules,
+                        memory,
+                        concurrency=width,
+                        as_pool=self._as_pool,
+                        tracked=tracked,
+                    )
+                )
             ),
             limit=limit,
             max_pending=bound,
@@ -368,6 +379,17 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
 
         # As in the standard class.
         return multiprocessing.get_context(None if self._max_tasks_per_child is None else "spawn")
+
+    @property
+    def _broken(self) -> str | bool:
+        """Why nothing works any more, or False, for those who look into the standard executor."""
+        try:
+            self._pool.check_open()
+        except concurrent.futures.BrokenExecutor as error:
+            return str(error)
+        except RuntimeError:
+            pass  # it is shut down
+        return False
 
     @property
     def _processes(self) -> dict[int, WorkerProcess]:

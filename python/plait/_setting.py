@@ -84,6 +84,7 @@ def settings(
     max_memory: int | None = None,
     *,
     concurrency: int = 1,
+    as_pool: bool = False,
     tracked: bool = False,
 ) -> Settings:
     """Return what the template is told.
@@ -93,6 +94,7 @@ def settings(
         preload: the modules that it imports.
         max_memory: how many bytes of private memory a worker may have.
         concurrency: how many tasks a worker runs at once.
+        as_pool: whether tasks fail as those of `multiprocessing.Pool` do.
         tracked: whether the resource tracker's descriptor is handed on.
 
     """
@@ -111,6 +113,7 @@ def settings(
         "preload": preload,
         "max_memory": max_memory,
         "concurrency": concurrency,
+        "as_pool": as_pool,
         "umask": _umask(),
         "recursion_limit": sys.getrecursionlimit(),
         "max_str_digits": sys.get_int_max_str_digits(),

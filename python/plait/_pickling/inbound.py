@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 from plait._binding import native
 from plait._pickling import sharing
 from plait._pickling.rebuild import draw_by, made_before, namespace
-from plait._pickling.results import encode_failure, encode_value, forget_our_frame, format_failure
+from plait._pickling.results import (
+    encode_failure,
+    encode_value,
+    forget_our_frame,
+    format_failure,
+    unpicklable,
+)
 from plait._task import TaskFunction, terms_of
 from plait._worker.chunk import CHUNK, run_chunk, salvage
 from plait._worker.protocol import GOES_ON, RAISED, RAISED_TO_RETRY, RETURNED
@@ -48,6 +54,8 @@ class Inbound:
         main.__package__ = main_package
         sys.modules["__main__"] = main
         draw_by(self.draw)
+        # Whether the tasks are those of a `plait.Pool`.
+        self.as_pool = False
         # Whether tasks that are coroutines run beside others.
         self.several = False
         # Of the worker, for what is to be said before an answer.
@@ -189,10 +197,7 @@ class Inbound:
             encode_value(value, packer)
             return RETURNED, packer
         except BaseException as error:
-            error.add_note(
-                f"while pickling the result, an object of type {type(value).__qualname__}"
-            )
-            return self.raised(error, ())
+            return self.raised(unpicklable(value, error, as_pool=self.as_pool), ())
 
     def raised(self, error: BaseException, retry_on: _Classes) -> tuple[int, bytes]:
         """Encode what a task raised."""

@@ -19,6 +19,7 @@ __all__ = [
     "failure_text",
     "forget_our_frame",
     "format_failure",
+    "unpicklable",
 ]
 
 # An exception, without what pickle leaves out: class name, text, traceback,
@@ -35,6 +36,28 @@ def encode_value(value: Any, packer: native.Packer) -> None:
 
     """
     dumps(value, packer, home=ANSWER)
+
+
+def unpicklable(value: Any, error: BaseException, *, as_pool: bool) -> BaseException:
+    """Return what a task has raised whose value cannot be pickled.
+
+    Args:
+        value: what it has returned.
+        error: what the pickler has raised.
+        as_pool: whether to say it as `multiprocessing.Pool` does.
+
+    """
+    error.add_note(f"while pickling the result, an object of type {type(value).__qualname__}")
+    if not as_pool:
+        return error
+    from multiprocessing.pool import MaybeEncodingError  # type: ignore[attr-defined]
+
+    try:
+        told: BaseException = MaybeEncodingError(error, value)
+    except Exception:
+        return error  # the value has no text either
+    told.__cause__ = error
+    return told
 
 
 def decode_value(

@@ -6,7 +6,7 @@ from itertools import starmap
 from typing import Any
 
 from plait._binding import native
-from plait._pickling.results import encode_failure, encode_value, forget_our_frame
+from plait._pickling.results import encode_failure, encode_value, forget_our_frame, unpicklable
 from plait._worker.stopping import Stopped
 
 __all__ = ["AWAITED", "CHUNK", "GO_ON", "STARRED", "Reply", "run_chunk", "salvage"]
@@ -72,10 +72,9 @@ def salvage(mode: int, reply: Reply) -> Reply:
         try:
             encode_value(value, native.Packer())
         except BaseException as error:
-            error.add_note(
-                f"while pickling the result, an object of type {type(value).__qualname__}"
-            )
-            failure = encode_failure(error)
+            # Who goes on is a `plait.Pool`.
+            told = unpicklable(value, error, as_pool=bool(mode & GO_ON))
+            failure = encode_failure(told)
             if not mode & GO_ON:
                 return seconds, values[:place], {place: failure}
             values[place] = None

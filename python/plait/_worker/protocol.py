@@ -87,6 +87,8 @@ class Settings(TypedDict):
     faulthandler: bool
     filters: list[Filter]
     logging: Logging
+    # Whether tasks fail as those of `multiprocessing.Pool` do where it is different.
+    as_pool: bool
     # How many tasks a worker runs at once.
     concurrency: int
     # How many bytes of private memory a worker may have after a task.

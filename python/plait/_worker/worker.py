@@ -61,6 +61,7 @@ def main(
     stopping.heed(channel.native)
     inbound = Inbound(settings["main_file"], settings["main_package"])
     inbound.channel = channel.native
+    inbound.as_pool = settings["as_pool"]
     inbound.several = channel.doorbell is not None
     channel.native.serve(inbound, settings["max_memory"], channel.doorbell)
     _leave()
