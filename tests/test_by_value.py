@@ -87,6 +87,34 @@ def test_names_bound_anew_replace_the_old():
     )
 
 
+def test_a_name_that_is_deleted_hides_no_builtin_any_more():
+    script(
+        """
+        def largest(values):
+            return max(values)
+
+        assert worker(largest, [1, 2]) == 2
+        max = min
+        assert worker(largest, [1, 2]) == 1
+        del max
+        assert worker(largest, [1, 2]) == 2
+        assert worker(largest, [3, 4]) == 4
+        max = len
+        assert worker(largest, [1, 2, 3]) == 3
+        del max
+        assert worker(lambda values: max(values), [1, 2]) == 2
+
+        # What the worker itself has set stays.
+        def init():
+            global sorted
+            sorted = sum
+
+        worker(init)
+        assert worker(lambda: sorted([1, 2])) == 3
+        """
+    )
+
+
 def test_a_name_that_comes_later():
     script(
         """

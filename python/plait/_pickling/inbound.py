@@ -60,7 +60,8 @@ class Inbound:
         self.several = False
         # Of the worker, for what is to be said before an answer.
         self.channel: native.Worker | None = None
-        self._new: dict[_Key, _Pickle] = {}
+        # None: it is gone.
+        self._new: dict[_Key, _Pickle | None] = {}
         # Globals that were told, as opposed to set by code of the worker.
         self._told: set[_Key] = set()
         self._failed: dict[_Key, BaseException] = {}
@@ -79,7 +80,7 @@ class Inbound:
         elif kind == "shared":
             sharing.receive(what[0], number, data, buffers)
         else:
-            self._new[what] = (data, buffers)
+            self._new[what] = None if kind == "gone" else (data, buffers)
 
     def initialize(self, target: int, data: "Buffer", buffers: list[native.Block]) -> bytes | None:
         """Call the initializer, if there is one.
@@ -241,6 +242,12 @@ class Inbound:
         data = self._new.pop(key)
         module, name = key
         variables = namespace(module).__dict__
+        if data is None:
+            if key in self._told:
+                self._told.discard(key)
+                variables.pop(name, None)
+            self._failed.pop(key, None)
+            return
         if name in variables and key not in self._told:
             return  # set by an initializer or a task, which has the last word
         self._loading[key] = data

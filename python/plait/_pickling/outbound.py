@@ -242,11 +242,26 @@ class Outbound:
                 continue
             value = bindings[key] = _lookup(key)
             if value is _MISSING:
-                continue  # a builtin, or unknown there as it is here
+                # A builtin, or unknown there as it is here, unless it was told.
+                images += self._untell(key)
+                continue
             told = self._tell(key, value, fn)
             images.append(told.image)
             todo.extend(told.keys)
         return _Needs(tuple(images), tuple(bindings.items()))
+
+    def _untell(self, key: Key) -> tuple[native.Image, ...]:
+        """Make an image that has a global forgotten, if it was told."""
+        with self._lock:
+            told = self._globals.get(key)
+        if told is None or told.value is _MISSING:
+            return () if told is None else (told.image,)
+        packer = native.Packer(self._arena)
+        dumps(None, packer)
+        made = _Global(_MISSING, _image(packer, "gone", tuple(key)), frozenset())
+        with self._lock:
+            self._globals[key] = made
+        return (made.image,)
 
     def _tell(self, key: Key, value: object, fn: object) -> _Global:
         with self._lock:
