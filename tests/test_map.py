@@ -407,7 +407,8 @@ def test_terms_count_for_each_item(kind, tmp_path):
         return -x
 
     with plait.ProcessPoolExecutor(2) as pool:
-        task = plait.task(work, timeout=0.5, retry_on=KeyError, retries=1)
+        # For whoever is in time, also where the machine is busy.
+        task = plait.task(work, timeout=2, retry_on=KeyError, retries=1)
         results = pool.map(task, kind([0, 1, 2, 4, 5, 3, 6]), chunksize=100)
         assert list(itertools.islice(results, 5)) == [0, -1, -2, -4, -5]
         with pytest.raises(plait.TaskTimeout):
