@@ -11,17 +11,18 @@
 //! of that size. Other allocators have no such threshold and lose nothing.
 
 use std::hint::black_box;
-use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Above what one read brings and what protocols make of it.
-const LARGE: usize = 1 << 20;
-
-/// Has the allocator keep blocks of up to a mebibyte for the next to come. Up
-/// to two mebibytes of the heap then stay with the process.
-pub fn keep_large_blocks() {
-    static ONCE: Once = Once::new();
-    // The compiler may not leave out a pair that it cannot see through.
-    ONCE.call_once(|| drop(black_box(Vec::<u8>::with_capacity(LARGE))));
+/// Has the allocator keep blocks of up to `size` bytes for the next to come.
+/// Up to twice as much of the heap then stays with the process. More than 32
+/// MiB it never keeps.
+pub fn keep_blocks(size: usize) {
+    static KEPT: AtomicUsize = AtomicUsize::new(0);
+    // Relaxed: a block that is made twice does no harm.
+    if KEPT.fetch_max(size, Relaxed) < size {
+        // The compiler may not leave out a pair that it cannot see through.
+        drop(black_box(Vec::<u8>::with_capacity(size)));
+    }
 }
 
 #[cfg(all(test, target_env = "gnu"))]
@@ -32,9 +33,9 @@ mod tests {
     fn blocks_of_half_a_mebibyte_are_not_mapped() {
         // A mapped block begins behind a header of 16 bytes on a page of its own.
         let mapped = |block: &Vec<u8>| block.as_ptr() as usize % 4096 == 16;
-        keep_large_blocks();
+        keep_blocks(1 << 20);
         // Neighbours in a heap cannot both begin there: their sizes differ by less.
-        let blocks = [0, 1000].map(|more| black_box(Vec::<u8>::with_capacity(LARGE / 2 + more)));
+        let blocks = [0, 1000].map(|more| black_box(Vec::<u8>::with_capacity((1 << 19) + more)));
         assert!(!blocks.iter().all(mapped));
     }
 }

@@ -237,12 +237,15 @@ pub(super) fn keep_first(py: Python<'_>, first: PyResult<()>, second: PyResult<(
     }
 }
 
+/// Above what one read brings and what protocols make of it.
+const KEPT: usize = 1 << 20;
+
 #[pymethods]
 impl Loop {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
-        plait_sys::allocator::keep_large_blocks();
+        plait_sys::allocator::keep_blocks(KEPT);
         Ok(Self {
             core: GilCell::new(Core {
                 ready: VecDeque::new(),
