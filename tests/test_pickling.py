@@ -2,12 +2,14 @@
 
 import dataclasses
 import enum
+import errno
 import functools
 import os
 import subprocess
 import sys
 import textwrap
 import threading
+import urllib.error
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -561,6 +563,7 @@ def test_a_failure_in_submit_affects_nothing_else(pool):
 class Demanding(Exception):
     def __init__(self, first, second):
         super().__init__(f"{first} and {second}")
+        self.first = first
 
 
 class Locked(Exception):
@@ -574,19 +577,99 @@ class Mute(Exception):
         raise ValueError("no text")
 
 
+class WithSlots(Exception):
+    __slots__ = ("code",)
+
+    def __init__(self, code, reason):
+        super().__init__(reason)
+        self.code = code
+
+
+class Failing(OSError):
+    def __init__(self, path):
+        super().__init__(errno.EEXIST, "in the way", path)
+
+
+class Leaving(Exception):
+    def __reduce__(self):
+        return sys.exit, (3,)
+
+
+class Interrupting(Exception):
+    def __reduce__(self):
+        raise KeyboardInterrupt
+
+
+class Unset(Exception):
+    def __setstate__(self, state):
+        raise TypeError("no state")
+
+
+class Computed(Exception):
+    @property
+    def __cause__(self):
+        raise RuntimeError("no cause")
+
+
 def throw(make, *args):
     raise make(*args)
 
 
-@pytest.mark.parametrize("make", [Demanding, Locked, Mute])
-def test_an_exception_that_cannot_be_carried_is_described(pool, make):
-    arguments = ("a", "b") if make is Demanding else ()
-    error = pool.submit(throw, make, *arguments).exception(LIMIT)
-    if make is Mute:
-        assert type(error) is Mute
-        return
+@pytest.mark.parametrize(
+    ("make", "args", "text"),
+    [
+        (Demanding, ("a", "b"), "a and b"),
+        (Locked, (), "locked"),
+        (Mute, (), None),
+        (WithSlots, (5, "why"), "why"),
+        (Failing, ("/there",), "[Errno 17] in the way: '/there'"),
+        (Leaving, ("x",), "x"),
+        (Interrupting, ("x",), "x"),
+        (Unset, ("x",), "x"),
+        (Computed, ("x",), "x"),
+        (urllib.error.HTTPError, ("u", 404, "gone", {}, None), "HTTP Error 404: gone"),
+    ],
+)
+def test_an_exception_that_pickle_fails_with_has_a_stand_in_of_its_class(pool, make, args, text):
+    error = pool.submit(throw, make, *args).exception(LIMIT)
+    assert type(error) is make
+    assert text is None or str(error) == text
+    assert "in throw" in error.__notes__[-1]
+    assert make.__name__ in error.__notes__[-1]
+    if make is Demanding:
+        assert error.first == "a"
+    if make is WithSlots:
+        assert error.code == 5
+    if make is Failing:
+        assert (error.errno, error.filename) == (errno.EEXIST, "/there")
+    if make is urllib.error.HTTPError:
+        assert error.code == 404
+    if make is Locked:
+        assert "_thread.lock object" in repr(error.lock)
+    assert pool.submit(abs, -1).result(LIMIT) == 1
+
+
+def test_what_an_exception_holds_and_cannot_be_pickled_is_described(pool):
+    def hold():
+        raise ValueError("bad", threading.Lock())
+
+    error = pool.submit(hold).exception(LIMIT)
+    assert type(error) is ValueError
+    assert error.args[0] == "bad"
+    assert str(error).startswith("('bad', <unlocked _thread.lock object")
+
+
+def test_an_exception_that_cannot_be_made_again_is_described(pool):
+    class Shifting(Exception):
+        asked = 0
+
+        def __str__(self):
+            type(self).asked += 1
+            return f"text {self.asked}"
+
+    error = pool.submit(throw, Shifting, 1).exception(LIMIT)
     assert type(error) is plait.RemoteError
-    assert make.__name__ in error.class_name
+    assert "Shifting" in error.class_name
     assert str(error) == f"{error.class_name}: {error.text}"
     assert "in throw" in error.traceback
     assert isinstance(error, RuntimeError)
@@ -607,11 +690,38 @@ def test_the_whole_chain_comes_along(pool):
     assert type(error) is LookupError
     assert error.__suppress_context__
     middle = error.__context__
-    assert type(middle) is plait.RemoteError
+    assert type(middle) is Demanding
     assert middle.__notes__ == ["a note"]
     assert type(middle.__cause__) is FileNotFoundError
     assert middle.__cause__.errno == 2
     assert type(middle.__context__) is KeyError
+
+
+def test_a_long_chain(pool):
+    def deep():
+        error = None
+        for n in range(3000):
+            error, cause = ValueError(n), error
+            error.__cause__ = cause
+        raise error
+
+    # Linear: with the whole chain formatted for each link, it would take minutes.
+    error = pool.submit(deep).exception(LIMIT)
+    for n in reversed(range(3000)):
+        assert error.args == (n,)
+        error = error.__cause__
+
+
+def test_notes_that_are_no_list(pool):
+    def noted():
+        error = ValueError("x")
+        error.__notes__ = "text"
+        raise error
+
+    error = pool.submit(noted).exception(LIMIT)
+    assert type(error) is ValueError
+    assert len(error.__notes__) == 1
+    assert "in noted" in error.__notes__[0]
 
 
 def test_a_cycle_of_contexts_is_no_trouble(pool):
@@ -631,6 +741,45 @@ def test_a_group_of_exceptions(pool):
 
     error = pool.submit(group).exception(LIMIT)
     assert [type(inner) for inner in error.exceptions] == [ValueError, TypeError]
+
+
+def test_the_members_of_a_group_keep_what_they_have(pool):
+    class Several(ExceptionGroup):
+        pass
+
+    def member():
+        try:
+            raise Demanding("x", "y") from OSError(2, "missing")
+        except Demanding as error:
+            error.add_note("a note")
+            return error
+
+    def group():
+        inner = ExceptionGroup("inner", [Locked(), KeyError(1)])
+        error = Several("outer", [member(), inner])
+        error.extra = 3
+        raise error
+
+    error = pool.submit(group).exception(LIMIT)
+    assert isinstance(error, ExceptionGroup)
+    assert type(error).__name__ == "Several"
+    assert (error.message, error.extra) == ("outer", 3)
+    first, inner = error.exceptions
+    assert type(first) is Demanding
+    assert first.__notes__ == ["a note"]
+    assert type(first.__cause__) is FileNotFoundError
+    assert [type(each) for each in inner.exceptions] == [Locked, KeyError]
+    assert error.subgroup(Demanding).exceptions == (first,)
+
+
+def test_a_member_of_a_group_that_the_group_led_to(pool):
+    def circle():
+        error = ValueError("member")
+        error.__cause__ = ExceptionGroup("several", [error])
+        raise error
+
+    error = pool.submit(circle).exception(LIMIT)
+    assert error.__cause__.exceptions == (error,)
 
 
 def test_nested_pools(pool):

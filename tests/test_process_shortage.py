@@ -80,7 +80,9 @@ def fail_strangely():
     class Strange(Exception):
         def __reduce__(self):
             raise TypeError
-    raise Strange("what cannot be pickled")
+        def __str__(self):
+            return f"another text for each object: {id(self)}"
+    raise Strange("what cannot be made again")
 
 def hang(path):
     open(path, "w").close()

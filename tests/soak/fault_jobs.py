@@ -249,7 +249,7 @@ def of_errors(chance):
             "strange",
             fail_strangely,
             (),
-            error=lambda error: isinstance(error, plait.RemoteError) and "Unpickl" in str(error),
+            error=lambda error: type(error) is Unpicklable and str(error) == "strange",
         )
     return Job(
         "fail",

@@ -27,9 +27,11 @@ the same namespaces.
 | `by_value.py` | the full pickler, on top of cloudpickle |
 | `shared.py` | what `multiprocessing` alone can carry |
 | `sharing.py` | objects that are placed once, and their handles |
+| `remade.py` | what pickle refuses and can be made anew |
 | `rebuild.py` | what pickles call at the other side |
 | `outbound.py` | calls on their way out: keys, images, caches |
 | `inbound.py` | the worker's side: namespaces, images, running |
 | `results.py` | values and exceptions on their way back |
+| `stand_ins.py` | exceptions that pickle cannot carry |
 | `endings.py` | the exceptions of tasks that were stopped, or whose worker died |
 """

@@ -2,11 +2,14 @@
 
 import os
 import pickle
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plait._binding import native
 from plait._pickling.pickler import PROTOCOL, dumps
 from plait._pickling.sharing import ANSWER, arriving
+from plait._pickling.stand_ins import make, reduced
+from plait._worker.stopping import Stopped
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -22,10 +25,26 @@ __all__ = [
     "unpicklable",
 ]
 
-# An exception, without what pickle leaves out: class name, text, traceback,
-# pickle (None if it has none that survives), notes, the places in the list of
-# its cause and context, and whether the context is to be shown.
-_Node = tuple[str, str, str, bytes | None, list[str], int | None, int | None, bool]
+
+class _Node(NamedTuple):
+    """An exception, with what pickle leaves out; others by their places in a list."""
+
+    class_name: str
+    text: str
+    # Of causes and contexts only if they have to be described.
+    traceback: str
+    # None if it has none that survives; of a group, without its members.
+    pickled: bytes | None
+    notes: list[str]
+    cause: int | None
+    context: int | None
+    suppress_context: bool
+    members: list[int] | None
+
+
+# Past properties that a class may have in their place.
+_cause: Any = BaseException.__cause__
+_context: Any = BaseException.__context__
 
 
 def encode_value(value: Any, packer: native.Packer) -> None:
@@ -97,9 +116,11 @@ def format_failure(error: BaseException) -> str:
 
     try:
         return "".join(traceback.format_exception(error))
-    except Exception as failure:
+    except Stopped:
+        raise
+    except BaseException as failure:
         # Its `__str__` may raise.
-        return f"{type(error).__qualname__} (its traceback cannot be formatted: {failure!r})\n"
+        return f"{_own_traceback(error)}(formatting the rest of its traceback raised {failure!r})\n"
 
 
 def encode_failure(error: BaseException) -> bytes:
@@ -107,30 +128,40 @@ def encode_failure(error: BaseException) -> bytes:
 
     Never raises: an exception that cannot be carried is described instead.
     """
-    nodes: list[_Node] = []
-    places: dict[int, int] = {}
-    chain: list[BaseException] = [error]
-    places[id(error)] = 0
-    for link in chain:
-        for related in (link.__cause__, link.__context__):
-            if related is not None and id(related) not in places:
-                places[id(related)] = len(chain)
-                chain.append(related)
-    for link in chain:
-        cause, context = link.__cause__, link.__context__
+    places = {id(error): 0}
+    found = [error]
+
+    def place(related: BaseException | None) -> int | None:
+        if related is None:
+            return None
+        if id(related) not in places:
+            places[id(related)] = len(found)
+            found.append(related)
+        return places[id(related)]
+
+    nodes = []
+    for link in found:
+        cause, context = _cause.__get__(link), _context.__get__(link)
+        members = _members(link)
+        pickled = _pickle_exception(link) if members is None else _pickle_group(link)
+        # With what it led from, all of it, so for one alone: a long chain has many.
+        shown = "" if pickled is not None else _own_traceback(link)
+        if link is error:
+            shown = format_failure(link)
         nodes.append(
-            (
+            _Node(
                 _class_name(type(link)),
                 _text(link),
-                format_failure(link),
-                _pickle_exception(link),
-                [note for note in getattr(link, "__notes__", ()) if isinstance(note, str)],
-                None if cause is None else places[id(cause)],
-                None if context is None else places[id(context)],
+                shown,
+                pickled,
+                _notes(link),
+                place(cause),
+                place(context),
                 link.__suppress_context__,
+                None if members is None else [place(member) or 0 for member in members],
             )
         )
-    return pickle.dumps((os.getpid(), nodes), PROTOCOL)
+    return pickle.dumps((os.getpid(), [tuple(node) for node in nodes]), PROTOCOL)
 
 
 def decode_failure(data: "Buffer", name: str) -> BaseException:
@@ -141,53 +172,114 @@ def decode_failure(data: "Buffer", name: str) -> BaseException:
         name: the function's name.
 
     """
-    nodes: list[_Node]
-    pid, nodes = pickle.loads(data)
-    chain = [_rebuild(node) for node in nodes]
-    for error, (*_, cause, context, suppress) in zip(chain, nodes, strict=True):
-        error.__cause__ = None if cause is None else chain[cause]
-        error.__context__ = None if context is None else chain[context]
-        error.__suppress_context__ = suppress
-    chain[0].add_note(f"\nIn worker process {pid}, which ran {name}:\n{nodes[0][2].rstrip()}")
-    return chain[0]
+    pid, items = pickle.loads(data)
+    nodes = [_Node(*item) for item in items]
+    made: dict[int, BaseException] = {}
+    for place in range(len(nodes)):
+        _rebuild(nodes, place, made)
+    for place, node in enumerate(nodes):
+        error = made[place]
+        _cause.__set__(error, None if node.cause is None else made[node.cause])
+        _context.__set__(error, None if node.context is None else made[node.context])
+        error.__suppress_context__ = node.suppress_context
+    made[0].add_note(f"\nIn worker process {pid}, which ran {name}:\n{nodes[0].traceback.rstrip()}")
+    return made[0]
 
 
 def failure_text(data: bytes) -> str:
     """Return the traceback of what `encode_failure` took apart."""
-    nodes: list[_Node]
-    _, nodes = pickle.loads(data)
-    return nodes[0][2].rstrip()
+    _, items = pickle.loads(data)
+    return _Node(*items[0]).traceback.rstrip()
 
 
-def _rebuild(node: _Node) -> BaseException:
-    class_name, text, traceback, data, notes, *_ = node
+def _own_traceback(error: BaseException) -> str:
+    """Format the traceback of an exception without what it led from."""
+    import traceback
+
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return (
+        f"Traceback (most recent call last):\n{frames}{_class_name(type(error))}: {_text(error)}\n"
+    )
+
+
+def _rebuild(nodes: list[_Node], place: int, made: dict[int, BaseException]) -> BaseException:
+    """Make an exception, and before it the members if it is a group."""
+    if place in made:
+        return made[place]
+    node = nodes[place]
     error = None
-    if data is not None:
+    if node.pickled is not None:
         try:
-            error = pickle.loads(data)
+            error = pickle.loads(node.pickled)
+            if node.members is not None:
+                error = _make_group(error, [_rebuild(nodes, at, made) for at in node.members])
         except Exception:
             # Its class is not here, or does not come to life here: described.
             error = None
     if not isinstance(error, BaseException):
         from plait._errors import RemoteError
 
-        error = RemoteError(class_name, text, traceback)
-    if not getattr(error, "__notes__", None):
-        for note in notes:
-            error.add_note(note)
+        error = RemoteError(node.class_name, node.text, node.traceback)
+    given = getattr(error, "__notes__", [])
+    if not given or not isinstance(given, list):
+        # Only in a list notes are shown, and can more be added.
+        error.__notes__ = list(node.notes)
+    made[place] = error
     return error
 
 
 def _pickle_exception(error: BaseException) -> bytes | None:
-    """Pickle an exception, if it is the same again afterwards."""
+    """Pickle an exception, or a stand-in of its class, if it is the same again afterwards."""
+    data = _attempt(error, lambda: error)
+    return _attempt(error, lambda: reduced(error)) if data is None else data
+
+
+def _attempt(error: BaseException, reduce: Callable[[], object]) -> bytes | None:
     try:
         packer = native.Packer()
-        dumps(error, packer, home=ANSWER)
+        dumps(reduce(), packer, home=ANSWER)
         data = packer.getvalue()
         again = pickle.loads(data)
-    except Exception:
+    except Stopped:
+        raise
+    except BaseException:
+        # Whatever its class raises here, it raises in the place of what is to be told.
         return None
-    return data if type(again) is type(error) else None
+    return data if type(again) is type(error) and _text(again) == _text(error) else None
+
+
+def _members(error: BaseException) -> tuple[BaseException, ...] | None:
+    """Return the members of a group that is pickled in the ordinary way."""
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    kind = type(error)
+    own = kind.__reduce__ is not BaseException.__reduce__
+    return None if own or kind.__reduce_ex__ is not object.__reduce_ex__ else error.exceptions
+
+
+def _pickle_group(error: Any) -> bytes | None:
+    """Pickle a group without its members, each of which travels by itself."""
+    state = {name: value for name, value in vars(error).items() if name != "__notes__"}
+    try:
+        packer = native.Packer()
+        dumps((type(error), error.message, state), packer, home=ANSWER)
+        data = packer.getvalue()
+        again = _make_group(pickle.loads(data), list(error.exceptions))
+    except Stopped:
+        raise
+    except BaseException:
+        return None
+    return data if _text(again) == _text(error) else None
+
+
+def _make_group(parts: Any, members: list[BaseException]) -> BaseException:
+    cls, message, state = parts
+    return make(cls, BaseExceptionGroup, (message, members), state)
+
+
+def _notes(error: BaseException) -> list[str]:
+    notes = getattr(error, "__notes__", ())
+    return [note for note in notes if isinstance(note, str)] if isinstance(notes, list) else []
 
 
 def _class_name(cls: type) -> str:
@@ -200,5 +292,7 @@ def _class_name(cls: type) -> str:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as failure:
+    except Stopped:
+        raise
+    except BaseException as failure:
         return f"<its text cannot be made: {failure!r}>"
