@@ -362,3 +362,27 @@ fork()
 
 def test_threads_and_hooks_that_fork_do_not_wait_for_each_other():
     subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("kind", ["ProcessPoolExecutor", "Pool"])
+def test_a_forked_child_leaves_the_block_of_the_pool_as_it_likes(kind):
+    code = f"""
+        import os, sys, warnings
+        import plait
+        warnings.simplefilter("ignore", DeprecationWarning)
+        with plait.{kind}(1) as pool:
+            assert list(pool.map(abs, [-1])) == [1]
+            child = os.fork()
+            if child == 0:
+                sys.exit(7)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+            assert list(pool.map(abs, [-2])) == [2]
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)

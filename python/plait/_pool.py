@@ -351,8 +351,9 @@ class Pool:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Terminate the pool."""
-        self.terminate()
+        """Terminate the pool, in the process that made it."""
+        if not self._ending.is_inherited:
+            self.terminate()
 
     def __del__(self) -> None:
         if getattr(self, "_state", None) == _RUN:

@@ -46,6 +46,11 @@ class Ending:
         self._owner = os.getpid()
         _exit.add(self)
 
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this process was forked from the one whose pool it is."""
+        return os.getpid() != self._owner
+
     def add_feed(self, feed: "Feed") -> None:
         """Have the end of the pool wait for a map."""
         self._feeds.add(feed)
@@ -120,12 +125,12 @@ class Ending:
 
     def let_go_now(self) -> None:
         """End the pool of a `Pool` that nobody holds any more."""
-        if os.getpid() == self._owner and not self.pool.ended:
+        if not self.is_inherited and not self.pool.ended:
             self.terminate(GRACE)
 
     def let_go(self) -> None:
         """Close the pool of an executor that nobody holds any more."""
-        if os.getpid() == self._owner:
+        if not self.is_inherited:
             self.close()
 
 

@@ -414,7 +414,12 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        """Shut down and wait; after Ctrl-C, end what runs rather than wait for it."""
+        """Shut down and wait; after Ctrl-C, end what runs rather than wait for it.
+
+        Nothing in a process that was forked inside of the block and leaves it.
+        """
+        if self._ending.is_inherited:
+            return None
         try:
             if exc_type is not None:
                 if is_interrupt(exc_type):
