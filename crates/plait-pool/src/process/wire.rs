@@ -27,7 +27,7 @@ pub(crate) const FREE: u64 = 5;
 pub(crate) const STOP: u64 = 6;
 
 /// To the worker: give back the memory that you keep for results to come.
-pub(crate) const TRIM: u64 = 6;
+pub(crate) const TRIM: u64 = 7;
 
 /// From the worker: give me tasks.
 pub(crate) const READY: u64 = 16;
