@@ -104,6 +104,8 @@ impl Worker {
     pub fn end(&mut self, task: u64) -> bool {
         self.several.as_mut().is_some_and(|several| {
             several.begun.remove(&task);
+            // It may be tried again here, under the same number.
+            several.fresh.retain(|&asked| asked != task);
             several.asked.remove(&task)
         })
     }

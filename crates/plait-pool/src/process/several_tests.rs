@@ -136,3 +136,20 @@ fn a_stop_of_what_has_ended_is_not_heeded() {
     world.returns(worker, id);
     assert_eq!(world.ended(), [(0, "returned")]);
 }
+
+#[test]
+fn a_stop_that_was_not_told_yet_is_not_of_the_next_attempt() {
+    let mut world = world(1, 2);
+    let worker = world.hire_one_of_several();
+    let retried = Terms { retries: 1, timeout: Some(Duration::from_secs(1)), ..Terms::default() };
+    let id = world.submit_on(0, retried);
+    assert_eq!(world.begins(worker), id);
+    world.looks(Instant::now() + Duration::from_secs(2));
+    let theirs = world.workers.get_mut(&worker).unwrap();
+    theirs.look_for_stops().unwrap();
+    assert!(theirs.is_asked(id) && theirs.end(id));
+    world.returns(worker, id);
+    assert_eq!(world.begins(worker), id);
+    let theirs = world.workers.get_mut(&worker).unwrap();
+    assert!(!theirs.is_asked(id) && theirs.take_stops().is_empty());
+}
