@@ -37,6 +37,9 @@ def test_it_is_an_integer(wrong):
         plait.ProcessPoolExecutor(1, concurrency=wrong)
 
 
+# A busy machine must not have the worker killed, with those beside.
+patiently = plait.task(grace=LIMIT)
+
 inside = 0
 most = 0
 gates = {}
@@ -97,6 +100,7 @@ def test_and_never_more():
     assert max(seen) == 3
 
 
+@patiently
 async def for_ever(begun=None):
     if begun is not None:
         begun.touch()
@@ -147,6 +151,7 @@ def test_cancel_stops_exactly_that_one(pool):
     assert pool.submit(os.getpid).result(LIMIT) == pid
 
 
+@patiently
 async def tidy(path, begun):
     begun.touch()
     try:
@@ -190,7 +195,7 @@ async def block(seconds, path):
 
 def test_one_that_blocks_the_loop_is_interrupted(pool, tmp_path):
     beside = runs(pool.submit(for_ever))
-    future = pool.submit(plait.task(block, timeout=0.1), 600, tmp_path / "left")
+    future = pool.submit(plait.task(block, timeout=0.1, grace=LIMIT), 600, tmp_path / "left")
     assert type(future.exception(LIMIT)) is plait.TaskTimeout
     assert (tmp_path / "left").exists()
     assert beside.running()
@@ -200,7 +205,7 @@ def test_one_that_blocks_the_loop_is_interrupted(pool, tmp_path):
 
 def test_a_plain_function_is_interrupted_alone(pool, tmp_path):
     beside = runs(pool.submit(for_ever))
-    future = pool.submit(time.sleep, 600)
+    future = pool.submit(patiently(time.sleep), 600)
     runs(future)
     assert future.cancel()
     assert type(future.exception(LIMIT)) is plait.Killed
@@ -344,6 +349,7 @@ def test_each_has_its_own_output(pool):
 
 
 def test_output_of_one_that_is_stopped_and_of_a_plain_function(pool, tmp_path):
+    @patiently
     async def talk(path):
         print("begun")
         path.touch()

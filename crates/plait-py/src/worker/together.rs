@@ -84,7 +84,9 @@ impl<'py> Together<'py> {
         begins_more: bool,
     ) -> PyResult<Vec<Ended<'py>>> {
         let Some(loops) = self.loops.clone() else { return Ok(Vec::new()) };
-        for task in worker.link().take_stops() {
+        // Let go of the link before Python code runs: the handler of a signal takes it.
+        let stops = worker.link().take_stops();
+        for task in stops {
             loops.call_method1(intern!(py, "stop"), (task,))?;
         }
         let sleeps = may_sleep && worker.link().announce_sleep(begins_more);
