@@ -22,6 +22,7 @@ from typing import (
     TypeAlias,
     TypeVar,
     final,
+    overload,
 )
 
 from typing_extensions import Buffer
@@ -482,7 +483,7 @@ class ProcessPool:
         handed: list[int],
         max_memory: int | None = None,
         tasks_per_worker: int | None = None,
-        concurrency: int = 1,
+        concurrency: int = ...,
         eager: bool = False,
     ) -> Self: ...
     def check_open(self) -> None: ...
@@ -511,6 +512,12 @@ class ProcessPool:
 
 class ProcessExecutor:
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Self: ...
+    # A coroutine function is run to its end in the worker.
+    @overload
+    def submit(
+        self, fn: Callable[_P, Coroutine[Any, Any, _T]], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> plait.Future[_T]: ...
+    @overload
     def submit(
         self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> plait.Future[_T]: ...
