@@ -13,6 +13,7 @@ from plait._interrupt import ends_by_interrupt
 if TYPE_CHECKING:
     from plait._mapping.feed import Feed
     from plait._serial import SerialPool
+    from plait._worker_processes import WorkerProcess
 
 __all__ = ["GRACE", "Ending"]
 
@@ -44,6 +45,8 @@ class Ending:
         self._lock = threading.Lock()
         self._closing = False
         self._owner = os.getpid()
+        # Of its workers, by process id: those that somebody has looked at.
+        self.handles: dict[int, WorkerProcess] = {}
         _exit.add(self)
 
     @property
@@ -99,6 +102,7 @@ class Ending:
         """Return when every process is reaped, or at `end`; whether they are."""
         ended = self.pool.wait(None if end is None else max(0.0, end - time.monotonic()))
         if ended:
+            self.handles.clear()
             _exit.discard(self)
         return ended
 
@@ -125,11 +129,13 @@ class Ending:
 
     def let_go_now(self) -> None:
         """End the pool of a `Pool` that nobody holds any more."""
+        self.handles.clear()
         if not self.is_inherited and not self.pool.ended:
             self.terminate(GRACE)
 
     def let_go(self) -> None:
         """Close the pool of an executor that nobody holds any more."""
+        self.handles.clear()
         if not self.is_inherited:
             self.close()
 

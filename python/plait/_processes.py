@@ -3,12 +3,10 @@
 import concurrent.futures
 import marshal
 import os
-import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, overload
 
 from plait import _cores, _notifier, _setting
 from plait._arguments import (
@@ -34,9 +32,9 @@ from plait._mapping.sizing import Sizer
 from plait._pickling.outbound import Outbound, describe
 from plait._pickling.sharing import Shared
 from plait._process_exit import GRACE, Ending
+from plait._standard_views import StandardViews
 from plait._task import submitted_terms
 from plait._worker.chunk import STARRED
-from plait._worker_processes import WorkerProcess
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
@@ -51,7 +49,7 @@ _T = TypeVar("_T")
 _arena_size: int | None = None
 
 
-class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
+class ProcessPoolExecutor(native.ProcessExecutor, StandardViews, concurrent.futures.Executor):
     """A pool of processes, as `concurrent.futures.ProcessPoolExecutor`.
 
     Workers are forked from a template process that was executed for this pool:
@@ -145,7 +143,6 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         self._concurrency = width
         self._given_context = mp_context
         self._max_tasks_per_child = max_tasks_per_child
-        self._handles: dict[int, WorkerProcess] = {}
         if os.environ.get("PLAIT_SERIAL", "") not in ("", "0"):
             from plait._serial import SerialOutbound, SerialPool
 
@@ -211,6 +208,16 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         future: Future[_T] = self._pool.submit(target, images, packer, describe(fn), terms)
         return future
 
+    @overload
+    def map(
+        self,
+        fn: Callable[..., Coroutine[Any, Any, _T]],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+    ) -> Iterator[_T]: ...
+    @overload
     def map(
         self,
         fn: Callable[..., _T],
@@ -218,7 +225,15 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
         timeout: float | None = None,
         chunksize: int | None = None,
         buffersize: int | None = None,
-    ) -> Iterator[_T]:
+    ) -> Iterator[_T]: ...
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+    ) -> Iterator[Any]:
         """Call `fn` on the items of the iterables, in workers.
 
         A list, range or the like is accepted as a whole, as by the standard
@@ -269,7 +284,7 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
             forget=self._ending.remove_feed,
             owner=self,
         )
-        results: Results[_T] = Results.of(feed, describe(fn), timeout)
+        results: Results[Any] = Results.of(feed, describe(fn), timeout)
         self._ending.add_feed(feed)
         feed.advance()
         if feed.failure is not None:
@@ -369,44 +384,6 @@ class ProcessPoolExecutor(native.ProcessExecutor, concurrent.futures.Executor):
 
         """
         self._ending.terminate(0.0)
-
-    @property
-    def _mp_context(self) -> "BaseContext":
-        """The context, for those who look into the standard executor."""
-        if self._given_context is not None:
-            return self._given_context
-        import multiprocessing
-
-        # As in the standard class.
-        return multiprocessing.get_context(None if self._max_tasks_per_child is None else "spawn")
-
-    @property
-    def _broken(self) -> str | bool:
-        """Why nothing works any more, or False, for those who look into the standard executor."""
-        try:
-            self._pool.check_open()
-        except concurrent.futures.BrokenExecutor as error:
-            return str(error)
-        except RuntimeError:
-            pass  # it is shut down
-        return False
-
-    @property
-    def _processes(self) -> dict[int, WorkerProcess]:
-        """The workers, for those who look into the standard executor."""
-        return self._worker_processes()
-
-    def _worker_processes(self) -> dict[int, WorkerProcess]:
-        """Return a handle of each worker, waiting for those that are being started."""
-        while len(pids := self._pool.pids()) < self._pool.workers():
-            time.sleep(0.001)
-        for pid in self._handles.keys() - pids:
-            del self._handles[pid]
-        for pid in pids:
-            if pid not in self._handles:
-                with suppress(ProcessLookupError):
-                    self._handles[pid] = WorkerProcess(pid)
-        return dict(self._handles)
 
     def __exit__(
         self,
