@@ -11,6 +11,7 @@ use pyo3::types::{PyBytes, PyList};
 
 use crate::error::{Error, Result};
 use crate::hot::block::{self, Block, LONG};
+use crate::hot::large;
 use crate::sync::lock;
 
 /// Shared memory that this process allocates from; none if there is none to
@@ -222,5 +223,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(views_before_fork, module)?)?;
     module.add_function(wrap_pyfunction!(views_after_fork_in_parent, module)?)?;
     module.add_function(wrap_pyfunction!(views_after_fork_in_child, module)?)?;
+    module.add_function(wrap_pyfunction!(large::large_bytes, module)?)?;
     block::register(module)
 }

@@ -20,6 +20,9 @@ use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 use crate::error::{Error, Result};
 
+/// The least that advice is about.
+const PAGE: usize = 4096;
+
 /// A part of a file, mapped.
 #[derive(Debug)]
 pub struct Mapping {
@@ -112,4 +115,14 @@ impl Drop for Mapping {
         let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.len) };
         debug_assert!(unmapped.is_ok(), "{unmapped:?}");
     }
+}
+
+/// Has the kernel take huge pages for memory that is about to be written for
+/// the first time, if it may: advice that changes no byte.
+pub fn prefer_huge_pages(start: *const u8, len: usize) {
+    let first = (start as usize).next_multiple_of(PAGE);
+    let whole = (start as usize).saturating_add(len).saturating_sub(first) / PAGE * PAGE;
+    // SAFETY: this kind of advice changes no byte and no access of any mapping,
+    // whosever it is. A kernel without huge pages refuses it, which is fine.
+    let _ = unsafe { madvise(std::ptr::with_exposed_provenance_mut(first), whole, Advice::LinuxHugepage) };
 }

@@ -10,6 +10,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from plait._binding import native
+from plait._pickling.large import as_buffers
 from plait._pickling.pickler import CACHED, dumps
 from plait._pickling.placing import BY_VALUE, Key, place
 from plait._pickling.sharing import Placing, Shared, adopt, write_label
@@ -161,6 +162,8 @@ class Outbound:
         inside: bool,
     ) -> tuple[native.Packer, set[Key | Shared[Any]]]:
         packer = native.Packer(self._arena)
+        if bytes in map(type, args):
+            args = tuple(as_buffers(args))
         call = (fn, args, kwargs) if inside else (args, kwargs)
         try:
             return packer, dumps(call, packer, home=self._home)

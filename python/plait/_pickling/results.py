@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plait._binding import native
+from plait._pickling.large import as_buffer
 from plait._pickling.pickler import PROTOCOL, dumps
 from plait._pickling.sharing import ANSWER, arriving
 from plait._pickling.stand_ins import make, reduced
@@ -54,7 +55,7 @@ def encode_value(value: Any, packer: native.Packer) -> None:
         Exception: what the pickler raises.
 
     """
-    dumps(value, packer, home=ANSWER)
+    dumps(as_buffer(value), packer, home=ANSWER)
 
 
 def unpicklable(value: Any, error: BaseException, *, as_pool: bool) -> BaseException:

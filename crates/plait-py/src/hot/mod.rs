@@ -20,6 +20,7 @@ pub(crate) mod handle_text;
 pub(crate) mod handle_type;
 pub(crate) mod instance;
 pub(crate) mod interrupt;
+pub(crate) mod large;
 mod layout;
 pub(crate) mod method;
 pub(crate) mod module;
