@@ -31,7 +31,7 @@ test-rust: ## Run the Rust tests alone
 test-python: ## Run the Python tests alone (ARGS='-k pool -x', ...)
 	@$(DEV) python -m pytest $(ARGS)
 
-test-all: ## Run the Rust tests, and the Python tests under every CPython 3.11 to 3.14 found
+test-all: ## Run the Rust tests, and the Python tests under every CPython 3.11 to 3.14 found (ARGS=--newest-of-each, ...)
 	@echo "make test-all: sets up what is missing, then tests Rust, and Python under each interpreter"
 	@$(DEV) $(CARGO_TEST)
 	@$(DEV) tools/load test

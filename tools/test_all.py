@@ -1,6 +1,7 @@
 """Runs the Python tests under every CPython that plait supports and this machine has.
 
-Arguments go to pytest. It ends with one line for each interpreter and fails if any failed.
+With `--newest-of-each` it leaves out all but the newest 3.11, 3.12, ...; other arguments go to
+pytest. It ends with one line for each interpreter and fails if any failed.
 """
 
 import subprocess
@@ -9,6 +10,9 @@ import time
 
 from environment import Environment
 from interpreters import NEWEST, OLDEST, Interpreter, SetupError, find_all
+
+
+NEWEST_OF_EACH = "--newest-of-each"
 
 
 def test(interpreter: Interpreter, arguments: list[str]) -> str | None:
@@ -28,7 +32,11 @@ def main(arguments: list[str]) -> int:
     """Test under each; the exit status is 1 if one failed or none was found."""
     lines = []
     failures = ran = 0
-    for interpreter in sorted(find_all(), key=lambda each: each.version):
+    found = sorted(find_all(), key=lambda each: each.version)
+    if NEWEST_OF_EACH in arguments:
+        arguments = [argument for argument in arguments if argument != NEWEST_OF_EACH]
+        found = list({each.version[:2]: each for each in found if not each.problem}.values())
+    for interpreter in found:
         if not OLDEST <= interpreter.version[:2] <= NEWEST:
             continue
         if interpreter.problem:
