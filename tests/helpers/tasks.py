@@ -51,9 +51,9 @@ def double(x):
 
 def hang(begun=None, cleaned=None):
     """Spin in Python; clean up when stopped."""
-    if begun is not None:
-        write(begun, os.getpid())
     try:
+        if begun is not None:
+            write(begun, os.getpid())
         while True:
             pass
     finally:
@@ -63,9 +63,9 @@ def hang(begun=None, cleaned=None):
 
 def doze(begun=None, cleaned=None):
     """Sleep in a system call; clean up when stopped."""
-    if begun is not None:
-        write(begun, os.getpid())
     try:
+        if begun is not None:
+            write(begun, os.getpid())
         time.sleep(1000)
     finally:
         if cleaned is not None:
