@@ -11,7 +11,6 @@ import time
 from environment import Environment
 from interpreters import NEWEST, OLDEST, Interpreter, SetupError, find_all
 
-
 NEWEST_OF_EACH = "--newest-of-each"
 
 
