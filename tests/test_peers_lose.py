@@ -74,7 +74,11 @@ def test_a_worker_killed_every_tenth_of_a_second_during_two_hundred_tasks(pool, 
     for kills in range(20):
         if all(future.done() for future in futures):
             break
-        serving = [each.pid for each in pool.statistics().workers if each.activity == "busy"]
+        serving = [
+            each.pid
+            for each in pool.statistics().workers
+            if each.activity == "busy" and each.pid is not None
+        ]
         if serving:
             try:
                 os.kill(serving[kills % len(serving)], signal.SIGKILL)

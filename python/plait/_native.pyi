@@ -506,7 +506,7 @@ class ProcessPool:
         self,
     ) -> tuple[
         tuple[_Counts, int, int],
-        list[tuple[_Counts, int, Literal["starting", "idle", "busy", "leaving", "dead"]]],
+        list[tuple[_Counts, int | None, Literal["starting", "idle", "busy", "leaving", "dead"]]],
     ]: ...
     def workers(self) -> int: ...
 

@@ -21,7 +21,8 @@ class WorkerStatistics:
         timed_out: tasks that were ended at their deadline.
         bytes_sent: what was written to it of tasks, in bytes.
         bytes_received: what it has answered, in bytes.
-        pid: its process; 0 while it has none.
+        pid: its process; None until that is known, which may be after its first
+            task has begun.
         activity: what it is at.
 
     """
@@ -34,7 +35,7 @@ class WorkerStatistics:
     timed_out: int
     bytes_sent: int
     bytes_received: int
-    pid: int
+    pid: int | None
     activity: Literal["starting", "idle", "busy", "leaving", "dead"]
 
 

@@ -67,11 +67,15 @@ class Blows:
     def worker_of(self, name):
         """Choose one of those that serve: too many failed starts in a row break a pool."""
         workers = self.pools[name].statistics().workers
-        serving = [each.pid for each in workers if each.activity in ("idle", "busy", "leaving")]
-        return self.chance.choice(serving) if serving else 0
+        serving = [
+            each.pid
+            for each in workers
+            if each.activity in ("idle", "busy", "leaving") and each.pid is not None
+        ]
+        return self.chance.choice(serving) if serving else None
 
     def signal(self, pid, number):
-        if not pid:
+        if pid is None:
             return
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)

@@ -39,12 +39,9 @@ impl Delivery {
                 decode.call1((data, name))
             }
             End::Died(death) => {
-                // The template may have died before it told the number.
-                let pid = (death.pid != 0).then_some(death.pid);
-                let who = pid.map_or("a worker process".into(), |pid| format!("worker process {pid}"));
-                let text = format!("{who} {death} while it ran {name}{}", death.last_lines());
+                let text = format!("{} {death} while it ran {name}{}", death.who(), death.last_lines());
                 let (signal, code) = parts(death);
-                DIED.import(py, ENDINGS, "died")?.call1((text, pid, signal, code, &*death.stderr))
+                DIED.import(py, ENDINGS, "died")?.call1((text, death.pid, signal, code, &*death.stderr))
             }
             End::TimedOut(stopped) => TIMED_OUT.import(py, ENDINGS, "timed_out")?.call1((
                 name,

@@ -175,7 +175,7 @@ type Row = (usize, usize, u64, u64, u64, u64, u64, u64);
 /// With: cancelled, restarts.
 type PoolRow = (Row, u64, u64);
 /// With: pid, activity.
-type WorkerRow = (Row, u32, &'static str);
+type WorkerRow = (Row, Option<u32>, &'static str);
 
 /// The pool itself.
 #[pyclass(frozen, weakref, module = "plait._native")]

@@ -19,7 +19,7 @@ def died(
 
 def timed_out(
     name: str,
-    pid: int,
+    pid: int | None,
     timeout: float,
     elapsed: float,
     grace: float,
@@ -30,7 +30,7 @@ def timed_out(
 
     Args:
         name: the function's.
-        pid: its worker's.
+        pid: its worker's; None if that was never told.
         timeout: how many seconds it had.
         elapsed: how many it had run when it was asked to stop.
         grace: how many it had from then on.
@@ -47,7 +47,7 @@ def timed_out(
 
 
 def killed(
-    name: str, pid: int, elapsed: float, grace: float, worker_killed: bool, place: bytes
+    name: str, pid: int | None, elapsed: float, grace: float, worker_killed: bool, place: bytes
 ) -> Killed:
     """Make the exception of a task that was cancelled while it ran; see `timed_out`."""
     text = f"{name} was cancelled when it had run for {elapsed:.3g} s, and stopped"
@@ -63,16 +63,21 @@ def count_attempts(error: _E, attempts: int) -> _E:
     return error
 
 
-def _how(pid: int, grace: float, worker_killed: bool) -> str:
+def _worker(pid: int | None) -> str:
+    return "a worker process" if pid is None else f"worker process {pid}"
+
+
+def _how(pid: int | None, grace: float, worker_killed: bool) -> str:
     if worker_killed:
+        number = "" if pid is None else f" {pid}"
         return (
-            f", by killing its worker process {pid} and what that had started: "
+            f", by killing its worker process{number} and what that had started: "
             f"it did not stop by itself within {grace:g} s"
         )
-    return f", in worker process {pid}"
+    return f", in {_worker(pid)}"
 
 
-def _with_place(error: _E, pid: int, place: bytes) -> _E:
+def _with_place(error: _E, pid: int | None, place: bytes) -> _E:
     if place:
-        error.add_note(f"\nIn worker process {pid}, it was stopped here:\n{failure_text(place)}")
+        error.add_note(f"\nIn {_worker(pid)}, it was stopped here:\n{failure_text(place)}")
     return error

@@ -36,7 +36,7 @@ impl<T: Ticket> State<T> {
                     return self.distrust(worker, after);
                 };
                 let pid = slot.pid();
-                let said = slot.said.take().map(|number| (pid, number));
+                let said = slot.said.take().and_then(|number| Some((pid?, number)));
                 let output = slot.output.take();
                 let end = match (kind, stopping) {
                     (wire::STOPPED, Some(stopping)) => stopping.end(pid, Some(body), output),

@@ -72,7 +72,8 @@ impl Appetite {
         self.look_at = None;
         for slot in slots.filter(|slot| slot.is_busy()) {
             // One that has ended has nothing.
-            let had = Account::of(slot.pid()).and_then(|account| account.private()).unwrap_or(0);
+            let account = slot.pid().and_then(|pid| Account::of(pid).ok());
+            let had = account.and_then(|account| account.private().ok()).unwrap_or(0);
             if had > limit.saturating_mul(2) {
                 slot.excess = Some(Excess { had, limit });
                 slot.condemn(false);

@@ -10,8 +10,8 @@ use super::appetite::Excess;
 /// A worker's end, while it was at a task or starting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Death {
-    /// The process that it was.
-    pub pid: u32,
+    /// The process that it was, if the template lived to tell it.
+    pub pid: Option<u32>,
     /// How it went.
     pub status: Status,
     /// Whether we killed it because it wrote garbage into shared memory.
@@ -28,6 +28,18 @@ pub struct Death {
 const LINES: usize = 12;
 
 impl Death {
+    /// What messages call the worker.
+    #[must_use]
+    pub fn who(&self) -> String {
+        self.pid.map_or("a worker process".into(), |pid| format!("worker process {pid}"))
+    }
+
+    /// What goes behind "the last", of workers that could not start.
+    pub(crate) fn of_a_start(&self) -> String {
+        let who = self.pid.map_or(String::new(), |pid| format!("(process {pid}) "));
+        format!("{who}{self}{}", self.last_lines())
+    }
+
     /// The end of a message: the last lines of standard error, if there are
     /// any.
     #[must_use]
@@ -110,7 +122,7 @@ mod tests {
     fn tells_the_last_lines() {
         let told = |stderr: &str| {
             let death = Death {
-                pid: 1,
+                pid: Some(1),
                 status: Status::Killed(9),
                 corrupt: false,
                 excess: None,
@@ -128,7 +140,8 @@ mod tests {
     #[test]
     fn says_how_it_went() {
         let death = |status, corrupt| {
-            Death { pid: 1, status, corrupt, excess: None, unstoppable: false, stderr: "".into() }.to_string()
+            Death { pid: Some(1), status, corrupt, excess: None, unstoppable: false, stderr: "".into() }
+                .to_string()
         };
         assert_eq!(death(Status::Killed(9), false), "was killed by SIGKILL");
         assert_eq!(death(Status::Killed(11), false), "was killed by SIGSEGV");

@@ -190,17 +190,19 @@ impl Hearing {
         }
     }
 
-    /// `worker` is gone, which was process `pid`: its last words.
+    /// `worker` is gone, which was process `pid` if that was told: its last words.
     ///
     /// # Errors
     /// The kernel refuses a change of what is watched.
-    pub(crate) fn last_words(&mut self, epoll: &Epoll, worker: u64, pid: u32) -> Result<String> {
+    pub(crate) fn last_words(&mut self, epoll: &Epoll, worker: u64, pid: Option<u32>) -> Result<String> {
         // Its records are in the pipe already.
         let Self { voices, listener, .. } = self;
         if !listener.is_behind() {
             voices.empty(&mut |said| listener.hear(said));
         }
-        voices.forget(pid);
+        if let Some(pid) = pid {
+            voices.forget(pid);
+        }
         let Some((outlet, _)) = self.outlets.get_mut(&worker) else { return Ok(String::new()) };
         let words = outlet.last_words(&mut show(self.shown));
         self.settle(epoll, worker)?;

@@ -129,8 +129,8 @@ pub enum End {
 /// How a task was stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stopped {
-    /// The process that ran it.
-    pub pid: u32,
+    /// The process that ran it, as far as it is known.
+    pub pid: Option<u32>,
     /// How long it might run; zero if there was no such limit.
     pub timeout: Duration,
     /// How long it had to end by itself.

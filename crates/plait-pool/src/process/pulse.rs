@@ -86,7 +86,7 @@ impl<T> Slot<T> {
                 (read != sent || self.has_unsent()).then_some((read, 0))
             }
             // What it does may take as long as it likes.
-            _ => is_stopped(self.pid()).then_some((0, 0)),
+            _ => self.pid().is_some_and(is_stopped).then_some((0, 0)),
         }
     }
 
@@ -155,7 +155,7 @@ impl<T: Ticket> State<T> {
             Stage::Serving => {
                 let timeout = slot.pulse.timeout.into_iter().chain(waits).min();
                 let over = timeout.is_some_and(|timeout| {
-                    stuck >= timeout && (stuck >= timeout + UNEXPLAINED || is_stopped(slot.pid()))
+                    stuck >= timeout && (stuck >= timeout + UNEXPLAINED || slot.pid().is_some_and(is_stopped))
                 });
                 if over {
                     slot.condemn(false);

@@ -162,8 +162,8 @@ impl<T> Slot<T> {
         self.process.as_ref().map(|(_, fd)| fd)
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.as_ref().map_or(0, |&(pid, _)| pid)
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|&(pid, _)| pid)
     }
 
     // ---- its tasks

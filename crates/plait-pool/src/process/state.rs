@@ -269,12 +269,12 @@ impl<T: Ticket> State<T> {
             self.settle(handed.task, end, after);
         }
         if unready && !self.terminating && self.broken.is_none() {
-            self.start_failed(&format!("(process {}) {death}{}", death.pid, death.last_lines()), after);
+            self.start_failed(&death.of_a_start(), after);
         }
         self.dispatch(after);
         // Those who cannot be replaced leave nobody behind who waits.
         if self.failed_starts >= TOLERATED_STARTS && self.slots.is_empty() && self.broken.is_none() {
-            self.start_failed(&format!("(process {}) {death}{}", death.pid, death.last_lines()), after);
+            self.start_failed(&death.of_a_start(), after);
         }
         Some(slot)
     }

@@ -345,3 +345,15 @@ fn who_says_much_is_not_heard_for_longer_than_others() {
         assert!(!world.state.stirs());
     }
 }
+
+#[test]
+fn who_works_before_the_template_has_told_its_number_has_none() {
+    let mut world = World::new(1);
+    let worker = world.hire();
+    world.submit(1);
+    world.begins(worker);
+    let found = world.state.statistics();
+    assert_eq!((found.workers[0].pid, found.workers[0].activity), (None, Activity::Busy));
+    world.dies(worker);
+    assert_eq!(world.ended(), [(1, "died")]);
+}

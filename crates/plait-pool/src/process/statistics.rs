@@ -54,8 +54,10 @@ pub enum Activity {
 /// One worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkerStatistics {
-    /// Its process; 0 while it has none.
-    pub pid: u32,
+    /// Its process; none until the template has told it, which may be after
+    /// its first task has begun. (A 0 would be a trap: `kill(0)` is for all of
+    /// the caller's own group.)
+    pub pid: Option<u32>,
     /// What it is at.
     pub activity: Activity,
     /// Tasks that it has and has not begun.

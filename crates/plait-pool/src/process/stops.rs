@@ -48,7 +48,7 @@ pub(crate) struct Stopping {
 
 impl Stopping {
     /// How the task has ended, the worker having gone through with it.
-    pub(crate) fn end(&self, pid: u32, place: Option<Body>, output: Option<Body>) -> End {
+    pub(crate) fn end(&self, pid: Option<u32>, place: Option<Body>, output: Option<Body>) -> End {
         let stopped = Stopped {
             pid,
             timeout: self.terms.timeout.unwrap_or_default(),

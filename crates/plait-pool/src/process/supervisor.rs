@@ -147,7 +147,7 @@ impl<T: Ticket> Supervisor<T> {
     pub(super) fn bury_untold(&mut self, worker: u64) -> super::Result<()> {
         let state = self.shared.lock();
         let slot = state.slots.get(&worker);
-        let status = slot.and_then(|slot| Some(remains::status(slot.fd()?, slot.pid())));
+        let status = slot.and_then(|slot| Some(remains::status(slot.fd()?, slot.pid()?)));
         drop(state);
         self.bury(worker, status.unwrap_or(Status::Unknown))
     }
@@ -156,7 +156,7 @@ impl<T: Ticket> Supervisor<T> {
         let mut after = Aftermath::new();
         let mut state = self.shared.lock();
         state.hear_out(worker, &mut after);
-        let pid = state.slots.get(&worker).map_or(0, Slot::pid);
+        let pid = state.slots.get(&worker).and_then(Slot::pid);
         drop(state);
         let words = self.hearing.last_words(&self.epoll, worker, pid)?;
         let slot = self.shared.lock().bury(worker, status, words.into(), &mut after);
