@@ -109,11 +109,11 @@ def leftovers(mark: str, threads: set[threading.Thread], before: dict[int, str])
     return found
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def light_collections() -> None:
-    """Keep what pytest has gathered, 150,000 objects, out of the collections of the tests.
+    """Keep what is there already, 150,000 objects and more, out of the collections of the tests.
 
-    Hundreds of them collect, some dozens of times, which took 0.07 s each.
+    Hundreds of them collect, some dozens of times, which took 0.07 s each and more.
     """
     gc.collect()
     gc.freeze()
