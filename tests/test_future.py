@@ -7,6 +7,7 @@ import copy
 import gc
 import logging
 import math
+import os
 import pickle
 import signal
 import subprocess
@@ -657,6 +658,24 @@ def test_all_see_one_object_if_many_decode_at_once():
         thread.join()
     assert len(seen) == 4
     assert len(set(map(id, seen))) == 1
+
+
+@needs_probe
+def test_a_value_goes_although_a_native_thread_had_the_future_last(tmp_path):
+    class Value:
+        pass
+
+    gate, gone = tmp_path / "gate", threading.Event()
+    os.mkfifo(gate)
+    future = plait.Future()
+    native._finish_elsewhere([future], Value, hold=gate)
+    value = future.result(LIMIT)
+    weakref.finalize(value, gone.set)
+    del future, value
+    assert not gone.is_set()
+    gate.write_bytes(b"")
+    # Nothing of plait's is called here meanwhile.
+    assert gone.wait(LIMIT)
 
 
 @needs_probe

@@ -127,6 +127,11 @@ impl<T, W> Completion<T, W> {
         }
     }
 
+    /// As [`outcome`](Self::outcome), for who alone has it.
+    pub fn outcome_mut(&mut self) -> Option<&mut T> {
+        self.outcome.get_mut()
+    }
+
     /// Takes the task out of the queue to run it. False if it is no longer
     /// pending: then it must not run.
     #[must_use]
@@ -268,6 +273,8 @@ mod tests {
         assert_eq!(cell.finish(1), Ok(vec![]));
         assert_eq!(cell.finish(2), Err(2));
         assert_eq!(cell.outcome(), Some(&1));
+        let mut cell = cell;
+        assert_eq!(cell.outcome_mut(), Some(&mut 1));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use pyo3::types::PyTuple;
 
 use crate::callees::Callee;
 use crate::error::{Error, Result};
-use crate::future::{Cancelled, Engine, Fate, Future, Outcome, new_future, notifier, wake};
+use crate::future::{Cancelled, Engine, Fate, Future, Outcome, let_go, new_future, notifier, wake};
 use crate::image::{Image, needs};
 use crate::packer::{Arena, Packer};
 use crate::process_delivery::Delivery;
@@ -48,8 +48,9 @@ impl Ticket for Seat {
     }
 
     fn cancel(mut self) {
-        if let Some(wakers) = self.0.take().and_then(|place| place.fate.try_cancel()) {
-            wake(wakers);
+        if let Some(place) = self.0.take() {
+            place.fate.try_cancel().into_iter().for_each(wake);
+            let_go(place.fate);
         }
     }
 
@@ -74,6 +75,7 @@ impl Place {
         if let Ok(wakers) = self.fate.finish(Outcome::encoded(delivery)) {
             wake(wakers);
         }
+        let_go(self.fate);
     }
 }
 
@@ -83,9 +85,12 @@ impl Drop for Seat {
     fn drop(&mut self) {
         if let Some(place) = self.0.take()
             && pid::current() == place.owner
-            && !place.fate.state().is_final()
         {
-            place.finish(End::Broken("the pool has lost this task (a bug in plait)".into()), 0);
+            if place.fate.state().is_final() {
+                let_go(place.fate);
+            } else {
+                place.finish(End::Broken("the pool has lost this task (a bug in plait)".into()), 0);
+            }
         }
     }
 }

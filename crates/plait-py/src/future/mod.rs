@@ -55,6 +55,21 @@ pub(crate) fn new_future(py: Python<'_>) -> PyResult<(Py<Future>, Arc<Fate>)> {
     Ok((future.unbind(), fate))
 }
 
+/// Lets go of a fate. Needs no interpreter; as for [`wake`], [`notifier::start`]
+/// has been called before.
+///
+/// Who waited may have been faster: it has its object and has dropped the
+/// future, so that the object goes with the last hold of the fate, this one.
+/// Dropped without the interpreter it would stay until some later call of ours,
+/// with all the memory that it has.
+pub(crate) fn let_go(fate: Arc<Fate>) {
+    if let Some(mut fate) = Arc::into_inner(fate)
+        && fate.outcome_mut().is_some_and(Outcome::is_python)
+    {
+        notify(move |_| drop(fate));
+    }
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Future>()?;
     #[cfg(debug_assertions)]

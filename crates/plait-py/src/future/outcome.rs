@@ -112,6 +112,11 @@ impl Outcome {
         self.failed
     }
 
+    /// Whether it is Python objects by now.
+    pub(super) fn is_python(&mut self) -> bool {
+        matches!(self.held.get_mut(), Held::Value(_) | Held::Error(_))
+    }
+
     /// The value; what the task raised is the error.
     pub(crate) fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.decoded(py)?.map_err(|raised| raised.into_err(py))

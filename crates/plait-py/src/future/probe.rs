@@ -1,13 +1,14 @@
 //! Debug builds only: ends futures as the process pool's supervisor does, from
 //! a thread without the interpreter, but as fast and as often as a test wants.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
-use super::{Decoded, Encoded, Fate, Future, Outcome, notifier, wake};
+use super::{Decoded, Encoded, Fate, Future, Outcome, let_go, notifier, wake};
 
 struct Recipe {
     decode: Arc<Py<PyAny>>,
@@ -30,25 +31,32 @@ impl Encoded for Recipe {
 }
 
 /// Ends `futures` from a native thread; each is decoded by calling `decode`.
+/// Where `hold` is given, the thread lets go of them when it has read that
+/// file.
 #[pyfunction]
-#[pyo3(signature = (futures, decode, failed = false))]
+#[pyo3(signature = (futures, decode, failed = false, hold = None))]
 fn _finish_elsewhere(
     py: Python<'_>,
     futures: Vec<Bound<'_, Future>>,
     decode: Py<PyAny>,
     failed: bool,
+    hold: Option<PathBuf>,
 ) -> PyResult<()> {
     notifier::start(py)?;
     let decode = Arc::new(decode);
     let fates: Vec<Arc<Fate>> = futures.iter().map(|future| Arc::clone(future.get().fate())).collect();
     thread::spawn(move || {
-        for fate in fates {
+        for fate in &fates {
             let recipe = Recipe { decode: Arc::clone(&decode), failed };
             // Refused where somebody else was faster.
             if let Ok(wakers) = fate.finish(Outcome::encoded(recipe)) {
                 wake(wakers);
             }
         }
+        // It is there: the test has made it.
+        let read = hold.map(std::fs::read).transpose();
+        fates.into_iter().for_each(let_go);
+        assert!(read.is_ok(), "{read:?}");
     });
     Ok(())
 }

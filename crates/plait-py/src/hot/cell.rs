@@ -32,6 +32,11 @@ impl<T> GilCell<T> {
         self.0.borrow_mut()
     }
 
+    /// For who alone has it, with or without the interpreter lock.
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut()
+    }
+
     /// For the collector, which an allocation under a borrow may have set off:
     /// what is not visited counts as in use.
     pub(crate) fn visit(&self, _visit: &PyVisit<'_>) -> Option<RefMut<'_, T>> {
