@@ -305,20 +305,23 @@ def test_an_idle_pool_gives_its_memory_back():
         kept = pool.submit(remade, numpy.ones(LARGE)).result(LIMIT)
         own = arenas() - others
         assert len({os.stat(file).st_ino for file in own}) == 2
-        given_back = 0
-        deadline = time.monotonic() + LIMIT
-        while given_back < 2:
-            # The second time around it has worked again meanwhile. What is freed after the
-            # memory was given back stays until the next time.
-            assert time.monotonic() < deadline
+        for _ in range(2):
+            # The second time around it has worked again meanwhile.
             pool.submit(remade, numpy.ones(4 * LARGE)).result(LIMIT)
             assert memory(own) >= 2 * 32 * LARGE
-            soon = time.monotonic() + 6
-            while memory(own) > 8 * LARGE and time.monotonic() < soon:
-                time.sleep(0.01)
-            given_back += memory(own) == 8 * LARGE
+            falls_to(8 * LARGE, own)
         assert memory(own) == 8 * LARGE
         assert (kept == 1).all()
+        # What goes later is not kept either.
+        del kept
+        falls_to(0, own)
+
+
+def falls_to(size, files):
+    deadline = time.monotonic() + LIMIT
+    while memory(files) > size:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def memory(files):

@@ -4,14 +4,15 @@
 //! goes there (100 MB into an arena: 62 ms of processor time, 16 where the pages
 //! are there): worth it between two tasks, not between two bursts of work. So when much has been carried and nothing
 //! more for a while, the pages go: those of the requests by the supervisor,
-//! those of its results by each worker. Then the pool is left alone again.
+//! those of its results by each worker. Then the pool is left alone again: what
+//! is freed later goes at once, until there is work (`plait_shm::arena`).
 
 use std::time::Duration;
 
 use plait_sys::clock::Instant;
 
 use super::Ticket;
-use super::slot::Slot;
+use super::slot::{Slot, Stage};
 use super::state::State;
 use super::wire;
 
@@ -57,7 +58,9 @@ impl<T: Ticket> State<T> {
             return false;
         }
         self.leisure.at = None;
-        for slot in self.slots.values_mut().filter(|slot| slot.serves()) {
+        // One that is stopped reads it when it goes on.
+        let listens = |slot: &&mut Slot<T>| slot.stage == Stage::Serving && !slot.is_ended();
+        for slot in self.slots.values_mut().filter(listens) {
             // What is free, the worker has to know first.
             slot.free();
             slot.order(wire::message(wire::TRIM, 0, 0, &[]));
@@ -69,7 +72,7 @@ impl<T: Ticket> State<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::world::Mark;
+    use super::super::world::{Mark, World};
     use super::*;
 
     #[test]
@@ -93,5 +96,23 @@ mod tests {
         assert!(state.is_at_leisure(now + 2 * IDLE));
         assert!(!state.hoards() && state.next_leisure(now + 2 * IDLE).is_none());
         assert!(!state.is_at_leisure(now + 3 * IDLE));
+    }
+    #[test]
+    fn who_is_stopped_gives_it_back_when_it_goes_on() {
+        let mut world = World::new(2);
+        let (other, stopped) = (world.hire(), world.hire());
+        world.submit(1);
+        let mut now = Instant::now();
+        while world.state.slots[&stopped].serves() {
+            world.feels(&mut now);
+        }
+        let task = world.begins(other);
+        world.returns(other, task);
+        world.state.tally.counts.received = LOTS;
+        world.state.next_leisure(now);
+        let sent = |world: &World| world.state.slots[&stopped].requests().progress().1;
+        let before = sent(&world);
+        assert!(world.state.is_at_leisure(now + IDLE));
+        assert!(!world.state.slots[&stopped].serves() && sent(&world) > before);
     }
 }

@@ -9,8 +9,8 @@ mod view;
 use std::fmt;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use plait_sys::sparse::SparseMemory;
@@ -31,6 +31,9 @@ pub struct Arena {
     extents: Mutex<Extents>,
     /// So many grains are kept warm when they are free.
     keep: AtomicU32,
+    /// Whether nothing has been allocated since it was trimmed: what comes
+    /// back then is not kept, for nobody may trim it again.
+    resting: AtomicBool,
 }
 
 impl Arena {
@@ -58,6 +61,7 @@ impl Arena {
             region: Arc::new(Region::new(memory, Some(mapping))),
             extents: Mutex::new(Extents::new(count)),
             keep: AtomicU32::new(u32::try_from(keep / GRAIN).unwrap_or(u32::MAX)),
+            resting: AtomicBool::new(false),
         }))
     }
 
@@ -77,6 +81,8 @@ impl Arena {
     pub fn block(self: &Arc<Self>, len: usize, to_grow: bool) -> Option<Block> {
         let count = grains(len)?;
         let taken = self.lock().take(count, to_grow)?;
+        // Relaxed: whether one block more or less is kept does not matter.
+        self.resting.store(false, Relaxed);
         let block = Block { arena: Arc::clone(self), grains: taken.clone(), owner: std::process::id() };
         self.warm(taken).then_some(block)
     }
@@ -95,7 +101,7 @@ impl Arena {
 
     fn give(&self, range: Range<u32>) {
         // Relaxed: a number of its own.
-        let keep = self.keep.load(Relaxed);
+        let keep = if self.resting.load(Relaxed) { 0 } else { self.keep.load(Relaxed) };
         let mut extents = self.lock();
         extents.give(range);
         if extents.free_and_warm() > keep {
@@ -112,8 +118,10 @@ impl Arena {
         self.keep.store(u32::try_from(bytes / GRAIN).unwrap_or(u32::MAX), Relaxed);
     }
 
-    /// Gives back to the system all memory that is free.
+    /// Gives back to the system all memory that is free, and what is freed
+    /// before the next block is allocated.
     pub fn trim(&self) {
+        self.resting.store(true, Relaxed);
         let cooled = self.lock().cool(0);
         self.punch(cooled);
     }

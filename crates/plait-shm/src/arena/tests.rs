@@ -58,6 +58,23 @@ fn what_is_free_is_given_back_but_for_what_is_kept() {
 }
 
 #[test]
+fn what_is_freed_after_a_trim_is_not_kept() {
+    let arena = arena(LEN);
+    let taken = || arena.region().taken().unwrap() as usize;
+    let [early, late, later] = [3, 2, 4].map(|count| arena.block(count * GRAIN, false).unwrap());
+    drop(early);
+    assert_eq!(taken(), 9 * GRAIN);
+    arena.trim();
+    assert_eq!(taken(), 6 * GRAIN);
+    drop(late);
+    assert_eq!((arena.kept(), taken()), (0, 4 * GRAIN));
+    // Who allocates again may do so more often.
+    let next = arena.block(GRAIN, false).unwrap();
+    drop((next, later));
+    assert_eq!((arena.kept(), taken()), (5 * GRAIN, 5 * GRAIN));
+}
+
+#[test]
 fn grows_in_place_shrinks_and_runs_out() {
     let arena = arena(LEN);
     let mut block = arena.block(GRAIN, true).unwrap();
