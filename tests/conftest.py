@@ -17,6 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ pytest.register_assert_rewrite("both_loops")
 os.environ["PLAIT_ALLOW_DEBUG"] = "1"
 
 from both_loops import FACTORIES, MODEL_IS_MENDED, Session  # noqa: E402
+from programs import Program  # noqa: E402
+
+import plait  # noqa: E402
+from plait._process import launcher  # noqa: E402
 
 # A shell without job control starts what it runs in the background with SIGINT
 # ignored, and children inherit that: the programs of the tests are to hear it.
@@ -167,6 +172,31 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     theirs.setblocking(False)
     with ours, theirs:
         yield ours, theirs
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[plait.ProcessPoolExecutor]:
+    """Return a pool of two workers."""
+    with plait.ProcessPoolExecutor(2) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="module")
+def template_ends() -> Iterator[None]:
+    """End the template of `plait.Process`, which lives as long as the program otherwise."""
+    yield
+    launcher.launcher.stop()
+    resource_tracker._resource_tracker._stop()
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Program]:
+    """Return what starts a program, and kills what is left of it."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    program = Program(tmp_path)
+    yield program
+    program.close()
 
 
 @pytest.fixture(scope="session")

@@ -20,12 +20,6 @@ LIMIT = 60
 LARGE = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def pool() -> Iterator[plait.ProcessPoolExecutor]:
-    with plait.ProcessPoolExecutor(2) as pool:
-        yield pool
-
-
 def in_use(pool: plait.ProcessPoolExecutor) -> int:
     """How many bytes of the arena of requests are allocated."""
     gc.collect()

@@ -12,7 +12,6 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,12 +25,6 @@ from plait._mapping.inputs import copy
 from plait._mapping.sizing import Sizer
 
 LIMIT = 60
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[plait.ProcessPoolExecutor]:
-    with plait.ProcessPoolExecutor(2) as pool:
-        yield pool
 
 
 class Counted:

@@ -10,35 +10,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from multiprocessing import connection, managers, resource_tracker
+from multiprocessing import connection, managers
 from multiprocessing.process import BaseProcess, current_process, parent_process
 from pathlib import Path
 
 import pytest
+from processes import run
 
 import plait
 from plait._process import launcher
 
+pytestmark = pytest.mark.usefixtures("template_ends")
+
 LIMIT = 60
 CONTEXT = plait.get_context()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def template_ends() -> Iterator[None]:
-    """End what lives as long as the program otherwise."""
-    yield
-    launcher.launcher.stop()
-    resource_tracker._resource_tracker._stop()
-
-
-def run(target, *args, **options):
-    """Run something in a process; return the process, which has ended."""
-    process = plait.Process(target=target, args=args, **options)
-    process.start()
-    process.join(LIMIT)
-    assert not process.is_alive()
-    return process
 
 
 def answer(target, *args, **options):

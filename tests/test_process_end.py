@@ -8,41 +8,17 @@ import signal
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
-from multiprocessing import resource_tracker
 
 import pytest
-from programs import Program
+from processes import run
 
 import plait
 from plait._process import launcher
 
+pytestmark = pytest.mark.usefixtures("template_ends")
+
 LIMIT = 60
 CONTEXT = plait.get_context()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def template_ends() -> Iterator[None]:
-    """End what lives as long as the program otherwise."""
-    yield
-    launcher.launcher.stop()
-    resource_tracker._resource_tracker._stop()
-
-
-@pytest.fixture
-def program(tmp_path) -> Iterator[Program]:
-    program = Program(tmp_path)
-    yield program
-    program.close()
-
-
-def run(target, *args, **options):
-    """Run something in a process; return the process, which has ended."""
-    process = plait.Process(target=target, args=args, **options)
-    process.start()
-    process.join(LIMIT)
-    assert not process.is_alive()
-    return process
 
 
 # ---- its time is up
@@ -312,11 +288,6 @@ def test_a_forked_child_has_nothing_to_do_with_it(program):
 BUSY = """
     import os, pathlib, signal, subprocess, sys, time
     import plait
-
-    def announce(name):
-        path = pathlib.Path(name)
-        path.with_suffix(".new").write_text(str(os.getpid()))
-        path.with_suffix(".new").rename(path)
 
     def sleep(name):
         announce(name)

@@ -5,28 +5,14 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 
 import pytest
 from programs import Program
-
-
-@pytest.fixture
-def program(tmp_path) -> Iterator[Program]:
-    program = Program(tmp_path)
-    yield program
-    program.close()
-
 
 # Three workers, each busy in its own way, and the main thread waiting.
 BUSY = """
     import os, re, signal, sys, time, pathlib
     import plait
-
-    def announce(name):
-        path = pathlib.Path(name)
-        path.with_suffix(".new").write_text(str(os.getpid()))
-        path.with_suffix(".new").rename(path)
 
     def spin():
         announce("spin")

@@ -8,7 +8,6 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +16,6 @@ import pytest
 import plait
 
 LIMIT = 60
-
-
-@pytest.fixture(scope="module")
-def pool() -> Iterator[plait.ProcessPoolExecutor]:
-    with plait.ProcessPoolExecutor(2) as pool:
-        yield pool
 
 
 def double(x):

@@ -8,7 +8,6 @@ import re
 import signal
 import textwrap
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,23 +17,9 @@ LIMIT = 60
 SECONDS = 10
 
 
-@pytest.fixture
-def program(tmp_path, monkeypatch) -> Iterator[Program]:
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    program = Program(tmp_path)
-    yield program
-    program.close()
-
-
 HANGING = """
 import ctypes, faulthandler, os, pathlib, signal, sys, time
 import plait
-
-def announce(name):
-    path = pathlib.Path(name)
-    path.with_suffix(".new").write_text(str(os.getpid()))
-    path.with_suffix(".new").rename(path)
 
 def spin():
     announce("spin")

@@ -106,18 +106,9 @@ def test_arguments_arrive_untouched_each_time(pool, tmp_path):
     assert pool.submit(task, tmp_path / "log", []).result(LIMIT) == [3]
 
 
-def test_a_cancel_is_not_tried_again(pool, tmp_path):
-    future = pool.submit(plait.task(tasks.hang, retries=5), tmp_path / "begun")
-    wait_for_file(tmp_path / "begun")
-    assert future.cancel()
-    assert type(future.exception(LIMIT)) is plait.Killed
-    (tmp_path / "begun").unlink()
-    assert pool.submit(tasks.double, 2).result(LIMIT) == 4
-    assert not (tmp_path / "begun").exists()
-
-
-def test_a_cancel_that_kills_is_not_tried_again(pool, tmp_path):
-    future = pool.submit(plait.task(tasks.swallow, retries=5, grace=0), tmp_path / "begun")
+@pytest.mark.parametrize(("fn", "grace"), [(tasks.hang, 0.2), (tasks.swallow, 0)])
+def test_a_cancel_is_not_tried_again(pool, tmp_path, fn, grace):
+    future = pool.submit(plait.task(fn, retries=5, grace=grace), tmp_path / "begun")
     wait_for_file(tmp_path / "begun")
     assert future.cancel()
     assert type(future.exception(LIMIT)) is plait.Killed

@@ -20,12 +20,6 @@ LIMIT = 60
 LARGE = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def pool() -> Iterator[plait.ProcessPoolExecutor]:
-    with plait.ProcessPoolExecutor(2) as pool:
-        yield pool
-
-
 @pytest.fixture
 def pool_of_one() -> Iterator[plait.ProcessPoolExecutor]:
     with plait.ProcessPoolExecutor(1) as pool:

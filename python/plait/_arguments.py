@@ -24,11 +24,16 @@ __all__ = [
 _warned_of_fork = False
 
 
-def _whole(name: str, value: SupportsIndex, what: str = "an integer") -> int:
+def _whole(
+    name: str, value: SupportsIndex, least: int, bound: str, what: str = "an integer"
+) -> int:
     try:
-        return operator.index(value)
+        number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be {what} or None, not {type(value).__name__}") from None
+    if number < least:
+        raise ValueError(f"{name} must be {bound}, not {number}")
+    return number
 
 
 def worker_limit(max_workers: SupportsIndex) -> int:
@@ -38,10 +43,7 @@ def worker_limit(max_workers: SupportsIndex) -> int:
         ValueError: it is less than one.
         TypeError: it is not an integer.
     """
-    limit = _whole("max_workers", max_workers)
-    if limit <= 0:
-        raise ValueError(f"max_workers must be greater than 0, not {limit}")
-    return limit
+    return _whole("max_workers", max_workers, 1, "greater than 0")
 
 
 def pending_limit(max_pending: SupportsIndex) -> int:
@@ -51,10 +53,7 @@ def pending_limit(max_pending: SupportsIndex) -> int:
         ValueError: it is negative.
         TypeError: it is not an integer.
     """
-    limit = _whole("max_pending", max_pending)
-    if limit < 0:
-        raise ValueError(f"max_pending must be at least 0, not {limit}")
-    return limit
+    return _whole("max_pending", max_pending, 0, "at least 0")
 
 
 def concurrency_limit(concurrency: SupportsIndex) -> int:
@@ -64,10 +63,7 @@ def concurrency_limit(concurrency: SupportsIndex) -> int:
         ValueError: it is less than one.
         TypeError: it is not an integer.
     """
-    limit = _whole("concurrency", concurrency)
-    if limit <= 0:
-        raise ValueError(f"concurrency must be at least 1, not {limit}")
-    return limit
+    return _whole("concurrency", concurrency, 1, "at least 1")
 
 
 def check_initializer(initializer: Callable[..., object] | None) -> None:
@@ -107,9 +103,7 @@ def memory_limit(max_memory: SupportsIndex | None) -> int | None:
     """
     if max_memory is None:
         return None
-    limit = _whole("max_memory", max_memory, "a number of bytes")
-    if limit <= 0:
-        raise ValueError(f"max_memory must be greater than 0, not {limit}")
+    limit = _whole("max_memory", max_memory, 1, "greater than 0", "a number of bytes")
     # More than there is anywhere is no limit.
     return limit if limit < 1 << 62 else None
 

@@ -11,6 +11,16 @@ from pathlib import Path
 
 LIMIT = 60
 
+# What programs say where they are by.
+ANNOUNCES = """
+import os, pathlib
+
+def announce(name):
+    path = pathlib.Path(name)
+    path.with_suffix(".new").write_text(str(os.getpid()))
+    path.with_suffix(".new").rename(path)
+"""
+
 
 class Program:
     """A Python program in a process and session of its own."""
@@ -25,7 +35,7 @@ class Program:
         # A shell starts what it puts into the background with SIGINT ignored,
         # and the test run may be such.
         first = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        self._path.write_text(first + textwrap.dedent(text))
+        self._path.write_text(first + ANNOUNCES + textwrap.dedent(text))
         self.process = subprocess.Popen(
             [sys.executable, *flags, str(self._path)],
             cwd=self.directory,

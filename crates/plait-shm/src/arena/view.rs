@@ -81,14 +81,7 @@ impl View {
         let memory = Memory::Shared(Arc::clone(region));
         // Relaxed: views and forks are made under the interpreter's lock.
         LOOKING.fetch_add(1, Relaxed);
-        Ok(Self {
-            start,
-            len: range.len(),
-            memory,
-            hold: Some(hold),
-            born: forks::count(),
-            owner: std::process::id(),
-        })
+        Ok(Self::over(start, range.len(), memory, hold))
     }
 
     /// The bytes of `range`, to be read and written: what is written is seen
@@ -114,14 +107,11 @@ impl View {
         let entry = Mapped { len: range.len(), offset: range.start, hold: Arc::downgrade(&hold) };
         mapped().insert(start.as_ptr() as usize, entry);
         let memory = Memory::Copied(mapping);
-        Ok(Self {
-            start,
-            len: range.len(),
-            memory,
-            hold: Some(hold),
-            born: forks::count(),
-            owner: std::process::id(),
-        })
+        Ok(Self::over(start, range.len(), memory, hold))
+    }
+
+    fn over(start: NonNull<u8>, len: usize, memory: Memory, hold: Hold) -> Self {
+        Self { start, len, memory, hold: Some(hold), born: forks::count(), owner: std::process::id() }
     }
 
     /// A copy; the sender's block is not needed any longer.
