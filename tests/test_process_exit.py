@@ -232,6 +232,57 @@ def test_no_pool_after_the_end_has_begun(program):
     ]
 
 
+def test_no_pool_when_only_the_garbage_is_left(program):
+    """What the interpreter drops last is a module's; `sys.path` is gone by then."""
+    program.start(
+        """
+        import builtins, plait
+        Executor, Pool = plait.ProcessPoolExecutor, plait.Pool
+        with Executor(1) as pool:
+            pool.submit(abs, 1).result()
+
+        class Late:
+            def __del__(self, made_by=(Executor, Pool), print=print):
+                for make in made_by:
+                    try:
+                        make(1)
+                    except RuntimeError as error:
+                        print(error)
+
+        builtins.late = Late()
+        """
+    )
+    too_late = "cannot make a process pool while the interpreter is exiting\n"
+    assert program.end() == (0, 2 * too_late, "")
+
+
+def test_a_pool_may_be_made_while_one_is_made(program):
+    """As a signal handler, or the garbage collector, would at the worst moment."""
+    program.start(
+        """
+        import plait
+        from plait._process_exit import Ending
+
+        pools = []
+
+        class Asked:
+            asked = False
+
+            @property
+            def ended(self):
+                if not self.asked:
+                    self.asked = True
+                    pools.append(plait.ProcessPoolExecutor(1))
+                return True
+
+        ending = Ending(Asked())
+        pools.append(plait.ProcessPoolExecutor(1))
+        print([pool.submit(abs, -1).result() for pool in pools])
+        """
+    )
+    assert program.end() == (0, "[1, 1]\n", "")
+
+
 def test_a_fork_of_the_program_has_nothing_to_do_with_the_pool(program):
     program.start(
         """

@@ -1,6 +1,7 @@
 """How process pools end: shut down, at the interpreter's exit, at Ctrl-C."""
 
 import os
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -15,10 +16,12 @@ if TYPE_CHECKING:
     from plait._serial import SerialPool
     from plait._worker_processes import WorkerProcess
 
-__all__ = ["GRACE", "Ending"]
+__all__ = ["GRACE", "Ending", "check_not_exiting"]
 
 # What a running task gets to clean up when the user interrupts, in seconds.
 GRACE = 0.2
+
+_TOO_LATE = "cannot make a process pool while the interpreter is exiting"
 
 
 class Ending:
@@ -42,7 +45,6 @@ class Ending:
         self.exit_timeout = exit_timeout
         # Those whose input has not been read to its end.
         self._feeds: set[Feed] = set()
-        self._lock = threading.Lock()
         self._closing = False
         self._owner = os.getpid()
         # Of its workers, by process id: those that somebody has looked at.
@@ -60,10 +62,8 @@ class Ending:
 
     def remove_feed(self, feed: "Feed") -> None:
         """Note that all of a map's input has been read."""
-        with self._lock:
-            self._feeds.discard(feed)
-            last = self._closing and not self._feeds
-        if last:
+        self._feeds.discard(feed)
+        if self._closing and not self._feeds:
             self.pool.close(False)
 
     @property
@@ -90,9 +90,10 @@ class Ending:
 
     def close_later(self) -> None:
         """Take no more tasks once all maps have been read, by whoever reads them."""
-        with self._lock:
-            self._closing = True
-            feeds = list(self._feeds)
+        # Set before it looks: who removes the last feed looks in the other order. If
+        # both find that there is none, the second close changes nothing.
+        self._closing = True
+        feeds = list(self._feeds)
         for feed in feeds:
             feed.drain()
         if not feeds:
@@ -141,32 +142,35 @@ class Ending:
 
 
 class _Exit:
-    """The pools that have to end before the interpreter does."""
+    """The pools that have to end before the interpreter does.
+
+    Without a lock: a signal handler may make or end a pool, and so may what the
+    garbage collector runs, in the midst of any of this. Each step on the set is
+    one of the interpreter's.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._exiting = False
+        self.exiting = False
         # Strong: also one whose executor is gone may have work left.
         self._endings: set[Ending] = set()
 
     def add(self, ending: Ending) -> None:
-        with self._lock:
-            self._endings = {other for other in self._endings if not other.pool.ended}
-            self._endings.add(ending)
-            exiting = self._exiting
-        if exiting:
+        for other in list(self._endings):
+            if other.pool.ended:
+                self._endings.discard(other)
+        # Added before it looks; `run` does it in the other order.
+        self._endings.add(ending)
+        if self.exiting:
             ending.pool.close(False)
-            raise RuntimeError("cannot make a process pool while the interpreter is exiting")
+            raise RuntimeError(_TOO_LATE)
 
     def discard(self, ending: Ending) -> None:
-        with self._lock:
-            self._endings.discard(ending)
+        self._endings.discard(ending)
 
     def run(self) -> None:
         begun = time.monotonic()
-        with self._lock:
-            self._exiting = True
-            endings = list(self._endings)
+        self.exiting = True
+        endings = list(self._endings)
         # Those that are to end first are waited for first.
         endings.sort(key=lambda ending: (ending.exit_timeout is None, ending.exit_timeout or 0.0))
         if ends_by_interrupt():
@@ -189,6 +193,17 @@ class _Exit:
 
 
 _exit = _Exit()
+
+
+def check_not_exiting() -> None:
+    """Refuse to make a pool when the interpreter's exit has ended those that there are.
+
+    Raises:
+        RuntimeError: it has; parts of the interpreter may be gone.
+
+    """
+    if _exit.exiting or sys.is_finalizing():
+        raise RuntimeError(_TOO_LATE)
 
 
 def _after_fork_in_child() -> None:

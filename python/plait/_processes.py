@@ -31,7 +31,7 @@ from plait._mapping.sending import Sender
 from plait._mapping.sizing import Sizer
 from plait._pickling.outbound import Outbound, describe
 from plait._pickling.sharing import Shared
-from plait._process_exit import GRACE, Ending
+from plait._process_exit import GRACE, Ending, check_not_exiting
 from plait._standard_views import StandardViews
 from plait._task import submitted_terms
 from plait._worker.chunk import STARRED
@@ -129,6 +129,7 @@ class ProcessPoolExecutor(native.ProcessExecutor, StandardViews, concurrent.futu
         max_memory: SupportsIndex | None = None,
         concurrency: SupportsIndex = 1,
     ) -> None:
+        check_not_exiting()
         exit_timeout = check_seconds("exit_timeout", exit_timeout)
         method = check_context(mp_context)
         check_lifetime(max_tasks_per_child, method)
