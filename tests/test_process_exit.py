@@ -60,8 +60,10 @@ def test_the_parent_killed_leaves_nobody(program):
 
 
 def test_a_parent_that_leaves_by_os_exit_leaves_nobody(program):
-    start_busy(program, POOL.replace("futures[0].result()", "time.sleep(0.5); os._exit(3)"))
-    program.nothing_is_left_within(1 + 0.5)
+    leave = 'while not pathlib.Path("end").exists(): time.sleep(0.001)\n    os._exit(3)'
+    start_busy(program, POOL.replace("futures[0].result()", leave))
+    (program.directory / "end").touch()
+    program.nothing_is_left_within(1)
     assert program.end()[0] == 3
 
 

@@ -177,7 +177,7 @@ def test_ctrl_c_is_one_traceback(program, how):
     os.killpg(program.process.pid, signal.SIGINT)
     program.nothing_is_left_within(SECONDS)
     code, out, err = program.end()
-    assert (code, out) == (-signal.SIGINT, "")
+    assert (code, out) == (-signal.SIGINT, ""), err
     assert err.count("Traceback") == 1, err
     assert err.rstrip().endswith("KeyboardInterrupt")
 
