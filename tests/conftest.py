@@ -186,6 +186,8 @@ def template_ends() -> Iterator[None]:
     """End the template of `plait.Process`, which lives as long as the program otherwise."""
     yield
     launcher.launcher.stop()
+    # It unlinks what has not been finalized: a lock in a cycle does that itself.
+    gc.collect()
     resource_tracker._resource_tracker._stop()
 
 

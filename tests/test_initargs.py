@@ -1,5 +1,6 @@
 """The arguments of an initializer carry what only a process that is being started may be given."""
 
+import gc
 import multiprocessing
 import os
 import socket
@@ -19,6 +20,8 @@ LIMIT = 60
 def tracker_ends() -> Iterator[None]:
     yield
     launcher.launcher.stop()
+    # It unlinks what has not been finalized: a lock in a cycle does that itself.
+    gc.collect()
     resource_tracker._resource_tracker._stop()
 
 
