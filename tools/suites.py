@@ -184,6 +184,10 @@ def main(
     parser.add_argument("--limit", type=float, default=limit[0], help=f"seconds for {limit[1]}")
     parser.add_argument("names", nargs="*", metavar="NAME")
     options = parser.parse_args(arguments)
+    # A shell without job control starts what it runs in the background with SIGINT
+    # ignored, and children inherit that: the suites send it to themselves, and wait.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         good = [test(interpreter, options) for interpreter in interpreters()]
     except SetupError as error:
