@@ -5,7 +5,8 @@
 //! item     kind:u32 index:u32 offset:u64 len:u64
 //! ```
 //!
-//! A body that begins with another byte (a pickle does) is bytes alone. What
+//! A body that begins with another byte (a pickle does) is bytes alone; bytes
+//! that begin with this one get a list of no items before them. What
 //! comes from a worker is checked, never trusted: see `lending.rs` for where
 //! an item may lie.
 
@@ -60,6 +61,11 @@ pub(crate) fn begin(items: &[Item], body: &mut Vec<u8>) {
     }
 }
 
+/// Whether the body of a message begins as one with items does.
+pub(crate) fn is_marked(message: &[u8]) -> bool {
+    message.get(HEAD) == Some(&MARK)
+}
+
 /// Adds items to the body of a message, which may have some.
 pub(crate) fn amend(items: &[Item], message: &mut Vec<u8>) {
     if items.is_empty() {
@@ -67,7 +73,7 @@ pub(crate) fn amend(items: &[Item], message: &mut Vec<u8>) {
     }
     let mut added = Vec::new();
     begin(items, &mut added);
-    if message.get(HEAD) != Some(&MARK) {
+    if !is_marked(message) {
         message.splice(HEAD..HEAD, added);
         return;
     }
