@@ -5,13 +5,13 @@ import gc
 import os
 import pickle
 import random
-import time
 from collections.abc import Iterator
 
 import numpy
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tasks import until
 
 import plait
 from plait import _processes
@@ -227,7 +227,7 @@ def test_classes_that_hand_out_buffers(pool):
     assert shape_of(got) == expected
     assert in_use(pool) > before
     del got
-    assert in_use(pool) == before
+    until(lambda: in_use(pool) == before, "the return of its memory")
 
 
 def test_tables_of_arrow(pool):
@@ -247,7 +247,7 @@ def test_space_returns_when_the_last_view_dies(pool):
     assert in_use(pool) > before
     assert piece.sum() == 100
     del piece
-    assert in_use(pool) == before
+    until(lambda: in_use(pool) == before, "the return of its memory")
 
 
 def test_what_lies_in_shared_memory_is_sent_again_without_a_copy(pool):
@@ -264,7 +264,7 @@ def test_what_lies_in_shared_memory_is_sent_again_without_a_copy(pool):
     assert pool.submit(write, again[1][:10]).result(LIMIT) == 70
     assert [int(each.sum()) for each in (got, *again[1:])] == [5 * LARGE] * 3
     del got, again
-    assert in_use(pool) == before
+    until(lambda: in_use(pool) == before, "the return of its memory")
 
 
 def total(value):
@@ -274,7 +274,7 @@ def total(value):
 def test_a_small_part_does_not_keep_the_whole(pool):
     before = in_use(pool)
     part_of_it = pool.submit(part, numpy.arange(LARGE), 7, 20_000).result(LIMIT)
-    assert in_use(pool) == before
+    until(lambda: in_use(pool) == before, "the return of its memory")
     assert (part_of_it == numpy.arange(7, 20_000)).all()
     half = pool.submit(part, numpy.arange(LARGE), 7, LARGE // 2).result(LIMIT)
     assert in_use(pool) > before
@@ -312,10 +312,7 @@ def test_an_idle_pool_gives_its_memory_back():
 
 
 def falls_to(size, files):
-    deadline = time.monotonic() + LIMIT
-    while memory(files) > size:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: memory(files) <= size, f"a fall to {size} bytes")
 
 
 def memory(files):
@@ -350,7 +347,7 @@ def test_what_a_task_leaves_behind_stays(pool_of_one):
     pool.submit(clear_behind).result(LIMIT)
     # The word that they are gone follows the answer.
     pool.submit(look_behind).result(LIMIT)
-    assert in_use(pool) == before
+    until(lambda: in_use(pool) == before, "the return of its memory")
 
 
 @pytest.fixture
@@ -380,7 +377,7 @@ def test_a_forked_child_keeps_what_it_sees(pool):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     # The next that goes lets go of what was kept.
     assert pool.submit(back, numpy.ones(LARGE)).result(LIMIT).all()
-    assert in_use(pool) == before
+    until(lambda: in_use(pool) == before, "the return of its memory")
 
 
 def test_views_outlive_the_pool():
@@ -410,7 +407,7 @@ def test_the_blocks_of_a_dead_worker_come_back(pool):
     for future in futures:
         assert isinstance(future.exception(LIMIT), plait.WorkerDied)
     assert pool.submit(back, 1).result(LIMIT) == 1
-    assert in_use(pool) == before
+    until(lambda: in_use(pool) == before, "the return of its memory")
     assert (kept == numpy.arange(LARGE)).all()
 
 
@@ -497,7 +494,7 @@ def test_what_cannot_be_pickled_leaves_nothing(pool):
     future = pool.submit(back, [bytes(LARGE), numpy.ones(LARGE), Fails()])
     assert isinstance(future.exception(LIMIT), Cut)
     del future
-    assert in_use(pool) == before
+    until(lambda: in_use(pool) == before, "the return of its memory")
 
 
 def test_cancelled_tasks_leave_nothing():
@@ -557,7 +554,7 @@ def test_any_sizes_and_lifetimes(pool, tasks):
     futures.clear()
     if tasks:
         del sent, got, future
-    assert in_use(pool) == before
+    until(lambda: in_use(pool) == before, "the return of its memory")
 
 
 def both(first, second):

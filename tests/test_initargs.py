@@ -1,28 +1,18 @@
 """The arguments of an initializer carry what only a process that is being started may be given."""
 
-import gc
 import multiprocessing
 import os
 import socket
-from collections.abc import Iterator
-from multiprocessing import resource_tracker, shared_memory
+from multiprocessing import shared_memory
 
 import pytest
 
 import plait
-from plait._process import launcher
+
+pytestmark = pytest.mark.usefixtures("template_ends")
 
 SPAWN = multiprocessing.get_context("spawn")
 LIMIT = 60
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tracker_ends() -> Iterator[None]:
-    yield
-    launcher.launcher.stop()
-    # It unlinks what has not been finalized: a lock in a cycle does that itself.
-    gc.collect()
-    resource_tracker._resource_tracker._stop()
 
 
 def keep(*given):

@@ -77,7 +77,7 @@ class TaskTimeout(_Stopped, TimeoutError):
     """The task ran into its timeout and was stopped.
 
     Attributes:
-        pid: the worker process that ran it.
+        pid: the worker process that ran it; None if that was never told.
         elapsed: how many seconds it had run when it was asked to stop.
         worker_killed: whether it did not stop within its grace, so that its
             worker process had to be killed (and was replaced).
@@ -91,7 +91,7 @@ class Killed(_Stopped, concurrent.futures.CancelledError):
     """The task ran when its future was cancelled, and was stopped.
 
     Attributes:
-        pid: the worker process that ran it.
+        pid: the worker process that ran it; None if that was never told.
         elapsed: how many seconds it had run when it was asked to stop.
         worker_killed: whether it did not stop within its grace, so that its
             worker process had to be killed (and was replaced).

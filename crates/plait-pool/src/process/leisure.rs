@@ -12,7 +12,7 @@ use std::time::Duration;
 use plait_sys::clock::Instant;
 
 use super::Ticket;
-use super::slot::{Slot, Stage};
+use super::slot::Slot;
 use super::state::State;
 use super::wire;
 
@@ -58,9 +58,7 @@ impl<T: Ticket> State<T> {
             return false;
         }
         self.leisure.at = None;
-        // One that is stopped reads it when it goes on.
-        let listens = |slot: &&mut Slot<T>| slot.stage == Stage::Serving && !slot.is_ended();
-        for slot in self.slots.values_mut().filter(listens) {
+        for slot in self.slots.values_mut().filter(|slot| slot.listens()) {
             // What is free, the worker has to know first.
             slot.free();
             slot.order(wire::message(wire::TRIM, 0, 0, &[]));
@@ -97,6 +95,7 @@ mod tests {
         assert!(!state.hoards() && state.next_leisure(now + 2 * IDLE).is_none());
         assert!(!state.is_at_leisure(now + 3 * IDLE));
     }
+
     #[test]
     fn who_is_stopped_gives_it_back_when_it_goes_on() {
         let mut world = World::new(2);

@@ -175,7 +175,12 @@ impl<T> Slot<T> {
 
     /// Whether it can be given tasks at all.
     pub(crate) fn serves(&self) -> bool {
-        self.stage == Stage::Serving && !self.is_ended() && !self.pulse.is_stalled()
+        self.listens() && !self.pulse.is_stalled()
+    }
+
+    /// Whether it reads what it is sent, if only when it goes on.
+    pub(crate) fn listens(&self) -> bool {
+        self.stage == Stage::Serving && !self.is_ended()
     }
 
     /// Whether it has died, or is as good as dead.
