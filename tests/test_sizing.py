@@ -2,7 +2,17 @@
 
 import pytest
 
-from plait._mapping.sizing import AHEAD, DEEP, GROWTH, LARGEST, SHALLOW, TARGET, Sizer
+from plait._mapping.sizing import (
+    AHEAD,
+    DEEP,
+    GROWTH,
+    LARGEST,
+    LONGEST,
+    PARTS,
+    SHALLOW,
+    TARGET,
+    Sizer,
+)
 
 
 def learn_steadily(sizer: Sizer, item_seconds: float, chunks: int = 30) -> int:
@@ -49,9 +59,23 @@ def test_many_small_chunks_that_end_late_do_not_make_it_leap():
 def test_the_last_chunks_are_smaller():
     sizer = Sizer(4, None)
     size = learn_steadily(sizer, 1e-5)
-    assert sizer.size(10_000, None) == size
+    assert sizer.size(size * PARTS * 4, None) == size
     assert sizer.size(160, None) == 160 // (SHALLOW * 4)
     assert sizer.size(1, None) == 1
+
+
+def test_chunks_are_larger_while_much_is_left():
+    sizer = Sizer(2, None)
+    size = learn_steadily(sizer, 1e-5)
+    assert sizer.size(1_000_000, None) == GROWTH * size
+    for _ in range(5):
+        count = sizer.size(1_000_000, None)
+        sizer.learn(count, count * 1e-5)
+    assert count == pytest.approx(LONGEST / 1e-5, abs=1)
+    # A part of what is left for each of two, where that is less.
+    assert sizer.size(8_000, None) == pytest.approx(8_000 / (PARTS * 2), abs=1)
+    # Nobody knows that much is left.
+    assert sizer.size(None, None) == pytest.approx(size, abs=1)
 
 
 def test_a_bound_leaves_something_for_every_worker():
@@ -69,12 +93,18 @@ def test_what_the_user_wants_is_what_he_gets():
 
 def test_the_depth_follows_the_work():
     sizer = Sizer(2, None)
-    assert sizer.depth == SHALLOW * 2
+    assert sizer.depth() == SHALLOW * 2
     learn_steadily(sizer, 10.0)
-    assert sizer.depth == SHALLOW * 2
+    assert sizer.depth() == SHALLOW * 2
     sizer = Sizer(2, None)
     learn_steadily(sizer, 1e-5)
-    assert sizer.depth == pytest.approx(AHEAD / TARGET * 2, abs=1)
+    assert sizer.depth() == pytest.approx(AHEAD / TARGET * 2, abs=1)
     sizer = Sizer(2, None)
     learn_steadily(sizer, 1e-9)
-    assert sizer.depth == DEEP * 2
+    assert sizer.depth() == DEEP * 2
+
+
+def test_larger_chunks_are_not_as_many():
+    sizer = Sizer(2, None)
+    learn_steadily(sizer, 1e-4)
+    assert sizer.depth(1_000_000) < sizer.depth()

@@ -186,7 +186,7 @@ class Pool:
             func: takes an item.
             iterable: read at once.
             chunksize: how many items travel at a time. By default that follows
-                the time they take: about a millisecond of work.
+                the time they take: a millisecond of work, up to ten while much is left.
             callback: called with the list of the results.
             error_callback: called with the first exception.
 

@@ -249,7 +249,8 @@ class ProcessPoolExecutor(native.ProcessExecutor, StandardViews, concurrent.futu
             iterables: read up to the end of the shortest.
             timeout: how many seconds after this call a result may be late.
             chunksize: how many items travel to a worker at a time. By default
-                that follows the time they take: about a millisecond of work.
+                that follows the time they take: a millisecond of work, up to ten
+                while much is left.
             buffersize: how many items may be read ahead of the results that
                 have been given out; what has not been read when the pool is
                 shut down is never run.

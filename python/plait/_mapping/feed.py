@@ -169,8 +169,8 @@ class Feed:
         # One pass sends what was missing when it began: what the workers have
         # done meanwhile is for the next, which may come after some results.
         with self._news:
-            chunks = self._sizer.depth - len(self._pending)
-            largest = self._sizer.size(None, None)
+            chunks = self._depth() - len(self._pending)
+            largest = self._sizer.size(self._left, None)
         while (items := self._items) is not None and (chunks > 0 or self._hurried):
             count = min(self._room(), largest)
             if not count:
@@ -336,7 +336,10 @@ class Feed:
             self._wait(timeout())
 
     def _is_busy(self) -> bool:
-        return 2 * len(self._pending) >= self._sizer.depth
+        return 2 * len(self._pending) >= self._depth()
+
+    def _depth(self) -> int:
+        return self._sizer.depth(self._left)
 
     def taken(self, chunk: Chunk) -> None:
         """Note that somebody has taken the results of a chunk."""
@@ -365,7 +368,7 @@ class Feed:
     def _can_read(self) -> bool:
         if self._reader is not None:
             return False
-        if len(self._pending) >= self._sizer.depth and not self._hurried:
+        if len(self._pending) >= self._depth() and not self._hurried:
             return False
         return self._draining or self._bound is None or self._waiting < self._bound
 
