@@ -15,7 +15,7 @@ PARTS, LONGEST = 8, 10e-3
 # interpreter looks at the pool only every 5 ms.
 AHEAD = 10e-3
 # Beyond this a chunk's own cost is no matter any more.
-LARGEST = 4096
+LARGEST = 32_768
 # So many chunks per worker are under way, at least and at most.
 SHALLOW, DEEP = 2, 16
 # A chunk may be so many times as large as the one that it was learned from.
