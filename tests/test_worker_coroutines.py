@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import functools
+import gc
 import logging
 import os
 import traceback
@@ -10,6 +11,7 @@ import traceback
 import pytest
 
 import plait
+from plait._worker import coroutines
 
 LIMIT = 60
 
@@ -30,6 +32,25 @@ def test_a_coroutine_function_is_run_to_its_end(pool):
     assert list(pool.map(double, range(5))) == [0, 2, 4, 6, 8]
     assert pool.submit(functools.partial(double, 4)).result(LIMIT) == 8
     assert pool.submit(lambda: double("a")).result(LIMIT) == "aa"
+
+
+def test_one_that_is_stopped_before_its_first_step_does_not_warn():
+    def stop():
+        raise KeyboardInterrupt
+
+    async def never():
+        raise AssertionError
+
+    loop = coroutines.event_loop()
+    try:
+        # In the turn in which it would begin, and before it.
+        loop.call_soon(stop)
+        with pytest.raises(KeyboardInterrupt):
+            coroutines.run(never())
+        gc.collect()
+        assert coroutines.run(double(1)) == (True, 2)
+    finally:
+        coroutines.close()
 
 
 def fork_and_return():

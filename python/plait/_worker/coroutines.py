@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import os
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 from plait._loop.loop import EventLoop
@@ -31,15 +32,19 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> tuple[bool, Any]:
             coroutine has been cancelled then, and has ended.
 
     """
-    loop = event_loop()
-    task = loop.create_task(outcome(coroutine), context=contextvars.copy_context())
+    task: asyncio.Task[tuple[bool, Any]] | None = None
     try:
+        loop = event_loop()
+        task = loop.create_task(outcome(coroutine), context=contextvars.copy_context())
         result: tuple[bool, Any] = loop.run_until_complete(task)
         return result
     except BaseException:
-        if not task.done():
+        if task is not None and not task.done():
             task.cancel()
-            loop.run_until_complete(task)
+            with suppress(asyncio.CancelledError):  # it has not begun
+                loop.run_until_complete(task)
+        # One that has not begun would warn that nobody has awaited it.
+        coroutine.close()
         raise
 
 
