@@ -336,6 +336,22 @@ def test_it_times_out_and_ends(pool, tmp_path):
     go.touch()
 
 
+def test_a_timeout_names_what_has_not_come(pool, tmp_path):
+    there = tmp_path / "there"
+    there.touch()
+    for make, what in (
+        (lambda go: [there, go], "item 1"),
+        (lambda go: [there, there, *[go] * 30], "items 2 to 31"),
+        (lambda go: iter([there, *[go] * 500]), r"items 1 to \d+ and of what has not been read"),
+    ):
+        go = tmp_path / str(len(what))
+        # The others have come before: they have all the time that it takes.
+        results = pool.map(wait_for_file, make(go), timeout=2, chunksize=1)
+        with pytest.raises(TimeoutError, match=rf"map of .*wait_for_file: .* of {what} .* 2 s;"):
+            list(results)
+        go.touch()
+
+
 def test_results_are_let_go_of(pool):
     for made in pool.map(make_weak, range(50), chunksize=10):
         reference = weakref.ref(made)

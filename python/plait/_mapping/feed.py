@@ -134,6 +134,11 @@ class Feed:
         """Whether there may be more to read."""
         return self._items is not None
 
+    @property
+    def left(self) -> int:
+        """How many items that have been read, or copied, have results that nobody has taken."""
+        return self._waiting + (self._left or 0)
+
     def advance(self) -> None:
         """Read and send what there is room for.
 

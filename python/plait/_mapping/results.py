@@ -52,8 +52,7 @@ class Results(chain[_T]):
             timeout: how many seconds from now a result may be late.
 
         """
-        end = None if timeout is None else time.monotonic() + timeout
-        parts: Generator[Iterator[_T], None, None] = _parts(feed, name, end)
+        parts: Generator[Iterator[_T], None, None] = _parts(feed, name, timeout, time.monotonic())
         made = cls.from_iterable(parts)
         assert isinstance(made, cls)
         made._feed = feed
@@ -73,18 +72,39 @@ class Results(chain[_T]):
             feed.finish(wait=False)
 
 
-def _parts(feed: Feed, name: str, end: float | None) -> Generator[Iterator[Any], None, None]:
+def _parts(
+    feed: Feed, name: str, timeout: float | None, since: float
+) -> Generator[Iterator[Any], None, None]:
     def left() -> float | None:
-        return None if end is None else end - time.monotonic()
+        return None if timeout is None else since + timeout - time.monotonic()
 
     feed.begun = True
+    given = 0
     try:
-        while (chunk := feed.take(left)) is not None:
+        while True:
+            try:
+                chunk = feed.take(left)
+            except TimeoutError:
+                # That of the wait, not of an item.
+                raise TimeoutError(_late(feed, name, timeout, given)) from None
+            if chunk is None:
+                return
             _, values, failures = chunk.reply()
             del chunk
             place = len(values)
+            given += place
             yield given_out(values)
             if failures:
                 raise decode_failure(failures[place], name)
     finally:
         feed.cancel()
+
+
+def _late(feed: Feed, name: str, timeout: float | None, given: int) -> str:
+    left = feed.left
+    which = f"item {given}" if left == 1 else f"items {given} to {given + left - 1}"
+    unread = " and of what has not been read" if feed.open and not feed.copied else ""
+    return (
+        f"map of {name}: the results of {which}{unread} have not come within the timeout of "
+        f"{timeout} s; what has not begun is withdrawn"
+    )
