@@ -117,7 +117,7 @@ class SerialPool:
         """Return that there are none."""
         return 0
 
-    def pids(self) -> list[int]:
+    def processes(self) -> list[tuple[int, int]]:
         """Return no processes."""
         return []
 

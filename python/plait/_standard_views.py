@@ -50,13 +50,13 @@ class StandardViews:
 
     def _worker_processes(self) -> dict[int, WorkerProcess]:
         """Return a handle of each worker, waiting for those that are being started."""
-        while len(pids := self._pool.pids()) < self._pool.workers():
+        while len(processes := dict(self._pool.processes())) < self._pool.workers():
             time.sleep(0.001)
         handles = self._ending.handles
-        for pid in handles.keys() - pids:
+        for pid in handles.keys() - processes:
             del handles[pid]
-        for pid in pids:
+        for pid, number in processes.items():
             if pid not in handles:
                 with suppress(ProcessLookupError):
-                    handles[pid] = WorkerProcess(pid)
+                    handles[pid] = WorkerProcess(pid, number, self._pool)
         return dict(handles)

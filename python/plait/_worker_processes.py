@@ -8,26 +8,38 @@ them, and monitors list them.
 import os
 import select
 import signal
+import time
 from contextlib import suppress
 
+from plait._binding import native
+
 __all__ = ["WorkerProcess"]
+
+# How long an end may take to be told, in seconds: longer than the pool waits for it.
+_TELLING = 5.0
 
 
 class WorkerProcess:
     """A worker, with the methods of `multiprocessing.Process` that make sense.
 
-    It is a child of the pool's template: its exit code is known to the pool,
-    and told by `plait.WorkerDied`.
+    Args:
+        pid: its process id.
+        number: by which its pool knows it, and it is named.
+        pool: learns of its end from the template, whose child it is.
+
+    Raises:
+        ProcessLookupError: it is gone.
+
     """
 
-    def __init__(self, pid: int) -> None:
-        """Open the process.
-
-        Raises:
-            ProcessLookupError: it is gone.
-
-        """
+    def __init__(self, pid: int, number: int, pool: "native.ProcessPool") -> None:
+        """Open the process."""
         self.pid = pid
+        self.name = f"plait-worker-{number}"
+        # As in the worker: it may have children.
+        self.daemon = False
+        self._number = number
+        self._pool = pool
         self.sentinel = os.pidfd_open(pid)
 
     def __del__(self) -> None:
@@ -36,13 +48,27 @@ class WorkerProcess:
             os.close(sentinel)
 
     def __repr__(self) -> str:
-        state = "started" if self.is_alive() else "stopped"
-        return f"<WorkerProcess pid={self.pid} {state}>"
+        code = self.exitcode
+        state = "started" if code is None else f"stopped exitcode={code}"
+        return f"<WorkerProcess name={self.name!r} pid={self.pid} {state}>"
 
     @property
     def ident(self) -> int:
         """The process id."""
         return self.pid
+
+    @property
+    def exitcode(self) -> int | None:
+        """What it ended with: minus the number of a signal; 255 if nobody knows; or None yet."""
+        if self.is_alive():
+            return None
+        # The template tells in a moment, if it is there.
+        deadline = time.monotonic() + _TELLING
+        while (code := self._pool.exit_code(self._number)) is None:
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.001)
+        return code
 
     def is_alive(self) -> bool:
         """Whether the process has not ended."""

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use plait_pool::completion::Waited;
 use plait_pool::process::{
-    Activity, Admission, Call, Counts, End, Handle, Parcel, Pool, Program, Settings, Terms, Ticket, Withdrawn,
+    Activity, Admission, Call, Counts, End, Handle, Parcel, Pool, Program, Settings, Status, Terms, Ticket,
+    Withdrawn,
 };
 use plait_sys::clock::Instant;
 use plait_sys::{allocator, descriptor, pid};
@@ -30,6 +31,9 @@ use crate::records::Records;
 /// one of which lives while the next is made, it gave the end of the heap back
 /// and got it again for every second one: a fifth of what this process did.
 const KEPT: usize = 2 << 20;
+
+/// The exit code of a process whose own is not known.
+const NOBODY_KNOWS: i32 = 255;
 
 /// A future's place in the pool; empty when the future has been seen to.
 struct Seat(Option<Place>);
@@ -332,7 +336,21 @@ impl ProcessPool {
     }
 
     fn pids(&self) -> Result<Vec<u32>> {
-        Ok(self.pool.pids()?)
+        Ok(self.processes()?.into_iter().map(|(pid, _)| pid).collect())
+    }
+
+    /// The process id of each worker, and its number.
+    fn processes(&self) -> Result<Vec<(u32, u64)>> {
+        Ok(self.pool.processes()?)
+    }
+
+    /// How a worker has ended, as `multiprocessing` has it; None if it has not.
+    fn exit_code(&self, worker: u64) -> Result<Option<i32>> {
+        Ok(self.pool.exit(worker)?.map(|status| match status {
+            Status::Exited(code) => code,
+            Status::Killed(signal) => -signal,
+            Status::Unknown => NOBODY_KNOWS,
+        }))
     }
 
     /// How many workers there are, with those that are being started.

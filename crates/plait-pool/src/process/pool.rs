@@ -12,7 +12,7 @@ use plait_sys::clock::Instant;
 use plait_sys::eventfd::EventFd;
 use plait_sys::open;
 use plait_sys::pid;
-use plait_sys::process::Program;
+use plait_sys::process::{Program, Status};
 
 use super::aftermath::Aftermath;
 use super::appetite::Appetite;
@@ -312,13 +312,24 @@ impl<T: Ticket> Pool<T> {
         Ok(statistics)
     }
 
-    /// The process ids of the workers that run at this moment.
+    /// The process ids of the workers that run at this moment, and the numbers
+    /// that they are named by.
     ///
     /// # Errors
     /// The pool is of another process.
-    pub fn pids(&self) -> Result<Vec<u32>> {
+    pub fn processes(&self) -> Result<Vec<(u32, u64)>> {
         self.check_owner()?;
-        Ok(self.shared.lock().pids())
+        Ok(self.shared.lock().processes())
+    }
+
+    /// How a worker that there has been has ended, by its number; `None` if it
+    /// has not.
+    ///
+    /// # Errors
+    /// The pool is of another process.
+    pub fn exit(&self, worker: u64) -> Result<Option<Status>> {
+        self.check_owner()?;
+        Ok(self.shared.lock().exit(worker))
     }
 
     /// How many workers there are, with those that are being started or are

@@ -263,6 +263,7 @@ impl<T: Ticket> State<T> {
         }
         self.ahead -= slot.handed.len().saturating_sub(1);
         self.tally.restarts += u64::from(slot.stage != Stage::Leaving && slot.stage != Stage::Asked);
+        self.tally.note_exit(worker, status);
         self.alarms.clear(worker);
         for handed in slot.strip() {
             let end = slot.end_of(&handed, End::Died(death.clone()));
@@ -288,10 +289,6 @@ impl<T: Ticket> State<T> {
             || self.appetite.is_blind()
             || self.hoards()
             || self.wanted() > 0
-    }
-
-    pub(crate) fn pids(&self) -> Vec<u32> {
-        self.slots.values().filter_map(|slot| slot.process.as_ref().map(|&(pid, _)| pid)).collect()
     }
 }
 

@@ -4,6 +4,17 @@ use crate::process::world::World;
 use crate::process::{Activity, Image, Parcel, ToDo, Withdrawn};
 
 #[test]
+fn how_a_worker_has_ended_is_known_when_it_is_gone() {
+    let mut world = World::new(2);
+    let (first, second) = (world.hire(), world.hire());
+    world.falls(first);
+    assert_eq!(world.state.exit(first), None);
+    world.dies(first);
+    assert_eq!(world.state.exit(first), Some(Status::Killed(9)));
+    assert_eq!((world.state.exit(second), world.state.exit(second + 9)), (None, Some(Status::Unknown)));
+}
+
+#[test]
 fn who_retires_gives_back_what_it_has_not_begun() {
     let mut world = World::new(2);
     let worker = world.hire();

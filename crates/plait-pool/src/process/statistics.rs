@@ -1,9 +1,16 @@
 //! What a pool and its workers are at, and what they have done.
 
+use std::collections::VecDeque;
+
+use plait_sys::process::Status;
+
 use super::packer::Parcel;
 use super::slot::{Slot, Stage};
 use super::state::State;
 use super::{End, Ticket};
+
+/// Of so many workers that are gone it is known how they ended.
+const EXITS: usize = 1024;
 
 /// What has come of tasks, and what was carried for them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,6 +98,18 @@ pub(super) struct Tally {
     pub(super) counts: Counts,
     pub(super) cancelled: u64,
     pub(super) restarts: u64,
+    /// How the last of those that are gone have ended.
+    exits: VecDeque<(u64, Status)>,
+}
+
+impl Tally {
+    /// `worker` is gone.
+    pub(super) fn note_exit(&mut self, worker: u64, status: Status) {
+        if self.exits.len() == EXITS {
+            self.exits.pop_front();
+        }
+        self.exits.push_back((worker, status));
+    }
 }
 
 impl<T> Slot<T> {
@@ -112,6 +131,21 @@ impl<T: Ticket> State<T> {
     /// An object has been placed for whichever tasks: it is carried once.
     pub(crate) fn count_shared(&mut self, parcel: &Parcel) {
         self.tally.counts.sent += parcel.weight() as u64;
+    }
+
+    /// How a worker that there has been has ended; `None` if it has not.
+    pub(crate) fn exit(&self, worker: u64) -> Option<Status> {
+        if self.slots.contains_key(&worker) {
+            return None;
+        }
+        let exit = self.tally.exits.iter().find(|&&(other, _)| other == worker);
+        Some(exit.map_or(Status::Unknown, |&(_, status)| status))
+    }
+
+    /// The process id of each worker that has one, and its number.
+    pub(crate) fn processes(&self) -> Vec<(u32, u64)> {
+        let pid = |slot: &Slot<T>| slot.process.as_ref().map(|&(pid, _)| pid);
+        self.slots.iter().filter_map(|(&worker, slot)| Some((pid(slot)?, worker))).collect()
     }
 
     /// How the pool is doing.
