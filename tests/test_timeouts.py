@@ -293,3 +293,28 @@ def test_an_import_is_not_left_half_done(pool, tmp_path, monkeypatch):
     # The same worker, the same module.
     assert pool.submit(imports).result(LIMIT) == 1
     assert pool.submit(os.getpid).result(LIMIT) == error.pid
+
+
+def without_builtins(caught):
+    """Spin where nothing can be imported, as in the code of a named tuple."""
+    try:
+        exec("while True: pass", {"__builtins__": {}})
+    except BaseException as error:
+        write(caught, type(error).__name__)
+        raise
+
+
+async def without_builtins_in_a_loop(caught):
+    without_builtins(caught)
+
+
+@pytest.mark.parametrize("concurrency", [1, 2])
+@pytest.mark.parametrize("fn", [without_builtins, without_builtins_in_a_loop])
+def test_the_first_stop_of_a_worker_may_come_anywhere(tmp_path, fn, concurrency):
+    caught = tmp_path / "caught"
+    with plait.ProcessPoolExecutor(1, concurrency=concurrency) as pool:
+        # What is imported for a task takes its time, too.
+        pool.submit(asyncio.sleep, 0).result(LIMIT)
+        error = pool.submit(timed(fn), caught).exception(LIMIT)
+    assert type(error) is plait.TaskTimeout
+    assert caught.read_text() == "Stopped"

@@ -132,9 +132,16 @@ impl Worker {
     }
 }
 
-fn stopped(py: Python<'_>) -> PyErr {
+/// The class of what is raised. Imported when stops are heeded: the handler of a
+/// signal cannot, where it interrupts a frame without builtins (that of a named
+/// tuple).
+fn stop_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    match CLASS.import(py, "plait._worker.stopping", "Stopped") {
+    CLASS.import(py, "plait._worker.stopping", "Stopped")
+}
+
+fn stopped(py: Python<'_>) -> PyErr {
+    match stop_class(py) {
         Ok(class) => PyErr::from_type(class.clone(), ()),
         Err(error) => error,
     }
@@ -176,10 +183,11 @@ impl Worker {
 
     /// Has the pool's request to stop a task interrupt this process; the
     /// handler of SIGTERM that Python has is called then.
-    fn heed_stops(&self) -> Result<()> {
+    fn heed_stops(&self, py: Python<'_>) -> PyResult<()> {
+        stop_class(py)?;
         let interrupt = interrupt::python();
         let heeded = if self.several { self.runs.heed_always(interrupt) } else { self.runs.heed(interrupt) };
-        Ok(heeded.map_err(process::Error::from)?)
+        Ok(heeded.map_err(process::Error::from).map_err(Error::from)?)
     }
 
     /// The handler of SIGTERM: raises `Stopped` if a task is to be stopped. Not

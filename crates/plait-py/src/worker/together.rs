@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyTuple;
 
 use super::Worker;
@@ -103,8 +104,13 @@ impl<'py> Together<'py> {
     }
 }
 
-fn module(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    Ok(py.import(intern!(py, "plait._worker.together"))?.into_any())
+/// Imported by the first coroutine, before the handler of a signal asks: an
+/// import takes the builtins of whatever frame was interrupted, and that of a
+/// named tuple has none.
+fn module(py: Python<'_>) -> PyResult<&Bound<'_, PyModule>> {
+    static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+    let import = || py.import(intern!(py, "plait._worker.together")).map(Bound::unbind);
+    Ok(MODULE.get_or_try_init(py, import)?.bind(py))
 }
 
 /// The task whose coroutine has the thread at this moment, or 0.
