@@ -2,12 +2,12 @@
 
     SECONDS=300 SEED=7 python tests/soak/faults.py
 
-Threads and an event loop submit tasks of every size and kind, and maps that they often leave
-early; meanwhile workers are killed and stopped (some for good), templates are killed, descriptors
-run out, workers leak until they are replaced, tasks take their worker down with them or run into
-their deadline, and callers cancel. At the end every future has ended, once, with an outcome that
-its task can have, the log records have been counted, and no process, descriptor, mapping or thread
-is left. The status is 1 otherwise.
+Threads and an event loop submit tasks of every size and kind, some of which look at what is shared
+or run many to a worker, and maps that they often leave early; meanwhile workers are killed and
+stopped (some for good), templates are killed, descriptors run out, workers leak until they are
+replaced, tasks take their worker down with them or run into their deadline, and callers cancel. At
+the end every future has ended, once, with an outcome that its task can have, the log records have
+been counted, and no process, descriptor, mapping or thread is left. The status is 1 otherwise.
 """
 
 import asyncio
@@ -25,11 +25,14 @@ import signal
 import sys
 import threading
 import time
+import traceback
 
 import census
 from fault_blows import Blows, few_descriptors
 from fault_jobs import EVERYWHERE, LOGGER, any_job, echo, ending_job, leaky_job, nap
 from fault_maps import Maps
+from fault_sharing import Shares
+from fault_together import together_job
 
 import plait
 
@@ -67,6 +70,7 @@ class Faults:
                 2, max_tasks_per_child=40, max_memory=MEMORY, max_pending=20
             ),
             "stopped": plait.ProcessPoolExecutor(2),
+            "together": plait.ProcessPoolExecutor(2, concurrency=20),
             "Pool": plait.Pool(2, maxtasksperchild=100),
         }
         self.lock = threading.Lock()
@@ -156,6 +160,8 @@ class Faults:
         except BaseException as error:
             outcome, well = f"raised {type(error).__name__}: {error}", job.error(error)
             well = well and not cancelled
+            if not well:
+                traceback.print_exception(error)
         else:
             outcome, well = "returned", job.value(value) and not cancelled
             if job.records:
@@ -271,11 +277,18 @@ class Faults:
     def run(self):
         """Do it all; what is wrong."""
         maps = Maps(self, LOST)
+
+        def shares(pool):
+            return Shares(self.pools[pool]).choose
+
         todo = {
             "submitter-0": lambda: self.from_a_thread(0, "plain", any_job),
             "submitter-1": lambda: self.from_a_thread(1, "plain", any_job),
             "submitter-2": lambda: self.from_a_thread(2, "short", leaky_job),
             "submitter-3": lambda: self.from_a_thread(3, "stopped", ending_job),
+            "submitter-4": lambda: self.from_a_thread(4, "together", together_job),
+            "submitter-5": lambda: self.from_a_thread(5, "plain", shares("plain")),
+            "submitter-6": lambda: self.from_a_thread(6, "together", shares("together")),
             "loop": self.from_a_loop,
             "maps": lambda: maps.of_executor(random.Random(self.seed * 100 + 96)),
             "Pool": lambda: maps.of_pool(random.Random(self.seed * 100 + 95)),
