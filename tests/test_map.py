@@ -627,3 +627,29 @@ def test_a_submit_of_ones_own_sees_the_items_of_an_endless_input():
         assert list(itertools.islice(results, 20)) == list(range(20))
         assert 20 <= pool.calls <= 23
         results.close()
+
+
+def meet_all(path, count):
+    """Make a file, and wait until there are so many."""
+    path.touch()
+    until(lambda: len(list(path.parent.iterdir())) == count)
+    return path.name
+
+
+@pytest.mark.parametrize("made_by", [list, iter], ids=["list", "iterator"])
+@pytest.mark.parametrize("count", [2, 3])
+def test_as_many_items_as_workers_run_at_once(tmp_path, made_by, count):
+    names = [str(number) for number in range(count)]
+    # With workers that have just been started, and that have done something.
+    with plait.ProcessPoolExecutor(count) as pool:
+        for turn in ("first", "second"):
+            folder = tmp_path / turn
+            folder.mkdir()
+            paths = made_by([folder / name for name in names])
+            assert list(pool.map(meet_all, paths, itertools.repeat(count))) == names
+            # Calls so short that chunks grow.
+            assert sum(pool.map(abs, range(500))) == sum(range(500))
+    with plait.Pool(count) as pool:
+        folder = tmp_path / "Pool"
+        folder.mkdir()
+        assert pool.starmap(meet_all, [(folder / name, count) for name in names]) == names
