@@ -3,7 +3,7 @@
 import asyncio
 import zlib
 
-from fault_jobs import Job, any_job, make_array, make_bytes, same, same_array
+from fault_jobs import Job, make_array, make_bytes, same, same_array
 
 # So many objects of a pool are shared at a time.
 OBJECTS = 8
@@ -36,17 +36,19 @@ class Shares:
 
     Args:
         pool: whose workers see them.
+        other: chooses other tasks.
     """
 
-    def __init__(self, pool):
+    def __init__(self, pool, other):
         self.pool = pool
+        self.other = other
         # Each with what is in it.
         self.handles = []
 
     def choose(self, chance):
         """Choose a task, often one that looks at something shared."""
         if chance.random() < 0.4:
-            return any_job(chance)
+            return self.other(chance)
         if len(self.handles) < OBJECTS:
             data = make_array(chance) if chance.random() < 0.6 else make_bytes(chance)
             self.handles.append((self.pool.share(data), data))

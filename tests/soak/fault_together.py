@@ -48,11 +48,21 @@ async def die_in_a_loop(seconds):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def any_that_ends(chance):
+    """Choose any task, but none that keeps the thread, and with it all others, until it is stopped.
+
+    Whoever is to stop it may wait for one of those others.
+    """
+    while (job := any_job(chance)).endless:
+        pass
+    return job
+
+
 def together_job(chance):
     """Choose a task that is mostly a coroutine."""
     how, seconds = chance.random(), chance.random() / 10
     if how < 0.2:
-        return any_job(chance)
+        return any_that_ends(chance)
     if how < 0.5:
         return Job("nap together", nap_in_a_loop, (seconds,), same(seconds))
     if how < 0.7:

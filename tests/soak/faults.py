@@ -32,7 +32,7 @@ from fault_blows import Blows, few_descriptors
 from fault_jobs import EVERYWHERE, LOGGER, any_job, echo, ending_job, leaky_job, nap
 from fault_maps import Maps
 from fault_sharing import Shares
-from fault_together import together_job
+from fault_together import any_that_ends, together_job
 
 import plait
 
@@ -278,8 +278,8 @@ class Faults:
         """Do it all; what is wrong."""
         maps = Maps(self, LOST)
 
-        def shares(pool):
-            return Shares(self.pools[pool]).choose
+        def shares(pool, other):
+            return Shares(self.pools[pool], other).choose
 
         todo = {
             "submitter-0": lambda: self.from_a_thread(0, "plain", any_job),
@@ -287,8 +287,10 @@ class Faults:
             "submitter-2": lambda: self.from_a_thread(2, "short", leaky_job),
             "submitter-3": lambda: self.from_a_thread(3, "stopped", ending_job),
             "submitter-4": lambda: self.from_a_thread(4, "together", together_job),
-            "submitter-5": lambda: self.from_a_thread(5, "plain", shares("plain")),
-            "submitter-6": lambda: self.from_a_thread(6, "together", shares("together")),
+            "submitter-5": lambda: self.from_a_thread(5, "plain", shares("plain", any_job)),
+            "submitter-6": lambda: self.from_a_thread(
+                6, "together", shares("together", any_that_ends)
+            ),
             "loop": self.from_a_loop,
             "maps": lambda: maps.of_executor(random.Random(self.seed * 100 + 96)),
             "Pool": lambda: maps.of_pool(random.Random(self.seed * 100 + 95)),
@@ -350,7 +352,9 @@ def warm_up():
     jobs = [of(chance) for of in EVERYWHERE for _ in range(10)]
     with plait.ProcessPoolExecutor(2) as pool:
         futures = [pool.submit(job.fn, *job.args) for job in jobs if not job.endless]
-        concurrent.futures.wait(futures)
+        for future in futures:
+            # Made here, by modules that have to be imported.
+            future.exception()
         assert list(pool.map(echo, range(3))) == [0, 1, 2]
     with plait.Pool(1) as pool:
         assert pool.map(echo, [1]) == [1]
