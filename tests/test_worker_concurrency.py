@@ -23,6 +23,8 @@ LIMIT = 20
 def pool():
     with plait.ProcessPoolExecutor(1, concurrency=50) as pool:
         yield pool
+        # What a test that failed left running would be waited for.
+        pool.terminate_workers()
 
 
 @pytest.mark.parametrize("wrong", [0, -1])
@@ -138,7 +140,6 @@ def test_cancel_stops_exactly_that_one(pool):
     pid = pool.submit(os.getpid).result(LIMIT)
     futures = [runs(pool.submit(for_ever)) for _ in range(5)]
     assert futures[2].cancel()
-    assert futures[2].cancel()
     with pytest.raises(plait.Killed):
         futures[2].result(LIMIT)
     assert not futures[2].cancelled()
@@ -149,6 +150,29 @@ def test_cancel_stops_exactly_that_one(pool):
         assert type(futures[i].exception(LIMIT)) is plait.Killed
     # No signal was too much for the worker.
     assert pool.submit(os.getpid).result(LIMIT) == pid
+
+
+@patiently
+async def stay(begun, told, gate):
+    begun.touch()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        told.touch()
+        while not gate.exists():
+            await asyncio.sleep(0.001)
+
+
+def test_cancel_may_be_asked_again_until_it_has_ended(pool, tmp_path):
+    begun, told, gate = (tmp_path / name for name in ("begun", "told", "gate"))
+    future = pool.submit(stay, begun, told, gate)
+    exists(begun)
+    assert future.cancel()
+    exists(told)
+    assert future.cancel()
+    gate.touch()
+    assert type(future.exception(LIMIT)) is plait.Killed
+    assert not future.cancel()
 
 
 @patiently
