@@ -163,6 +163,39 @@ def test_the_interpreter_waits_for_what_is_queued(program):
     assert out.count("done") == out.count("told") == 20
 
 
+@pytest.mark.parametrize(
+    ("end", "error"), [("die", "WorkerDied"), ("be_late", "TaskTimeout")], ids=["dies", "late"]
+)
+def test_what_fails_while_the_interpreter_waits_says_what_it_was(program, end, error):
+    program.start(
+        f"""
+        import os, pathlib, signal, threading, time
+        import plait
+
+        exiting = pathlib.Path("exiting")
+
+        def die():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        @plait.task(timeout=0.01)
+        def be_late():
+            while True:
+                time.sleep(0.001)
+
+        def tell(future):
+            while not exiting.exists():
+                time.sleep(0.001)
+            print(type(future.exception()).__name__, flush=True)
+
+        pool = plait.ProcessPoolExecutor(1)
+        # What is registered last comes first: before the pools' own.
+        threading._register_atexit(exiting.touch)
+        pool.submit({end}).add_done_callback(tell)
+        """
+    )
+    assert program.end() == (0, f"{error}\n", "")
+
+
 def test_a_pool_that_nobody_holds_is_waited_for_too(program):
     program.start(
         """

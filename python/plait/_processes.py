@@ -1,6 +1,7 @@
 """The process pool: workers forked from a clean template process."""
 
 import concurrent.futures
+import importlib
 import marshal
 import os
 import weakref
@@ -191,6 +192,9 @@ class ProcessPoolExecutor(native.ProcessExecutor, StandardViews, concurrent.futu
             concurrency=width,
             eager=self._eager,
         )
+        # Here, while the template starts: at the interpreter's exit, when a worker may
+        # still die, `concurrent.futures.process` cannot be imported any more.
+        importlib.import_module("plait._pickling.endings")
         self._submit_to(self._pool, self._outbound.callees)
         self._ending = Ending(self._pool, exit_timeout)
         # A pool that nobody holds any more finishes what it has and ends.
