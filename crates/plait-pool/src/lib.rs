@@ -1,6 +1,8 @@
 //! Workers, their supervision, scheduling and the measured choice.
 
+mod alarms;
 pub mod choice;
 pub mod completion;
 pub mod process;
 pub mod queue;
+pub mod stopping;

@@ -162,6 +162,19 @@ impl<T> Queue<T> {
         self.leave(false);
     }
 
+    /// A worker does not come back from what it has taken: its place is free.
+    /// Whether another is wanted at once, for what waits.
+    pub fn lose(&self) -> Wanted {
+        let state = self.lock();
+        if state.items.len() > state.idle {
+            // It takes the place.
+            return Wanted::Worker;
+        }
+        drop(state);
+        self.leave(false);
+        Wanted::Nothing
+    }
+
     /// Takes nothing more; the workers end when nothing is left. The first
     /// reason given stays.
     pub fn close(&self, reason: Closed) {
@@ -276,6 +289,13 @@ impl<T> Worker<'_, T> {
             None if state.closed.is_some() => Found::End,
             None => Found::Nothing,
         }
+    }
+
+    /// Lets the thread do what it has taken, and come back by
+    /// [`join`](Queue::join): it keeps its place.
+    pub fn step_aside(self) {
+        debug_assert!(!self.idle, "it has taken something");
+        std::mem::forget(self);
     }
 
     /// Sleeps until there may be something to take.

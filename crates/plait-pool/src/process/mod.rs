@@ -2,7 +2,6 @@
 #![doc = include_str!("README.md")]
 
 mod aftermath;
-mod alarms;
 mod answers;
 mod appetite;
 mod borrowing;

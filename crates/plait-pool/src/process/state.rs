@@ -11,7 +11,6 @@ use plait_sys::clock::Instant;
 use plait_sys::process::{Blow, ProcessFd, Status};
 
 use super::aftermath::Aftermath;
-use super::alarms::Alarms;
 use super::appetite::Appetite;
 use super::death::Death;
 use super::leisure::Leisure;
@@ -26,6 +25,7 @@ use super::task::Task;
 use super::watch::Watch;
 use super::wire;
 use super::{End, Error, Ticket};
+use crate::alarms::Alarms;
 
 /// So many workers in a row that die before they are ready break the pool.
 const TOLERATED_STARTS: u32 = 3;

@@ -1,4 +1,5 @@
-//! When to look at which worker: for a deadline, or for a stop under way.
+//! When to look at which worker or call: for a deadline, or for a stop under
+//! way.
 
 use std::collections::{BTreeSet, HashMap};
 
