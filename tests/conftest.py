@@ -100,8 +100,8 @@ def leftovers(mark: str, threads: set[threading.Thread], before: dict[int, str])
         if not ended(pid, deadline)
     ]
     for thread in set(threading.enumerate()) - threads:
-        # The notifier lives as long as the process, by design; see plait._notifier.
-        if thread.daemon or thread.name == "plait-notifier":
+        # These live as long as the process, by design.
+        if thread.daemon or thread.name in ("plait-notifier", "plait-watcher"):
             continue
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():

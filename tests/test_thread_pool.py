@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import plait
-from plait import _threads
+from plait import _crew
 
 LIMIT = 30.0
 
@@ -684,10 +684,10 @@ for _ in range(50):
 
 
 def test_the_exit_register_forgets_what_has_ended():
-    before = len(_threads._exit._queues), len(_threads._exit._threads)
+    before = len(_crew._exit._queues), len(_crew._exit._threads)
     for _ in range(20):
         with plait.ThreadPoolExecutor(2) as pool:
             pool.submit(int).result(LIMIT)
     del pool
     gc.collect()
-    assert (len(_threads._exit._queues), len(_threads._exit._threads)) <= before
+    assert (len(_crew._exit._queues), len(_crew._exit._threads)) <= before

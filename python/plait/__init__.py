@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from plait._process.context import get_context
     from plait._process.process import Process
     from plait._processes import ProcessPoolExecutor
-    from plait._statistics import PoolStatistics, WorkerStatistics
+    from plait._statistics import PoolStatistics, ThreadPoolStatistics, WorkerStatistics
     from plait._task import task
     from plait._threads import ThreadPoolExecutor
 
@@ -38,6 +38,7 @@ __all__ = [
     "Shared",
     "TaskTimeout",
     "ThreadPoolExecutor",
+    "ThreadPoolStatistics",
     "WorkerDied",
     "WorkerStatistics",
     "get_context",
@@ -64,6 +65,7 @@ _HOME = {
     "Shared": "plait._pickling.sharing",
     "TaskTimeout": "plait._errors",
     "ThreadPoolExecutor": "plait._threads",
+    "ThreadPoolStatistics": "plait._statistics",
     "WorkerDied": "plait._errors",
     "WorkerStatistics": "plait._statistics",
     "get_context": "plait._process.context",

@@ -65,22 +65,26 @@ class _Stopped(_Reported):
         pid: int | None = None,
         elapsed: float | None = None,
         worker_killed: bool = False,
+        abandoned: bool = False,
     ) -> None:
         """Describe how it was stopped; see the attributes."""
         super().__init__(*args)
         self.pid = pid
         self.elapsed = elapsed
         self.worker_killed = worker_killed
+        self.abandoned = abandoned
 
 
 class TaskTimeout(_Stopped, TimeoutError):
     """The task ran into its timeout and was stopped.
 
     Attributes:
-        pid: the worker process that ran it; None if that was never told.
+        pid: the process that ran it; None if that was never told.
         elapsed: how many seconds it had run when it was asked to stop.
         worker_killed: whether it did not stop within its grace, so that its
             worker process had to be killed (and was replaced).
+        abandoned: whether it did not stop within its grace, in a thread, which
+            cannot be killed: it still runs there, and nobody waits for it.
 
     """
 
@@ -91,10 +95,12 @@ class Killed(_Stopped, concurrent.futures.CancelledError):
     """The task ran when its future was cancelled, and was stopped.
 
     Attributes:
-        pid: the worker process that ran it; None if that was never told.
+        pid: the process that ran it; None if that was never told.
         elapsed: how many seconds it had run when it was asked to stop.
         worker_killed: whether it did not stop within its grace, so that its
             worker process had to be killed (and was replaced).
+        abandoned: whether it did not stop within its grace, in a thread, which
+            cannot be killed: it still runs there, and nobody waits for it.
 
     """
 

@@ -1,11 +1,11 @@
-"""How a process pool is doing."""
+"""How a pool is doing."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from plait._binding import native
 
-__all__ = ["PoolStatistics", "WorkerStatistics"]
+__all__ = ["PoolStatistics", "ThreadPoolStatistics", "WorkerStatistics"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,47 @@ class PoolStatistics:
     cancelled: int
     restarts: int
     workers: tuple[WorkerStatistics, ...]
+
+
+@dataclass(frozen=True)
+class ThreadPoolStatistics:
+    """A thread pool, as of one moment.
+
+    Attributes:
+        queued: calls that were accepted and have not begun.
+        running: calls that have begun and not ended, those that were abandoned
+            left out.
+        done: calls that returned.
+        failed: calls that raised, or could not be made.
+        killed: calls that were cancelled while they ran.
+        timed_out: calls that were ended at their deadline.
+        abandoned: of the killed and timed out, those whose thread did not stop
+            within their grace. Another thread has taken its place.
+        late: of the abandoned, those that have ended since; what they came to
+            was dropped. `abandoned - late` threads still hang.
+        cancelled: calls that were cancelled before they began.
+        workers: threads that there are or that are being started, without
+            those that were lost to an abandoned call.
+        idle: of the workers, those that have nothing to do.
+
+    """
+
+    queued: int
+    running: int
+    done: int
+    failed: int
+    killed: int
+    timed_out: int
+    abandoned: int
+    late: int
+    cancelled: int
+    workers: int
+    idle: int
+
+
+def of_threads(queue: native.ThreadQueue) -> ThreadPoolStatistics:
+    """Ask the queue of a thread pool."""
+    return ThreadPoolStatistics(*queue.statistics())
 
 
 def of_pool(pool: native.ProcessPool) -> PoolStatistics:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any, Generic, NamedTuple, ParamSpec, SupportsIndex, TypeVar, cast, overload
 
-__all__ = ["TaskFunction", "Terms", "submitted_terms", "task", "terms_of"]
+__all__ = ["TaskFunction", "Terms", "bare", "submitted_terms", "task", "terms_of"]
 
 # More retries than that are without end.
 _MANY = 2**32 - 1
@@ -27,6 +27,11 @@ class Terms(NamedTuple):
     retry_on: tuple[type[BaseException], ...] = (Exception,)
     name: str | None = None
     capture: bool = False
+    backoff: float | Callable[[int], float] = 0.0
+
+    def limits(self) -> tuple[float | None, float, int]:
+        """Return timeout, grace and retries, as the native engines take them."""
+        return self.timeout, self.grace, min(self.retries, _MANY)
 
 
 _DEFAULT = Terms()
@@ -189,6 +194,15 @@ def terms_of(fn: Any) -> Terms | None:
             fn = fn.__func__
         else:
             return None
+
+
+def bare(fn: Any) -> Any:
+    """Return what is called in the end, where `fn` is it or its method with terms."""
+    if type(fn) is TaskFunction:
+        return fn.__wrapped__
+    if type(fn) is MethodType and type(fn.__func__) is TaskFunction:
+        return MethodType(fn.__func__.__wrapped__, fn.__self__)
+    return fn
 
 
 def submitted_terms(fn: Any) -> tuple[float | None, float, int] | None:

@@ -1,25 +1,29 @@
 """The thread pool: Python threads that take their work from a native queue."""
 
 import concurrent.futures
-import logging
+import contextvars
 import os
 import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
 from itertools import count
-from typing import Any, ParamSpec, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, SupportsIndex, TypeVar
 
+from plait import _watcher
 from plait._arguments import check_initializer, worker_limit
 from plait._binding import native
+from plait._crew import Crew
 from plait._future import Future
+from plait._task import Terms, bare, terms_of
+
+if TYPE_CHECKING:
+    from plait._statistics import ThreadPoolStatistics
 
 __all__ = ["ThreadPoolExecutor"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-_logger = logging.getLogger("concurrent.futures")
 
 
 # A subclass of the standard executor because others ask for it:
@@ -72,11 +76,9 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
         self._thread_name_prefix = (
             thread_name_prefix or f"ThreadPoolExecutor-{next(ThreadPoolExecutor._numbers)}"
         )
-        self._set_up = None if initializer is None else partial(initializer, *initargs)
-        self._threads: set[threading.Thread] = set()
-        self._thread_numbers = count()
-        self._work_queue = native.ThreadQueue(limit)
-        _exit.add_queue(self._work_queue)
+        set_up = None if initializer is None else partial(initializer, *initargs)
+        self._crew = Crew(limit, self._thread_name_prefix, set_up)
+        self._work_queue = self._crew.queue
         # A pool that nobody holds any more finishes what it has and ends.
         weakref.finalize(self, self._work_queue.close).atexit = False
 
@@ -93,10 +95,52 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
             BrokenThreadPool: an initializer has failed.
 
         """
+        terms = terms_of(fn)
+        if terms is not None:
+            return self._submit(fn, args, kwargs, terms)
         future, wanted = self._work_queue.submit(fn, args, kwargs)
         if wanted:
-            self._start_thread(future)
+            # If no thread can be started, the call is withdrawn, unless another
+            # thread has begun it.
+            self._crew.start(future._withdraw)
         return future
+
+    def _submit(
+        self,
+        fn: Callable[..., _T],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        terms: Terms,
+        context: contextvars.Context | None = None,
+    ) -> Future[_T]:
+        """Make a call that can be stopped, on `terms`.
+
+        Args:
+            fn: what to call.
+            args: its positional arguments.
+            kwargs: its keyword arguments.
+            terms: of `plait.task`; those of `fn` do not count.
+            context: each attempt runs in a copy of it; None: in the thread's own.
+
+        """
+        from plait import _thread_calls as _thread_calls  # for the threads
+
+        _watcher.start()
+        future, wanted = self._work_queue.submit(bare(fn), args, kwargs, terms, context)
+        if wanted:
+            self._crew.start(future._withdraw)
+        return future
+
+    def statistics(self) -> "ThreadPoolStatistics":
+        """Tell how the pool is doing.
+
+        Raises:
+            RuntimeError: it belongs to the process that this one was forked from.
+
+        """
+        from plait._statistics import of_threads
+
+        return of_threads(self._work_queue)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; end the threads when those accepted are done.
@@ -123,7 +167,7 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
         for thread in list(self._threads):
             thread.join()
 
-    # The two names under which others look into the standard executor.
+    # The names under which others look into the standard executor.
     @property
     def _shutdown(self) -> bool:  # type: ignore[override]
         return self._work_queue.closed is not None
@@ -132,97 +176,12 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
     def _broken(self) -> bool:  # type: ignore[override]
         return self._work_queue.closed == "broken"
 
-    def _start_thread(self, future: Future[Any]) -> None:
-        """Start the worker that was wanted for `future`."""
-        # Whoever acquires it decides: the thread to work, or we that it must
-        # not. An interrupt can hit `start` after the thread has begun.
-        claim = threading.Lock()
-        thread = threading.Thread(
-            target=_work,
-            name=f"{self._thread_name_prefix}_{next(self._thread_numbers)}",
-            args=(claim, self._work_queue, self._set_up),
-        )
-        self._threads.add(thread)
-        _exit.add_thread(thread)
-        try:
-            thread.start()
-        except BaseException as error:
-            if not claim.acquire(blocking=False):
-                raise
-            self._threads.discard(thread)
-            self._work_queue.forgo()
-            # The call is withdrawn, unless another thread has begun it.
-            if future.cancel() or not isinstance(error, Exception):
-                raise
-
-
-def _work(
-    claim: threading.Lock, queue: native.ThreadQueue, set_up: Callable[[], object] | None
-) -> None:
-    """Be a worker thread. It holds the queue and not the pool, which may go."""
-    if not claim.acquire(blocking=False):
-        return
-    if set_up is not None:
-        try:
-            set_up()
-        except BaseException as error:
-            _logger.critical("Exception in initializer:", exc_info=True)
-            queue.fail(error)
-            queue.forgo()
-            return
-        del set_up
-    queue.work()
+    @property
+    def _threads(self) -> set[threading.Thread]:  # type: ignore[override]
+        return self._crew.threads
 
 
 def _cpu_count() -> int:
     # Python 3.13 knows how many this process may use.
     usable: Callable[[], int | None] = getattr(os, "process_cpu_count", os.cpu_count)
     return usable() or 1
-
-
-class _Exit:
-    """What has to end before the interpreter does."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._exiting = False
-        self._queues: weakref.WeakSet[native.ThreadQueue] = weakref.WeakSet()
-        self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
-
-    def add_queue(self, queue: native.ThreadQueue) -> None:
-        with self._lock:
-            self._queues.add(queue)
-            if self._exiting:
-                queue.close_at_exit()
-
-    def add_thread(self, thread: threading.Thread) -> None:
-        with self._lock:
-            self._threads.add(thread)
-
-    def run(self) -> None:
-        with self._lock:
-            self._exiting = True
-            queues = list(self._queues)
-        for queue in queues:
-            queue.close_at_exit()
-        for queue in queues:
-            queue.wait()
-        with self._lock:
-            threads = list(self._threads)
-        for thread in threads:
-            # One that could not be started has no number.
-            if thread.ident is not None:
-                thread.join()
-
-
-_exit = _Exit()
-
-
-def _after_fork_in_child() -> None:
-    # The parent's threads do not exist here, and one may have held the lock.
-    global _exit
-    _exit = _Exit()
-
-
-threading._register_atexit(lambda: _exit.run())  # type: ignore[attr-defined]
-os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use pyo3::prelude::*;
 
 use crate::future::notifier;
+use crate::running;
 
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
@@ -29,9 +30,10 @@ impl Home {
 
 /// Runs in the child of an `os.fork`, before anything else of ours does.
 #[pyfunction]
-fn after_fork_in_child() {
+fn after_fork_in_child(py: Python<'_>) {
     GENERATION.fetch_add(1, Relaxed);
     notifier::abandon();
+    running::forget(py);
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -12,37 +12,67 @@ use pyo3::{PyTraverseError, PyVisit};
 use crate::error::Error;
 use crate::fork::Home;
 use crate::future::{Fate, Future, Outcome, deliver, new_future, wake_here};
+use crate::thread_call::{ThreadCall, What};
+use crate::thread_counts::{Count, Counts};
 
 /// A call that a worker will make.
 struct Task {
     fate: Arc<Fate>,
-    function: Py<PyAny>,
-    arguments: Py<PyTuple>,
-    keywords: Option<Py<PyDict>>,
+    what: What,
 }
 
 impl Task {
     /// Makes the call, unless it has been cancelled, and ends the future.
-    fn run(self, py: Python<'_>) {
+    fn run(self, py: Python<'_>, counts: &Counts) {
         if !self.fate.try_begin() {
+            counts.cancelled.add(1);
             return;
         }
-        let keywords = self.keywords.as_ref().map(|keywords| keywords.bind(py));
-        let outcome = match self.function.bind(py).call(self.arguments.bind(py), keywords) {
-            Ok(value) => Outcome::value(value.unbind()),
-            Err(error) => Outcome::error(error.into_value(py).into_bound(py).into_any()),
+        counts.begun.add(1);
+        let keywords = self.what.keywords.as_ref().map(|keywords| keywords.bind(py));
+        let (outcome, count) = match self.what.function.bind(py).call(self.what.arguments.bind(py), keywords)
+        {
+            Ok(value) => (Outcome::value(value.unbind()), &counts.done),
+            Err(error) => (Outcome::error(error.into_value(py).into_bound(py).into_any()), &counts.failed),
         };
-        self.end(py, outcome);
+        self.end(py, outcome, count);
     }
 
-    fn end(self, py: Python<'_>, outcome: Outcome) {
-        let Self { fate, function, arguments, keywords } = self;
+    fn end(self, py: Python<'_>, outcome: Outcome, count: &Count) {
+        let Self { fate, what } = self;
         // Before the end is known: who has the result can rely on the pool
         // holding nothing of the call any more.
-        drop((function, arguments, keywords));
+        drop(what);
+        count.add(1);
         // Refused if somebody has set the future by hand: theirs stands.
         if let Ok(wakers) = fate.finish(outcome) {
             wake_here(py, wakers);
+        }
+    }
+}
+
+/// See `ThreadQueue::statistics`.
+type Statistics = (u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64);
+
+/// What a worker takes.
+enum Item {
+    Plain(Task),
+    /// To be made by Python code: it may have to be stopped.
+    Stoppable(Py<ThreadCall>),
+}
+
+impl Item {
+    fn fate(&self) -> &Arc<Fate> {
+        match self {
+            Self::Plain(task) => &task.fate,
+            Self::Stoppable(call) => call.get().fate(),
+        }
+    }
+
+    fn end(self, py: Python<'_>, outcome: Outcome, count: &Count) {
+        match self {
+            Self::Plain(task) => task.end(py, outcome, count),
+            Self::Stoppable(call) => call.get().end(py, outcome, count),
         }
     }
 }
@@ -54,7 +84,8 @@ impl Task {
 /// simply take it. A forked child never does: see `Home`.
 #[pyclass(frozen, weakref, module = "plait._native")]
 struct ThreadQueue {
-    queue: Queue<Task>,
+    queue: Queue<Item>,
+    counts: Arc<Counts>,
     home: Home,
 }
 
@@ -74,26 +105,36 @@ impl ThreadQueue {
 impl ThreadQueue {
     #[new]
     fn new(limit: usize) -> Self {
-        Self { queue: Queue::new(limit), home: Home::here() }
+        Self { queue: Queue::new(limit), counts: Arc::default(), home: Home::here() }
     }
 
-    /// Queues a call. Returns its future and whether a worker is to be
-    /// started, which is to call `work`; if it will not, call `forgo`.
+    /// Queues a call, on `terms` if it may have to be stopped; then each
+    /// attempt may have a copy of `context`. Returns its future and whether a
+    /// worker is to be started, which is to call `work`; if it will not, call
+    /// `forgo`.
+    #[pyo3(signature = (function, arguments, keywords, terms=None, context=None))]
     fn submit<'py>(
         &self,
         function: Bound<'py, PyAny>,
         arguments: Bound<'py, PyTuple>,
         keywords: Bound<'py, PyDict>,
+        terms: Option<Bound<'py, PyAny>>,
+        context: Option<Bound<'py, PyAny>>,
     ) -> PyResult<(Py<Future>, bool)> {
         self.check_home()?;
-        let (future, fate) = new_future(function.py())?;
-        let task = Task {
-            fate,
-            function: function.unbind(),
-            arguments: arguments.unbind(),
-            keywords: (!keywords.is_empty()).then(|| keywords.unbind()),
+        let py = function.py();
+        let what = What::new(function, arguments, keywords);
+        let (future, item) = match terms {
+            None => {
+                let (future, fate) = new_future(py)?;
+                (future, Item::Plain(Task { fate, what }))
+            }
+            Some(terms) => {
+                let (future, call) = ThreadCall::new(what, &terms, context, Arc::clone(&self.counts))?;
+                (future, Item::Stoppable(call))
+            }
         };
-        match self.queue.push(task) {
+        match self.queue.push(item) {
             Ok(wanted) => Ok((future, wanted == Wanted::Worker)),
             Err(Refused { item, reason }) => {
                 drop(item);
@@ -102,16 +143,28 @@ impl ThreadQueue {
         }
     }
 
-    /// Works in this thread until the queue is closed and empty.
-    fn work(&self, py: Python<'_>) {
+    /// Works in this thread until the queue is closed and empty: then it
+    /// returns None. Or until there is a call that Python code has to make:
+    /// the thread makes it and calls `work` again.
+    fn work(&self, py: Python<'_>) -> Option<Py<ThreadCall>> {
         let mut worker = self.queue.join();
         loop {
             match worker.try_take() {
-                Found::Item(task) => task.run(py),
+                Found::Item(Item::Plain(task)) => task.run(py, &self.counts),
+                Found::Item(Item::Stoppable(call)) => {
+                    worker.step_aside();
+                    return Some(call);
+                }
                 Found::Nothing => py.detach(|| worker.sleep()),
-                Found::End => return,
+                Found::End => return None,
             }
         }
+    }
+
+    /// Says that a thread does not come back from its call. Whether another
+    /// is to be started, as `submit` may want one.
+    fn lose(&self) -> bool {
+        self.queue.lose() == Wanted::Worker
     }
 
     /// Says that a worker which `submit` wanted will not work.
@@ -139,8 +192,9 @@ impl ThreadQueue {
             return Ok(());
         }
         let mut told = Ok(());
-        for task in self.queue.drain() {
-            if let Some(wakers) = task.fate.try_cancel() {
+        for item in self.queue.drain() {
+            self.counts.cancelled.add(1);
+            if let Some(wakers) = item.fate().try_cancel() {
                 told = told.and(deliver(py, wakers));
             }
         }
@@ -150,11 +204,15 @@ impl ThreadQueue {
     /// Takes nothing more, and ends what is queued with an exception each:
     /// the workers cannot be set up, because of `cause`.
     fn fail(&self, py: Python<'_>, cause: &Bound<'_, PyAny>) {
-        for task in self.queue.fail() {
-            if task.fate.try_begin() {
+        for item in self.queue.fail() {
+            if !item.fate().try_begin() {
+                self.counts.cancelled.add(1);
+            } else {
+                self.counts.begun.add(1);
                 let error = PyErr::from(Error::from(Closed::Broken));
                 error.set_cause(py, Some(PyErr::from_value(cause.clone())));
-                task.end(py, Outcome::error(error.into_value(py).into_bound(py).into_any()));
+                let error = error.into_value(py).into_bound(py).into_any();
+                item.end(py, Outcome::error(error), &self.counts.failed);
             }
         }
     }
@@ -182,6 +240,33 @@ impl ThreadQueue {
         Ok(self.queue.workers().1)
     }
 
+    /// How many calls are queued, run, have ended in which way (done, failed,
+    /// killed, timed out, abandoned, of these late, cancelled), and workers
+    /// there are, and how many of these are idle.
+    fn statistics(&self) -> PyResult<Statistics> {
+        self.check_home()?;
+        // A call that was cancelled stays where it is until its turn comes.
+        let (queued, cancelled) = self.queue.with_items(|items| {
+            let cancelled = items.iter().filter(|item| item.fate().state().is_final()).count();
+            (items.len() - cancelled, cancelled)
+        });
+        let counts = &self.counts;
+        let (workers, idle) = self.queue.workers();
+        Ok((
+            queued as u64,
+            counts.running(),
+            counts.done.get(),
+            counts.failed.get(),
+            counts.killed.get(),
+            counts.timed_out.get(),
+            counts.abandoned.get(),
+            counts.late.get(),
+            counts.cancelled.get() + cancelled as u64,
+            workers as u64,
+            idle as u64,
+        ))
+    }
+
     /// Why calls are refused, if they are.
     #[getter]
     fn closed(&self) -> PyResult<Option<&'static str>> {
@@ -199,11 +284,10 @@ impl ThreadQueue {
         }
         // Not `try_lock`: an object that one pass of a collection sees and
         // the next does not would be freed while it is in use.
-        self.queue.with_items(|tasks| {
-            tasks.iter().try_for_each(|task| {
-                visit.call(&task.function)?;
-                visit.call(&task.arguments)?;
-                visit.call(&task.keywords)
+        self.queue.with_items(|items| {
+            items.iter().try_for_each(|item| match item {
+                Item::Plain(task) => task.what.visit(&visit),
+                Item::Stoppable(call) => visit.call(call),
             })
         })
     }

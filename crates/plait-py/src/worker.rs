@@ -148,7 +148,7 @@ fn stopped(py: Python<'_>) -> PyErr {
 }
 
 /// Whether a module is being imported in this frame or one that led to it.
-fn imports(frame: Bound<'_, PyAny>) -> PyResult<bool> {
+pub(crate) fn imports(frame: Bound<'_, PyAny>) -> PyResult<bool> {
     let py = frame.py();
     let mut next = frame;
     while !next.is_none() {

@@ -1,0 +1,173 @@
+"""The threads of a thread pool."""
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from itertools import count
+
+from plait import _watcher  # its exit hook comes after this one
+from plait._binding import native
+
+__all__ = ["Crew", "Member"]
+
+_logger = logging.getLogger("concurrent.futures")
+
+
+class Member(threading.Thread):
+    """A thread of a crew.
+
+    The interpreter takes it for a daemon and does not wait for it at its end: one that was
+    abandoned may never end. Our own hook waits for those that were not. To whoever asks, it is
+    none: what a thread starts inherits the mark.
+    """
+
+    def __init__(self, crew: "Crew", name: str) -> None:
+        """Belong to a crew; not started yet."""
+        super().__init__(name=name, daemon=True)
+        self.crew = crew
+        # Whoever acquires it decides: the thread to work, or its starter that it
+        # must not. An interrupt can hit `start` after the thread has begun.
+        self.claim = threading.Lock()
+
+    def run(self) -> None:
+        """Work until there is nothing more to do."""
+        self._daemonic = False
+        if self.claim.acquire(blocking=False):
+            self.crew.work(self)
+
+    def lose(self) -> None:
+        """Do without it: its call was abandoned."""
+        self.crew.replace(self)
+
+
+class Crew:
+    """The threads of one pool. They hold it and its queue; nobody of them holds the pool.
+
+    Args:
+        limit: how many threads at most.
+        prefix: what their names begin with.
+        set_up: called in each of them before its first call.
+
+    """
+
+    def __init__(self, limit: int, prefix: str, set_up: Callable[[], object] | None) -> None:
+        """Start no thread yet."""
+        self.queue = native.ThreadQueue(limit)
+        self.threads: set[threading.Thread] = set()
+        self._prefix = prefix
+        self._set_up = set_up
+        self._numbers = count()
+        _exit.add(self)
+
+    def start(self, withdraw: Callable[[], bool]) -> None:
+        """Start a worker that the queue wants.
+
+        Args:
+            withdraw: called if that fails; tells whether nobody relies on the worker any more.
+
+        """
+        error = self._start()
+        if error is None:
+            return
+        self.queue.forgo()
+        if withdraw() or not isinstance(error, Exception):
+            raise error
+
+    def _start(self) -> BaseException | None:
+        """Start a worker; return what prevented that, if something did."""
+        thread = Member(self, f"{self._prefix}_{next(self._numbers)}")
+        self.threads.add(thread)
+        _exit.add_thread(thread)
+        try:
+            thread.start()
+        except BaseException as error:
+            if not thread.claim.acquire(blocking=False):
+                raise
+            self.threads.discard(thread)
+            return error
+        return None
+
+    def work(self, thread: Member) -> None:
+        """Be a worker thread."""
+        if self._set_up is not None:
+            try:
+                self._set_up()
+            except BaseException as error:
+                _logger.critical("Exception in initializer:", exc_info=True)
+                self.queue.fail(error)
+                self.queue.forgo()
+                return
+        while (call := self.queue.work()) is not None:
+            # Imported by whoever has submitted it.
+            from plait._thread_calls import run
+
+            run(call, thread)
+            if call.abandoned:
+                # Another has its place.
+                return
+            del call
+
+    def replace(self, thread: Member) -> None:
+        """Do without a thread that does not come back from its call."""
+        self.threads.discard(thread)
+        _exit.forget(thread)
+        if self.queue.lose() and not self._fill():
+            _watcher.owe(self._fill)
+
+    def _fill(self) -> bool:
+        """Start a worker in the place of one that was lost; whether that could be done."""
+        return self._start() is None
+
+
+class _Exit:
+    """What has to end before the interpreter does."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._exiting = False
+        self._queues: weakref.WeakSet[native.ThreadQueue] = weakref.WeakSet()
+        self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+    def add(self, crew: Crew) -> None:
+        with self._lock:
+            self._queues.add(crew.queue)
+            if self._exiting:
+                crew.queue.close_at_exit()
+
+    def add_thread(self, thread: threading.Thread) -> None:
+        with self._lock:
+            self._threads.add(thread)
+
+    def forget(self, thread: threading.Thread) -> None:
+        with self._lock:
+            self._threads.discard(thread)
+
+    def run(self) -> None:
+        with self._lock:
+            self._exiting = True
+            queues = list(self._queues)
+        for queue in queues:
+            queue.close_at_exit()
+        for queue in queues:
+            queue.wait()
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
+            # One that could not be started has no number.
+            if thread.ident is not None:
+                thread.join()
+
+
+_exit = _Exit()
+
+
+def _after_fork_in_child() -> None:
+    # The parent's threads do not exist here, and one may have held the lock.
+    global _exit
+    _exit = _Exit()
+
+
+threading._register_atexit(lambda: _exit.run())  # type: ignore[attr-defined]
+os.register_at_fork(after_in_child=_after_fork_in_child)
