@@ -73,6 +73,48 @@ fn a_failure_gives_everything_back() {
 }
 
 #[test]
+fn a_worker_that_steps_aside_keeps_its_place() {
+    let queue = Queue::new(1);
+    assert_eq!(queue.push(1), Ok(Wanted::Worker));
+    let mut worker = queue.join();
+    assert_eq!(worker.try_take(), Found::Item(1));
+    worker.step_aside();
+    assert_eq!((queue.push(2), queue.workers()), (Ok(Wanted::Nothing), (1, 0)));
+    let mut again = queue.join();
+    assert_eq!(again.try_take(), Found::Item(2));
+    assert_eq!((again.try_take(), queue.workers()), (Found::Nothing, (1, 1)));
+}
+
+#[test]
+fn the_place_of_a_lost_worker_goes_to_who_takes_what_waits() {
+    let queue = Queue::new(1);
+    assert_eq!(queue.push(1), Ok(Wanted::Worker));
+    let mut lost = queue.join();
+    assert_eq!(lost.try_take(), Found::Item(1));
+    lost.step_aside();
+    assert_eq!(queue.push(2), Ok(Wanted::Nothing));
+    queue.close(Closed::Shutdown);
+    assert_eq!((queue.lose(), queue.workers()), (Wanted::Worker, (1, 0)));
+    let mut other = queue.join();
+    assert_eq!(other.try_take(), Found::Item(2));
+    assert_eq!(other.try_take(), Found::End);
+    assert_eq!(queue.wait(Some(Instant::from_nanos(0))).unwrap(), Waited::TimedOut);
+    drop(other);
+    assert_eq!(queue.wait(None).unwrap(), Waited::Done);
+}
+
+#[test]
+fn nobody_takes_the_place_of_a_lost_worker_if_nothing_waits() {
+    let queue = Queue::new(1);
+    assert_eq!(queue.push(1), Ok(Wanted::Worker));
+    let mut lost = queue.join();
+    assert_eq!(lost.try_take(), Found::Item(1));
+    lost.step_aside();
+    assert_eq!((queue.lose(), queue.workers()), (Wanted::Nothing, (0, 0)));
+    assert_eq!(queue.push(2), Ok(Wanted::Worker));
+}
+
+#[test]
 fn many_threads_lose_nothing_and_keep_the_limit() {
     const PUSHERS: usize = 4;
     const ITEMS: usize = 500;
