@@ -1,13 +1,10 @@
 """Calls in threads that do not stop: they are abandoned, and nobody waits for them."""
 
-import os
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 
 import pytest
+from programs import run
 
 import plait
 
@@ -181,15 +178,6 @@ def test_a_forked_child_has_none_of_it():
         assert future.exception(30).abandoned
     """
     assert run(program) == (0, "", "")
-
-
-def run(program):
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(program)]
-    environment = os.environ | {"PLAIT_ALLOW_DEBUG": "1"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False, env=environment
-    )
-    return done.returncode, done.stdout, done.stderr
 
 
 HANGS = {

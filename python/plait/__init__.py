@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from plait._process.process import Process
     from plait._processes import ProcessPoolExecutor
     from plait._statistics import PoolStatistics, ThreadPoolStatistics, WorkerStatistics
+    from plait._stoppable import Thread
     from plait._task import task
     from plait._threads import ThreadPoolExecutor
 
@@ -37,6 +38,7 @@ __all__ = [
     "RemoteError",
     "Shared",
     "TaskTimeout",
+    "Thread",
     "ThreadPoolExecutor",
     "ThreadPoolStatistics",
     "WorkerDied",
@@ -64,6 +66,7 @@ _HOME = {
     "RemoteError": "plait._errors",
     "Shared": "plait._pickling.sharing",
     "TaskTimeout": "plait._errors",
+    "Thread": "plait._stoppable",
     "ThreadPoolExecutor": "plait._threads",
     "ThreadPoolStatistics": "plait._statistics",
     "WorkerDied": "plait._errors",

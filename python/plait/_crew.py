@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from itertools import count
@@ -10,7 +11,7 @@ from itertools import count
 from plait import _watcher  # its exit hook comes after this one
 from plait._binding import native
 
-__all__ = ["Crew", "Member"]
+__all__ = ["Crew", "Member", "forget", "wait_at_exit"]
 
 _logger = logging.getLogger("concurrent.futures")
 
@@ -86,6 +87,7 @@ class Crew:
             if not thread.claim.acquire(blocking=False):
                 raise
             self.threads.discard(thread)
+            _exit.forget(thread)
             return error
         return None
 
@@ -126,7 +128,7 @@ class _Exit:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._exiting = False
+        self._exiting = self._over = False
         self._queues: weakref.WeakSet[native.ThreadQueue] = weakref.WeakSet()
         self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
@@ -136,9 +138,12 @@ class _Exit:
             if self._exiting:
                 crew.queue.close_at_exit()
 
-    def add_thread(self, thread: threading.Thread) -> None:
+    def add_thread(self, thread: threading.Thread) -> bool:
+        """Wait for that thread; false if it is too late for that."""
         with self._lock:
-            self._threads.add(thread)
+            if not self._over:
+                self._threads.add(thread)
+            return not self._over
 
     def forget(self, thread: threading.Thread) -> None:
         with self._lock:
@@ -152,15 +157,35 @@ class _Exit:
             queue.close_at_exit()
         for queue in queues:
             queue.wait()
-        with self._lock:
-            threads = list(self._threads)
-        for thread in threads:
-            # One that could not be started has no number.
-            if thread.ident is not None:
+        waited: set[threading.Thread] = set()
+        # A thread that is waited for may start others.
+        while threads := self._left(waited):
+            started = {thread for thread in threads if thread.ident is not None}
+            for thread in started:
                 thread.join()
+            waited |= started
+            if not started:
+                # They are being started; what could not be is forgotten.
+                time.sleep(0.001)
+
+    def _left(self, waited: set[threading.Thread]) -> set[threading.Thread]:
+        with self._lock:
+            left = set(self._threads) - waited
+            self._over = not left
+            return left
 
 
 _exit = _Exit()
+
+
+def wait_at_exit(thread: threading.Thread) -> bool:
+    """Have the interpreter's exit wait for a thread; false if it has done its waiting."""
+    return _exit.add_thread(thread)
+
+
+def forget(thread: threading.Thread) -> None:
+    """Do not wait for it any more."""
+    _exit.forget(thread)
 
 
 def _after_fork_in_child() -> None:

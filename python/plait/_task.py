@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any, Generic, NamedTuple, ParamSpec, SupportsIndex, TypeVar, cast, overload
 
-__all__ = ["TaskFunction", "Terms", "bare", "submitted_terms", "task", "terms_of"]
+__all__ = ["TaskFunction", "Terms", "bare", "seconds", "submitted_terms", "task", "terms_of"]
 
 # More retries than that are without end.
 _MANY = 2**32 - 1
@@ -169,8 +169,8 @@ def task(
         9
     """
     terms = Terms(
-        timeout=None if timeout is None else _seconds(timeout, "timeout"),
-        grace=_seconds(grace, "grace"),
+        timeout=None if timeout is None else seconds(timeout, "timeout"),
+        grace=seconds(grace, "grace"),
         retries=_count(retries, "retries"),
         retry_on=_exceptions(retry_on),
         name=_text(name, "name"),
@@ -246,14 +246,15 @@ def _make(fn: Callable[..., Any], terms: Terms) -> TaskFunction[..., Any]:
     return TaskFunction(fn.__wrapped__ if type(fn) is TaskFunction else fn, terms)
 
 
-def _seconds(value: float, name: str) -> float:
+def seconds(value: float, name: str) -> float:
+    """Check an argument that is a number of seconds."""
     kind = type(value)
     if not hasattr(kind, "__float__") and not hasattr(kind, "__index__"):
         raise TypeError(f"{name} must be a number of seconds, not {kind.__qualname__}")
-    seconds = float(value)
-    if not seconds >= 0:
+    number = float(value)
+    if not number >= 0:
         raise ValueError(f"{name} must be a number of seconds of at least 0, not {value!r}")
-    return seconds
+    return number
 
 
 def _count(value: SupportsIndex, name: str) -> int:

@@ -115,7 +115,7 @@ def timed_out(
     """
     text = f"{_name(terms, fn)} was stopped at its timeout of {terms.timeout:g} s"
     text += f", after {elapsed:.3g} s, {_how(grace, how)}"
-    text += "; if it needs longer, give plait.task a larger timeout"
+    text += "; if it needs longer, give it a larger timeout"
     error = TaskTimeout(text, pid=os.getpid(), elapsed=elapsed, abandoned=how == "abandoned")
     return failed(_with_place(error, place), attempts)
 

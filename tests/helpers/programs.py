@@ -90,3 +90,16 @@ class Program:
         if self.process is not None:
             self.process.kill()
             self.process.communicate()
+
+
+def run(program: str) -> tuple[int, str, str]:
+    """Run a program to its end; what it exits with, and what it writes."""
+    done = subprocess.run(
+        # Some fork although there are threads, which Python warns of.
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
