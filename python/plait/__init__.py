@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from plait._statistics import PoolStatistics, ThreadPoolStatistics, WorkerStatistics
     from plait._stoppable import Thread
     from plait._task import task
+    from plait._thread_pool import ThreadPool
     from plait._threads import ThreadPoolExecutor
 
 __version__: str = native.__version__
@@ -39,6 +40,7 @@ __all__ = [
     "Shared",
     "TaskTimeout",
     "Thread",
+    "ThreadPool",
     "ThreadPoolExecutor",
     "ThreadPoolStatistics",
     "WorkerDied",
@@ -67,6 +69,7 @@ _HOME = {
     "Shared": "plait._pickling.sharing",
     "TaskTimeout": "plait._errors",
     "Thread": "plait._stoppable",
+    "ThreadPool": "plait._thread_pool",
     "ThreadPoolExecutor": "plait._threads",
     "ThreadPoolStatistics": "plait._statistics",
     "WorkerDied": "plait._errors",

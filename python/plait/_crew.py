@@ -50,17 +50,24 @@ class Crew:
         limit: how many threads at most.
         prefix: what their names begin with.
         set_up: called in each of them before its first call.
+        waited: whether the interpreter's exit waits for the calls that were
+            accepted. Otherwise those that have not begun are dropped then; all
+            have to be made with terms. What waits for calls is told by the
+            notifier: at that time nothing of ours may be on a thread's stack.
 
     """
 
-    def __init__(self, limit: int, prefix: str, set_up: Callable[[], object] | None) -> None:
+    def __init__(
+        self, limit: int, prefix: str, set_up: Callable[[], object] | None, waited: bool = True
+    ) -> None:
         """Start no thread yet."""
-        self.queue = native.ThreadQueue(limit)
+        self.queue = native.ThreadQueue(limit, not waited)
         self.threads: set[threading.Thread] = set()
         self._prefix = prefix
         self._set_up = set_up
         self._numbers = count()
-        _exit.add(self)
+        self._waited = waited
+        _exit.add(self.queue, waited)
 
     def start(self, withdraw: Callable[[], bool]) -> None:
         """Start a worker that the queue wants.
@@ -80,7 +87,8 @@ class Crew:
         """Start a worker; return what prevented that, if something did."""
         thread = Member(self, f"{self._prefix}_{next(self._numbers)}")
         self.threads.add(thread)
-        _exit.add_thread(thread)
+        if self._waited:
+            _exit.add_thread(thread)
         try:
             thread.start()
         except BaseException as error:
@@ -130,13 +138,15 @@ class _Exit:
         self._lock = threading.Lock()
         self._exiting = self._over = False
         self._queues: weakref.WeakSet[native.ThreadQueue] = weakref.WeakSet()
+        # Those whose calls are dropped.
+        self._unwaited: weakref.WeakSet[native.ThreadQueue] = weakref.WeakSet()
         self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
-    def add(self, crew: Crew) -> None:
+    def add(self, queue: native.ThreadQueue, waited: bool) -> None:
         with self._lock:
-            self._queues.add(crew.queue)
+            (self._queues if waited else self._unwaited).add(queue)
             if self._exiting:
-                crew.queue.close_at_exit()
+                queue.close_at_exit()
 
     def add_thread(self, thread: threading.Thread) -> bool:
         """Wait for that thread; false if it is too late for that."""
@@ -153,8 +163,11 @@ class _Exit:
         with self._lock:
             self._exiting = True
             queues = list(self._queues)
-        for queue in queues:
+            unwaited = list(self._unwaited)
+        for queue in (*queues, *unwaited):
             queue.close_at_exit()
+        for queue in unwaited:
+            queue.cancel_pending()
         for queue in queues:
             queue.wait()
         waited: set[threading.Thread] = set()

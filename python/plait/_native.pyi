@@ -121,7 +121,7 @@ class ThreadCall:
 
 @final
 class ThreadQueue:
-    def __new__(cls, limit: int) -> Self: ...
+    def __new__(cls, limit: int, notifies: bool = False) -> Self: ...
     def submit(
         self,
         function: Callable[..., _T],

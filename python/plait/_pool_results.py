@@ -115,7 +115,7 @@ def collect(feed: Feed, name: str) -> Callable[[Future[list[Any]]], None]:
                 continue
             results += values
             if failures:
-                error = error or decode_failure(failures[min(failures)], name)
+                error = error or _decoded(failures[min(failures)], name)
         if error is None:
             future.set_result(results)
         else:
@@ -124,7 +124,12 @@ def collect(feed: Feed, name: str) -> Callable[[Future[list[Any]]], None]:
     return end
 
 
-def _parts(chunk: Chunk) -> tuple[list[Any], dict[int, bytes]]:
+def _decoded(failure: Any, name: str) -> BaseException:
+    # In a thread it was kept as it is.
+    return failure if isinstance(failure, BaseException) else decode_failure(failure, name)
+
+
+def _parts(chunk: Chunk) -> tuple[list[Any], dict[int, Any]]:
     _, values, failures = chunk.reply()
     return values, failures
 
@@ -141,7 +146,7 @@ class IMapIterator(Generic[_T]):
         self._name = name
         self._feed: Feed | None = None
         self._values: Iterator[_T] = iter(())
-        self._failures: dict[int, bytes] = {}
+        self._failures: dict[int, Any] = {}
         self._place = 0
         self._end = 0
         self._lock = threading.Lock()
@@ -180,7 +185,7 @@ class IMapIterator(Generic[_T]):
             failure = self._failures.pop(place, None)
         if failure is None:
             return value
-        raise decode_failure(failure, self._name)
+        raise _decoded(failure, self._name)
 
     def _load(self, end: float | None) -> None:
         try:

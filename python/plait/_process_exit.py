@@ -10,9 +10,9 @@ from plait import _lifelines
 from plait import _notifier as _notifier  # its exit hook comes after that of the pools
 from plait._binding import native
 from plait._interrupt import ends_by_interrupt
+from plait._mapping.feeds import Feeds
 
 if TYPE_CHECKING:
-    from plait._mapping.feed import Feed
     from plait._serial import SerialPool
     from plait._worker_processes import WorkerProcess
 
@@ -24,7 +24,7 @@ GRACE = 0.2
 _TOO_LATE = "cannot make a process pool while the interpreter is exiting"
 
 
-class Ending:
+class Ending(Feeds):
     """A pool and the maps that still feed it, until both have ended.
 
     Args:
@@ -41,11 +41,9 @@ class Ending:
         self, pool: "native.ProcessPool | SerialPool", exit_timeout: float | None = None
     ) -> None:
         """Have the interpreter's exit wait for the pool."""
+        super().__init__()
         self.pool = pool
         self.exit_timeout = exit_timeout
-        # Those whose input has not been read to its end.
-        self._feeds: set[Feed] = set()
-        self._closing = False
         self._owner = os.getpid()
         # Of its workers, by process id: those that somebody has looked at.
         self.handles: dict[int, WorkerProcess] = {}
@@ -56,20 +54,9 @@ class Ending:
         """Whether this process was forked from the one whose pool it is."""
         return os.getpid() != self._owner
 
-    def add_feed(self, feed: "Feed") -> None:
-        """Have the end of the pool wait for a map."""
-        self._feeds.add(feed)
-
-    def remove_feed(self, feed: "Feed") -> None:
-        """Note that all of a map's input has been read."""
-        self._feeds.discard(feed)
-        if self._closing and not self._feeds:
-            self.pool.close(False)
-
-    @property
-    def has_feeds(self) -> bool:
-        """Whether there is a map whose input has not been read to its end."""
-        return bool(self._feeds)
+    def close_pool(self) -> None:
+        """Take no more tasks; those accepted are done first."""
+        self.pool.close(False)
 
     def close(self, wait: bool = False, *, cancel: bool = False, end: float | None = None) -> None:
         """Take no more tasks; those accepted are done first.
@@ -88,17 +75,6 @@ class Ending:
                 feed.finish(wait, end)
         self.pool.close(cancel)
 
-    def close_later(self) -> None:
-        """Take no more tasks once all maps have been read, by whoever reads them."""
-        # Set before it looks: who removes the last feed looks in the other order. If
-        # both find that there is none, the second close changes nothing.
-        self._closing = True
-        feeds = list(self._feeds)
-        for feed in feeds:
-            feed.drain()
-        if not feeds:
-            self.pool.close(False)
-
     def wait(self, end: float | None = None) -> bool:
         """Return when every process is reaped, or at `end`; whether they are."""
         ended = self.pool.wait(None if end is None else max(0.0, end - time.monotonic()))
@@ -107,16 +83,14 @@ class Ending:
             _exit.discard(self)
         return ended
 
-    def abandon_feeds(self) -> None:
-        """Read no more of the input of any map."""
-        for feed in list(self._feeds):
-            feed.give_up()
-
     def terminate(self, grace: float) -> None:
         """Take no more tasks and end what runs, by force after `grace` seconds."""
-        for feed in list(self._feeds):
-            feed.give_up(cancelled=True)
+        self.abandon_feeds(cancelled=True)
         self.pool.terminate(grace)
+
+    def end(self) -> None:
+        """Take no more tasks and end what runs, by force after a moment."""
+        self.terminate(GRACE)
 
     def end_now(self) -> None:
         """Stop what runs and reap it, whatever else is pressed meanwhile."""

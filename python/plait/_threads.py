@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from plait._statistics import ThreadPoolStatistics
 
-__all__ = ["ThreadPoolExecutor"]
+__all__ = ["ThreadPoolExecutor", "cpu_count"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -59,6 +59,8 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
     """
 
     _numbers = count()
+    # Whether the interpreter's exit waits for what was accepted.
+    _waited = True
     _work_queue: native.ThreadQueue  # type: ignore[assignment]
 
     def __init__(
@@ -71,7 +73,7 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
         if max_workers is None:
             # Calls that wait profit from a few threads more than there are
             # CPUs, and a small machine must not be left without any.
-            max_workers = min(32, _cpu_count() + 4)
+            max_workers = min(32, cpu_count() + 4)
         limit = worker_limit(max_workers)
         check_initializer(initializer)
         self._max_workers = limit
@@ -79,7 +81,7 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
             thread_name_prefix or f"ThreadPoolExecutor-{next(ThreadPoolExecutor._numbers)}"
         )
         set_up = None if initializer is None else partial(initializer, *initargs)
-        self._crew = Crew(limit, self._thread_name_prefix, set_up)
+        self._crew = Crew(limit, self._thread_name_prefix, set_up, self._waited)
         self._work_queue = self._crew.queue
         # A pool that nobody holds any more finishes what it has and ends.
         weakref.finalize(self, self._work_queue.close).atexit = False
@@ -183,7 +185,8 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
         return self._crew.threads
 
 
-def _cpu_count() -> int:
+def cpu_count() -> int:
+    """Count the CPUs that this process may use."""
     # Python 3.13 knows how many this process may use.
     usable: Callable[[], int | None] = getattr(os, "process_cpu_count", os.cpu_count)
     return usable() or 1

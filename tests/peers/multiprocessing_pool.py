@@ -1,4 +1,4 @@
-"""The part of `test._test_multiprocessing` that is about `Pool`, as a module of tests.
+"""The part of `test._test_multiprocessing` that is about pools, of processes and of threads.
 
 CPython makes one with everything for each start method. It lies in a file so that workers can
 import it.
@@ -12,6 +12,7 @@ CLASSES = (
     "WithProcessesTestPool",
     "WithProcessesTestPoolWorkerErrors",
     "WithProcessesTestPoolWorkerLifetime",
+    "WithThreadsTestPool",
     "TestPoolNotLeakOnFailure",
     "TestInitializers",
 )

@@ -25,11 +25,13 @@ globals().update(
         name: value
         for name, value in _everything.items()
         if name in ("setUpModule", "tearDownModule")
-        or (isinstance(value, type) and not name.startswith(("WithThreads", "WithManager")))
+        or (
+            isinstance(value, type)
+            and not name.startswith(("WithThreads", "WithManager"))
+            and name not in OF_POOLS
+        )
     }
 )
-for name in OF_POOLS:
-    del globals()[name]
 
 # The names of multiprocessing's own contexts.
 del _test_multiprocessing.TestStartMethod.test_set_get

@@ -18,6 +18,8 @@ import concurrent.futures, multiprocessing, plait
 concurrent.futures.ProcessPoolExecutor = plait.ProcessPoolExecutor
 concurrent.futures.ThreadPoolExecutor = plait.ThreadPoolExecutor
 multiprocessing.Pool = plait.Pool
+import multiprocessing.pool
+multiprocessing.pool.ThreadPool = plait.ThreadPool
 """
 
 
@@ -32,11 +34,13 @@ def prepare(plait_s: bool, report: Counter) -> None:
     if plait_s:
         import plait
 
-        for pool in (plait.ProcessPoolExecutor, plait.ThreadPoolExecutor, plait.Pool):
+        pools = plait.ProcessPoolExecutor, plait.ThreadPoolExecutor, plait.Pool, plait.ThreadPool
+        for pool in pools:
             count(pool, report)
         concurrent.futures.ProcessPoolExecutor = plait.ProcessPoolExecutor
         concurrent.futures.ThreadPoolExecutor = plait.ThreadPoolExecutor
         multiprocessing.Pool = multiprocessing.pool.Pool = plait.Pool
+        multiprocessing.pool.ThreadPool = plait.ThreadPool
         count(plait.Process, report)
         # For a module that the processes of its tests import, too.
         os.environ["PLAIT_TEST_PROCESSES"] = "1"

@@ -130,6 +130,8 @@ pub(crate) struct ThreadCall {
     attempts: Count,
     what: GilCell<Option<What>>,
     abandoned: AtomicBool,
+    /// Whether the notifier tells of its end, not its thread.
+    notifies: bool,
     counts: Arc<Counts>,
 }
 
@@ -139,6 +141,7 @@ impl ThreadCall {
         what: What,
         terms: &Bound<'_, PyAny>,
         context: Option<Bound<'_, PyAny>>,
+        notifies: bool,
         counts: Arc<Counts>,
     ) -> PyResult<(Py<Future>, Py<Self>)> {
         let py = terms.py();
@@ -156,6 +159,7 @@ impl ThreadCall {
             attempts: Count::default(),
             what: GilCell::new(Some(what)),
             abandoned: AtomicBool::new(false),
+            notifies,
             counts,
         };
         Ok((future, Py::new(py, call)?))
@@ -168,7 +172,15 @@ impl ThreadCall {
 
     /// Ends its future, unless it has ended; `count` is where that is counted.
     pub(crate) fn end(&self, py: Python<'_>, outcome: Outcome, count: &Count) {
-        wake_here(py, self.settle(py, outcome, count));
+        self.tell(py, self.settle(py, outcome, count));
+    }
+
+    fn tell(&self, py: Python<'_>, wakers: Vec<Waker>) {
+        if self.notifies {
+            wake(wakers);
+        } else {
+            wake_here(py, wakers);
+        }
     }
 
     /// Does that, and returns who is to be told.
@@ -208,7 +220,7 @@ impl ThreadCall {
         match how {
             // In the watcher, which has other calls to see to.
             How::Abandoned => wake(wakers),
-            How::Stopped | How::Resting => wake_here(py, wakers),
+            How::Stopped | How::Resting => self.tell(py, wakers),
         }
     }
 }
@@ -360,7 +372,7 @@ fn stoppable(
     keywords: Bound<'_, PyDict>,
     terms: &Bound<'_, PyAny>,
 ) -> PyResult<(Py<Future>, Py<ThreadCall>)> {
-    ThreadCall::new(What::new(function, arguments, keywords), terms, None, Arc::default())
+    ThreadCall::new(What::new(function, arguments, keywords), terms, None, false, Arc::default())
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -86,6 +86,7 @@ impl Item {
 struct ThreadQueue {
     queue: Queue<Item>,
     counts: Arc<Counts>,
+    notifies: bool,
     home: Home,
 }
 
@@ -103,9 +104,12 @@ impl ThreadQueue {
 
 #[pymethods]
 impl ThreadQueue {
+    /// `notifies`: the notifier tells of the ends of calls with terms, not the
+    /// worker.
     #[new]
-    fn new(limit: usize) -> Self {
-        Self { queue: Queue::new(limit), counts: Arc::default(), home: Home::here() }
+    #[pyo3(signature = (limit, notifies=false))]
+    fn new(limit: usize, notifies: bool) -> Self {
+        Self { queue: Queue::new(limit), counts: Arc::default(), notifies, home: Home::here() }
     }
 
     /// Queues a call, on `terms` if it may have to be stopped; then each
@@ -130,7 +134,8 @@ impl ThreadQueue {
                 (future, Item::Plain(Task { fate, what }))
             }
             Some(terms) => {
-                let (future, call) = ThreadCall::new(what, &terms, context, Arc::clone(&self.counts))?;
+                let (future, call) =
+                    ThreadCall::new(what, &terms, context, self.notifies, Arc::clone(&self.counts))?;
                 (future, Item::Stoppable(call))
             }
         };

@@ -8,14 +8,13 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from plait._future import Future
-from plait._mapping.sending import Sender
 from plait._mapping.sizing import Sizer
 from plait._worker.chunk import Reply
 
-__all__ = ["LOOKAHEAD", "READING", "Chunk", "Feed"]
+__all__ = ["LOOKAHEAD", "READING", "Chunk", "Feed", "Send"]
 
 # How many items of an input that is not accepted as a whole may be under way
 # or wait for somebody to take their results. With fewer, one slow item would
@@ -26,6 +25,16 @@ LOOKAHEAD = 16_384
 READING = 1e-3
 # How often the clock is looked at in a chunk.
 STEPS = 64
+
+
+class Send(Protocol):
+    """Sends chunks of the items of one map."""
+
+    # Whether each item is a task of its own.
+    single: bool
+
+    def __call__(self, items: list[Any]) -> "list[tuple[Future[Any], list[Any]]]":
+        """Send items; return the futures, each with its items."""
 
 
 class Chunk:
@@ -77,7 +86,7 @@ class Feed:
 
     def __init__(
         self,
-        sender: Sender,
+        sender: Send,
         items: Iterable[Any],
         sizer: Sizer,
         *,

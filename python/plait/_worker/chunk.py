@@ -21,18 +21,24 @@ GO_ON = 2
 # The function is a coroutine function.
 AWAITED = 4
 
-# Seconds, what the items returned, and by place what some of them raised. In
+# Seconds, what the items returned, and by place what some of them raised, as
+# `run_chunk` was told to keep it. In
 # the place of these there is None, or the end if nothing was run after them.
-Reply = tuple[float, list[Any], dict[int, bytes]]
+Reply = tuple[float, list[Any], dict[int, Any]]
 
 
-def run_chunk(fn: Callable[..., Any], mode: int, items: list[Any]) -> Reply:
-    """Call `fn` for each item."""
+def run_chunk(
+    fn: Callable[..., Any],
+    mode: int,
+    items: list[Any],
+    keep: Callable[[BaseException], Any] = encode_failure,
+) -> Reply:
+    """Call `fn` for each item; `keep` makes of an exception what is kept of it."""
     begun = time.perf_counter()
     if mode & AWAITED:
         fn = _awaited(fn)
     values: list[Any] = []
-    failures: dict[int, bytes] = {}
+    failures: dict[int, Any] = {}
     results = starmap(fn, items) if mode & STARRED else map(fn, items)
     while True:
         try:
@@ -46,7 +52,7 @@ def run_chunk(fn: Callable[..., Any], mode: int, items: list[Any]) -> Reply:
             raise
         except BaseException as error:
             forget_our_frame(error)
-            failures[len(values)] = encode_failure(error)
+            failures[len(values)] = keep(error)
         if not mode & GO_ON:
             break
         values.append(None)
