@@ -128,6 +128,21 @@ def test_a_slow_callback_takes_no_thread():
         go.set()
 
 
+def test_a_callback_may_take_a_lock_that_the_caller_holds(pool):
+    lock = threading.Lock()
+    with lock:
+        # Done before anybody can ask for the callback, some of them.
+        results = [
+            pool.map_async(
+                int, [], callback=lambda _: lock.acquire(timeout=LIMIT) and lock.release()
+            )
+            for _ in range(50)
+        ]
+    for result in results:
+        result.wait(LIMIT)
+        assert result.ready()
+
+
 def test_terms_count_here_too(pool):
     def spin():
         while True:

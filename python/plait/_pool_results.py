@@ -9,6 +9,8 @@ from concurrent.futures import CancelledError
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
+from plait import _notifier
+from plait._binding import native
 from plait._future import Future
 from plait._mapping.feed import Chunk, Feed
 from plait._mapping.results import given_out
@@ -41,7 +43,7 @@ class AsyncResult(Generic[_T]):
         self._told: threading.Event | None = None
         if callback is not None or error_callback is not None:
             self._told = threading.Event()
-            future.add_done_callback(self._tell)
+            future.add_done_callback(self._end)
 
     def ready(self) -> bool:
         """Whether the call has ended."""
@@ -81,6 +83,14 @@ class AsyncResult(Generic[_T]):
         if not self.ready():
             raise multiprocessing.TimeoutError(f"the task has not ended within {timeout} s")
         return self._future.result()
+
+    def _end(self, future: Future[_T]) -> None:
+        # The thread that asks for the callback, or that ends the call, may
+        # hold a lock which the callback takes.
+        if _notifier.is_current():
+            self._tell(future)
+        else:
+            native.notifier_call(self._tell, future)
 
     def _tell(self, future: Future[_T]) -> None:
         assert self._told is not None

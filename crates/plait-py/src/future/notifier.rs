@@ -25,7 +25,7 @@ use plait_pool::completion::{Completion, Waited};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use super::waker::{Waker, wake_here};
+use super::waker::{Waker, report, wake_here};
 use crate::error::Error;
 use crate::sync::lock;
 
@@ -277,6 +277,18 @@ fn notifier_stop() {
     queue.arrived.notify_all();
 }
 
+/// Calls `callback` with `argument` in the notifier's thread. What it raises is
+/// logged.
+#[pyfunction]
+fn notifier_call(py: Python<'_>, callback: Py<PyAny>, argument: Py<PyAny>) -> PyResult<()> {
+    notify(move |py| {
+        if let Err(error) = callback.call1(py, (argument,)) {
+            report(py, "exception in a callback", (), error);
+        }
+    });
+    start(py)
+}
+
 /// Waits until everything handed to the notifier so far has been delivered.
 #[pyfunction]
 fn notifier_flush(py: Python<'_>) -> PyResult<()> {
@@ -288,6 +300,7 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(notifier_open, module)?)?;
     module.add_function(wrap_pyfunction!(notifier_reopen, module)?)?;
     module.add_function(wrap_pyfunction!(notifier_stop, module)?)?;
+    module.add_function(wrap_pyfunction!(notifier_call, module)?)?;
     module.add_function(wrap_pyfunction!(notifier_flush, module)?)?;
     Ok(())
 }
