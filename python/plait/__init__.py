@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from plait._loop.policy import install, uninstall
     from plait._loop.run import new_event_loop, run
     from plait._measure import Measurement, measure
+    from plait._per_worker import PerWorker, per_worker
     from plait._pickling.sharing import Shared
     from plait._pool import Pool
     from plait._process.context import get_context
@@ -32,6 +33,7 @@ __all__ = [
     "Future",
     "Killed",
     "Measurement",
+    "PerWorker",
     "Pool",
     "PoolStatistics",
     "Process",
@@ -49,6 +51,7 @@ __all__ = [
     "install",
     "measure",
     "new_event_loop",
+    "per_worker",
     "run",
     "task",
     "uninstall",
@@ -61,6 +64,7 @@ _HOME = {
     "Future": "plait._future",
     "Killed": "plait._errors",
     "Measurement": "plait._measure",
+    "PerWorker": "plait._per_worker",
     "Pool": "plait._pool",
     "PoolStatistics": "plait._statistics",
     "Process": "plait._process.process",
@@ -78,6 +82,7 @@ _HOME = {
     "install": "plait._loop.policy",
     "measure": "plait._measure",
     "new_event_loop": "plait._loop.run",
+    "per_worker": "plait._per_worker",
     "run": "plait._loop.run",
     "task": "plait._task",
     "uninstall": "plait._loop.policy",

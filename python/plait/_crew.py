@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
@@ -101,6 +102,14 @@ class Crew:
 
     def work(self, thread: Member) -> None:
         """Be a worker thread."""
+        try:
+            self._serve(thread)
+        finally:
+            # Only where a call has used it.
+            if per_worker := sys.modules.get("plait._per_worker"):
+                per_worker.close_here()
+
+    def _serve(self, thread: Member) -> None:
         if self._set_up is not None:
             try:
                 self._set_up()
