@@ -1,12 +1,13 @@
-"""Runs CPython's own tests of pools and processes, which come with it, on plait's.
+"""Runs CPython's own tests of pools, processes and threads, which come with it, on plait's.
 
     tools/python tools/test_futures.py [--pools plait] [NAME ...]
 
 A NAME is a module, a class or a case below `test.test_concurrent_futures` (`test_wait`,
 `test_init.ThreadPoolInitializerTest`), or below `multiprocessing_pool` and
 `multiprocessing_process`, which have the parts of `test._test_multiprocessing` that are about pools
-and about everything else; by default all. `listed.py` says when it fails; the exceptions are
-in `tests/peers/futures_exceptions.toml`.
+and about everything else, or below `threading_thread`, which has what of `test.test_threading` is
+about `Thread`; by default all. `listed.py` says when it fails; the exceptions are in
+`tests/peers/futures_exceptions.toml`.
 """
 
 import sys
@@ -17,7 +18,7 @@ from environment import ROOT, Environment
 from interpreters import SetupError
 
 PACKAGE = "test.test_concurrent_futures"
-PARTS = ("multiprocessing_pool", "multiprocessing_process")
+PARTS = ("multiprocessing_pool", "multiprocessing_process", "threading_thread")
 
 
 def modules(environment: Environment) -> list[str]:

@@ -42,6 +42,7 @@ def prepare(plait_s: bool, report: Counter) -> None:
         multiprocessing.Pool = multiprocessing.pool.Pool = plait.Pool
         multiprocessing.pool.ThreadPool = plait.ThreadPool
         count(plait.Process, report)
+        count(plait.Thread, report)
         # For a module that the processes of its tests import, too.
         os.environ["PLAIT_TEST_PROCESSES"] = "1"
         change_programs()
