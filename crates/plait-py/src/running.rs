@@ -210,10 +210,13 @@ fn imports(py: Python<'_>, thread: u64) -> PyResult<bool> {
 
 /// Whether the caller is to start the thread that calls `watch_calls`.
 #[pyfunction]
-fn claim_watch(py: Python<'_>) -> bool {
+fn claim_watch(py: Python<'_>) -> PyResult<bool> {
+    // Looked up here, not by the thread: a process that is forked in the middle
+    // of that would wait for ever for its end.
+    stopped(py)?;
     let watch = with(py, |running| Arc::clone(&running.watch));
     let mut rest = watch.rest();
-    !rest.stopped && !std::mem::replace(&mut rest.claimed, true)
+    Ok(!rest.stopped && !std::mem::replace(&mut rest.claimed, true))
 }
 
 /// That thread could not be started.
