@@ -40,6 +40,8 @@ struct Subject {
 struct Running {
     calls: Calls<Subject>,
     watch: Arc<Watch>,
+    /// Whether the watcher is to settle what was raised.
+    unsettled: bool,
 }
 
 /// What the watcher sleeps on.
@@ -61,7 +63,11 @@ static RUNNING: GilCell<Option<Running>> = GilCell::new(None);
 
 fn with<R>(py: Python<'_>, act: impl FnOnce(&mut Running) -> R) -> R {
     let mut running = RUNNING.borrow(py);
-    act(running.get_or_insert_with(|| Running { calls: Calls::default(), watch: Arc::default() }))
+    act(running.get_or_insert_with(|| Running {
+        calls: Calls::default(),
+        watch: Arc::default(),
+        unsettled: false,
+    }))
 }
 
 impl Watch {
@@ -124,23 +130,31 @@ pub(crate) fn begin_again(py: Python<'_>, id: u64) -> bool {
     })
 }
 
-/// An attempt has ended; see `Calls::pause`.
+/// An attempt has ended, in this thread; see `Calls::pause`.
 pub(crate) fn pause(py: Python<'_>, id: u64) -> Option<Stop> {
-    with(py, |running| {
+    let stop = with(py, |running| {
         let stop = running.calls.pause(id)?;
         take_back(py, running, id);
         Some(stop)
-    })
+    });
+    if stop.is_some() {
+        settle(py);
+    }
+    stop
 }
 
-/// The call has ended. The stop that was under way.
+/// The call has ended, in this thread. The stop that was under way.
 pub(crate) fn end(py: Python<'_>, id: u64) -> Option<Stop> {
-    let ended = with(py, |running| {
-        if running.calls.is_stopping(id) {
+    let (stopping, ended) = with(py, |running| {
+        let stopping = running.calls.is_stopping(id);
+        if stopping {
             take_back(py, running, id);
         }
-        running.calls.end(id)
+        (stopping, running.calls.end(id))
     });
+    if stopping {
+        settle(py);
+    }
     // Dropped here, behind the borrow.
     ended.and_then(|(_subject, stop)| stop)
 }
@@ -149,6 +163,28 @@ pub(crate) fn end(py: Python<'_>, id: u64) -> Option<Stop> {
 fn take_back(py: Python<'_>, running: &Running, id: u64) {
     if let Some(subject) = running.calls.subject(id) {
         interrupt::raise_in(py, subject.thread, None);
+    }
+}
+
+/// Settles, in this thread, what was raised in any; for that see
+/// `interrupt::must_settle`. No exception may wait for this thread.
+fn settle(py: Python<'_>) {
+    if !interrupt::must_settle(py) {
+        return;
+    }
+    // Before, as others may raise something meanwhile.
+    with(py, |running| running.unsettled = false);
+    let settled = stopped(py).and_then(|class| Ok(interrupt::settle(class, spin(py)?)));
+    if !settled.unwrap_or(false) {
+        // The watcher tries again when it next wakes.
+        with(py, |running| running.unsettled = true);
+    }
+}
+
+/// Does that if it was left to the watcher.
+fn settle_rest(py: Python<'_>) {
+    if with(py, |running| running.unsettled) {
+        settle(py);
     }
 }
 
@@ -168,6 +204,12 @@ pub(crate) fn cancel(py: Python<'_>, id: u64) -> PyResult<bool> {
     });
     if cancel == Some(Cancel::Interrupt) {
         raise(py, id, class);
+        with(py, |running| {
+            // Not here: one may wait for this very thread.
+            if running.unsettled {
+                running.watch.look_by(Some(Instant::now()));
+            }
+        });
     }
     Ok(cancel.is_some())
 }
@@ -175,6 +217,11 @@ pub(crate) fn cancel(py: Python<'_>, id: u64) -> PyResult<bool> {
 fn stopped(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     CLASS.import(py, "plait._worker.stopping", "Stopped")
+}
+
+fn spin(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
+    static SPIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    SPIN.import(py, "plait._worker.stopping", "spin")
 }
 
 /// Raises the exception in the thread of `id`, unless it has ended meanwhile.
@@ -194,6 +241,7 @@ fn raise(py: Python<'_>, id: u64, class: &Bound<'_, PyType>) {
             running.watch.look_by(running.calls.next());
         } else {
             interrupt::raise_in(py, thread, Some(class));
+            running.unsettled = interrupt::must_settle(py);
         }
     });
 }
@@ -214,6 +262,8 @@ fn claim_watch(py: Python<'_>) -> PyResult<bool> {
     // Looked up here, not by the thread: a process that is forked in the middle
     // of that would wait for ever for its end.
     stopped(py)?;
+    spin(py)?;
+    interrupt::must_settle(py);
     let watch = with(py, |running| Arc::clone(&running.watch));
     let mut rest = watch.rest();
     Ok(!rest.stopped && !std::mem::replace(&mut rest.claimed, true))
@@ -238,6 +288,7 @@ fn watch_calls(py: Python<'_>, seconds: Option<f64>) -> PyResult<Option<Vec<Due>
     let limit = seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
     watch.look_by(limit.map(|limit| Instant::now() + limit));
     if !py.detach(|| watch.sleep()) {
+        settle_rest(py);
         return Ok(None);
     }
     let mut abandoned = Vec::new();
@@ -253,6 +304,7 @@ fn watch_calls(py: Python<'_>, seconds: Option<f64>) -> PyResult<Option<Vec<Due>
             abandoned.push(due);
         }
     }
+    settle_rest(py);
     with(py, |running| running.watch.look_by(running.calls.next()));
     Ok(Some(abandoned))
 }
@@ -272,6 +324,7 @@ pub(crate) fn forget(py: Python<'_>) {
         running.calls.forget();
         mem::forget(mem::take(&mut running.watch));
     });
+    settle_rest(py);
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -13,10 +13,11 @@ raised. The signal comes again.
 """
 
 import signal
+from typing import NoReturn
 
 from plait._binding import native
 
-__all__ = ["Stopped", "heed", "next_item"]
+__all__ = ["Stopped", "heed", "next_item", "spin"]
 
 _channel: native.Worker | None = None
 
@@ -27,6 +28,12 @@ class Stopped(BaseException):
     def __init__(self) -> None:
         """Say what happens to the task."""
         super().__init__("the pool stops this task: its timeout is over, or it was cancelled")
+
+
+def spin() -> NoReturn:
+    """Run until an exception is raised in this thread."""
+    while True:
+        pass
 
 
 def heed(channel: native.Worker) -> None:
