@@ -242,6 +242,10 @@ def spin_a_moment(argument):
         pass
 
 
+@pytest.mark.skipif(
+    (3, 12) <= sys.version_info < (3, 12, 2),
+    reason="starts no thread once the main thread has ended (gh-113964)",
+)
 def test_the_interpreter_waits_for_it_and_what_it_starts():
     program = """
         import plait, time
@@ -256,6 +260,19 @@ def test_the_interpreter_waits_for_it_and_what_it_starts():
     """
     code, out, err = run(program)
     assert (code, sorted(out.split()), err) == (0, ["0", "1", "2", "3"], "")
+
+
+def test_the_interpreter_waits_for_it():
+    program = """
+        import plait, time
+
+        def late():
+            time.sleep(0.1)
+            print("done")
+
+        plait.Thread(target=late).start()
+    """
+    assert run(program) == (0, "done\n", "")
 
 
 @pytest.mark.parametrize("arguments", ["timeout=0.05, grace=0.05", "daemon=True"])

@@ -241,6 +241,60 @@ def test_one_that_hangs_while_the_interpreter_ends_is_abandoned():
     assert run(program) == (0, "and the rest\n", "")
 
 
+def test_what_no_thread_is_left_for_is_not_lost_when_the_interpreter_ends():
+    program = """
+        import plait, threading, time
+
+        start = threading.Thread.start
+
+        def refuse(thread):
+            if threading.current_thread() is not threading.main_thread():
+                raise RuntimeError("can't create new thread")
+            start(thread)
+
+        def set_up():
+            print("set up", threading.current_thread() is threading.main_thread())
+
+        def tell(future):
+            print(repr(future.exception())[:32])
+
+        threading.Thread.start = refuse
+        pool = plait.ThreadPoolExecutor(1, initializer=set_up)
+        pool.submit(plait.task(time.sleep, timeout=0.3, grace=0.1), 3600)
+        pool.submit(print, "made")
+        pool.submit(plait.task(print), "not made").add_done_callback(tell)
+        pool.submit(print, "made, too").add_done_callback(tell)
+        del pool
+    """
+    told = "RuntimeError('this call was not "
+    lines = ["set up False", "set up True", "made", told, "made, too", "None"]
+    assert run(program) == (0, "\n".join([*lines, ""]), "")
+
+
+def test_who_waits_for_the_pool_stands_in_when_the_interpreter_ends():
+    program = """
+        import plait, threading, time
+
+        def use():
+            pool = plait.ThreadPoolExecutor(1)
+            with pool:
+                pool.submit(plait.task(time.sleep, timeout=0.2, grace=0.1), 3600)
+                made = pool.submit(print, "made")
+                begun.set()
+                threading.main_thread().join()
+                threading.Thread.start = refuse
+            print(made.done())
+
+        def refuse(thread):
+            raise RuntimeError("can't create new thread")
+
+        begun = threading.Event()
+        threading.Thread(target=use).start()
+        begun.wait()
+    """
+    assert run(program) == (0, "made\nTrue\n", "")
+
+
 def test_one_that_comes_back_while_the_interpreter_ends():
     """Up to 3.13 the interpreter unwinds such a thread: no frame of Rust may be on its stack."""
     program = """

@@ -6,7 +6,8 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 
 from plait import _watcher  # its exit hook comes after this one
@@ -68,6 +69,7 @@ class Crew:
         self._set_up = set_up
         self._numbers = count()
         self._waited = waited
+        self._standing_in = threading.RLock()
         _exit.add(self.queue, waited)
 
     def start(self, withdraw: Callable[[], bool]) -> None:
@@ -102,14 +104,28 @@ class Crew:
 
     def work(self, thread: Member) -> None:
         """Be a worker thread."""
+        with self._serving() as ready:
+            while ready and (call := self.queue.work()) is not None:
+                # Imported by whoever has submitted it.
+                from plait._thread_calls import run
+
+                run(call, thread)
+                if call.abandoned:
+                    # Another has its place.
+                    return
+                del call
+
+    @contextmanager
+    def _serving(self) -> Iterator[bool]:
+        """Set this thread up as a worker, and clean up after it; give whether it can work."""
         try:
-            self._serve(thread)
+            yield self._is_set_up()
         finally:
             # Only where a call has used it.
             if per_worker := sys.modules.get("plait._per_worker"):
                 per_worker.close_here()
 
-    def _serve(self, thread: Member) -> None:
+    def _is_set_up(self) -> bool:
         if self._set_up is not None:
             try:
                 self._set_up()
@@ -117,16 +133,36 @@ class Crew:
                 _logger.critical("Exception in initializer:", exc_info=True)
                 self.queue.fail(error)
                 self.queue.forgo()
-                return
-        while (call := self.queue.work()) is not None:
-            # Imported by whoever has submitted it.
-            from plait._thread_calls import run
+                return False
+        return True
 
-            run(call, thread)
-            if call.abandoned:
-                # Another has its place.
-                return
-            del call
+    def wait(self) -> None:
+        """Return when the queue, which was closed, is empty and the threads have ended."""
+        self.queue.wait()
+        self.stand_in()
+        for thread in list(self.threads):
+            thread.join()
+
+    def stand_in(self) -> None:
+        """Make the calls, in this thread, that none is left to make.
+
+        Those with terms are refused instead: this thread may not be abandoned.
+        """
+        # Who waits for the calls waits for whoever has come first.
+        with self._standing_in:
+            if self.queue.stand_in():
+                self._stand_in()
+
+    def _stand_in(self) -> None:
+        with self._serving() as ready:
+            while ready and (call := self.queue.work()) is not None:
+                call.refuse(
+                    RuntimeError(
+                        "this call was not made: the interpreter is exiting, no thread of the "
+                        "pool is left (those that hang were abandoned), and it refuses others; "
+                        "shut the pool down before the program ends"
+                    )
+                )
 
     def replace(self, thread: Member) -> None:
         """Do without a thread that does not come back from its call."""
@@ -136,8 +172,14 @@ class Crew:
             _watcher.owe(self._fill)
 
     def _fill(self) -> bool:
-        """Start a worker in the place of one that was lost; whether that could be done."""
-        return self._start() is None
+        """Start a worker in the place of one that was lost; false: try again."""
+        if self._start() is None:
+            return True
+        # Python 3.12.0 and 3.12.1 start no thread any more once the main thread has ended.
+        if not _exit.add_stranded(self):
+            return False
+        self.queue.forgo()
+        return True
 
 
 class _Exit:
@@ -150,6 +192,8 @@ class _Exit:
         # Those whose calls are dropped.
         self._unwaited: weakref.WeakSet[native.ThreadQueue] = weakref.WeakSet()
         self._threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+        # Those who may have nobody left to make their calls.
+        self._stranded: list[Crew] = []
 
     def add(self, queue: native.ThreadQueue, waited: bool) -> None:
         with self._lock:
@@ -168,6 +212,13 @@ class _Exit:
         with self._lock:
             self._threads.discard(thread)
 
+    def add_stranded(self, crew: Crew) -> bool:
+        """Make the calls that a crew does not come to; false if that is too early."""
+        with self._lock:
+            if self._exiting:
+                self._stranded.append(crew)
+            return self._exiting
+
     def run(self) -> None:
         with self._lock:
             self._exiting = True
@@ -179,6 +230,9 @@ class _Exit:
             queue.cancel_pending()
         for queue in queues:
             queue.wait()
+        # Before its queue has ended who is stranded is here.
+        while self._stranded:
+            self._stranded.pop().stand_in()
         waited: set[threading.Thread] = set()
         # A thread that is waited for may start others.
         while threads := self._left(waited):

@@ -163,7 +163,5 @@ class _Ending(Feeds):
 
     def wait(self) -> None:
         """Return when the threads have ended, and who waits for their calls was told."""
-        self._crew.queue.wait()
-        for thread in list(self._crew.threads):
-            thread.join()
+        self._crew.wait()
         _notifier.flush()

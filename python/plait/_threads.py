@@ -167,9 +167,7 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
                 "a call in this thread pool cannot wait for the pool to end: "
                 "use shutdown(wait=False)"
             )
-        self._work_queue.wait()
-        for thread in list(self._threads):
-            thread.join()
+        self._crew.wait()
 
     # The names under which others look into the standard executor.
     @property

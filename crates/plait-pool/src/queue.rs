@@ -175,6 +175,17 @@ impl<T> Queue<T> {
         Wanted::Nothing
     }
 
+    /// Makes the calling thread a worker, where something is left that nobody
+    /// is there to do and nobody will come to: the queue has been closed, and
+    /// the last worker was lost, or was asked for and did not come. If true,
+    /// let it [`join`](Queue::join).
+    pub fn stand_in(&self) -> bool {
+        let mut state = self.lock();
+        let needed = state.closed.is_some() && state.workers == 0 && !state.items.is_empty();
+        state.workers += usize::from(needed);
+        needed
+    }
+
     /// Takes nothing more; the workers end when nothing is left. The first
     /// reason given stays.
     pub fn close(&self, reason: Closed) {

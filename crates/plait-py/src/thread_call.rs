@@ -194,6 +194,18 @@ impl ThreadCall {
         self.run.fate.finish(outcome).unwrap_or_default()
     }
 
+    /// It begins now; false if somebody has cancelled it.
+    fn accept(&self, py: Python<'_>) -> bool {
+        if self.run.fate.try_begin() {
+            self.counts.begun.add(1);
+            return true;
+        }
+        self.counts.cancelled.add(1);
+        let what = self.what.borrow(py).take();
+        drop(what);
+        false
+    }
+
     /// Ends it with an exception of its own.
     fn fail(&self, py: Python<'_>, error: &Bound<'_, PyAny>) {
         static FAILED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -256,13 +268,9 @@ impl ThreadCall {
         let (py, this) = (slf.py(), slf.get());
         let id = this.run.id();
         if id == 0 {
-            if !this.run.fate.try_begin() {
-                this.counts.cancelled.add(1);
-                let what = this.what.borrow(py).take();
-                drop(what);
+            if !this.accept(py) {
                 return false;
             }
-            this.counts.begun.add(1);
             this.attempts.add(1);
             let id = running::begin(py, slf.clone().unbind(), thread, member.unbind(), this.limits);
             this.run.id.store(id, Relaxed);
@@ -276,6 +284,13 @@ impl ThreadCall {
             this.end_stopped(py, stop, How::Resting, py.None().bind(py));
         }
         false
+    }
+
+    /// Ends it with an exception, without an attempt.
+    fn refuse(&self, py: Python<'_>, error: Bound<'_, PyAny>) {
+        if self.accept(py) {
+            self.end(py, Outcome::error(error), &self.counts.failed);
+        }
     }
 
     /// The attempt has returned `value`.

@@ -177,6 +177,12 @@ impl ThreadQueue {
         self.queue.forgo();
     }
 
+    /// Whether the calling thread is to `work`: something is left that nobody
+    /// else will do.
+    fn stand_in(&self) -> bool {
+        self.home.is_here() && self.queue.stand_in()
+    }
+
     /// Takes nothing more; what is queued is still done.
     fn close(&self) {
         if self.home.is_here() {

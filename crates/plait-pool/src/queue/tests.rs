@@ -115,6 +115,29 @@ fn nobody_takes_the_place_of_a_lost_worker_if_nothing_waits() {
 }
 
 #[test]
+fn one_stands_in_where_nobody_is_left() {
+    let queue = Queue::new(1);
+    assert_eq!(queue.push(1), Ok(Wanted::Worker));
+    let mut lost = queue.join();
+    assert_eq!(lost.try_take(), Found::Item(1));
+    lost.step_aside();
+    assert_eq!(queue.push(2), Ok(Wanted::Nothing));
+    assert_eq!(queue.lose(), Wanted::Worker);
+    queue.close(Closed::Exit);
+    assert!(!queue.stand_in(), "one has been asked for");
+    queue.forgo();
+    assert_eq!(queue.wait(None).unwrap(), Waited::Done);
+    assert!(queue.stand_in());
+    assert!(!queue.stand_in(), "one is enough");
+    let mut worker = queue.join();
+    assert_eq!(worker.try_take(), Found::Item(2));
+    assert_eq!(worker.try_take(), Found::End);
+    drop(worker);
+    assert!(!queue.stand_in(), "nothing is left");
+    assert_eq!(queue.workers(), (0, 0));
+}
+
+#[test]
 fn many_threads_lose_nothing_and_keep_the_limit() {
     const PUSHERS: usize = 4;
     const ITEMS: usize = 500;
