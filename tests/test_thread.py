@@ -262,6 +262,27 @@ def test_the_interpreter_waits_for_it_and_what_it_starts():
     assert (code, sorted(out.split()), err) == (0, ["0", "1", "2", "3"], "")
 
 
+def test_in_a_forked_child_it_has_ended():
+    program = """
+        import os, plait, threading
+
+        go = threading.Event()
+        thread = plait.Thread(target=go.wait)
+        thread.start()
+        if os.fork() == 0:
+            thread.join()
+            assert not thread.is_alive()
+            assert not thread.cancel()
+            assert thread.exception is None
+            mine = plait.Thread(target=os._exit, args=(7,))
+            mine.start()
+            mine.join()
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == 7
+        go.set()
+    """
+    assert run(program) == (0, "", "")
+
+
 def test_the_interpreter_waits_for_it():
     program = """
         import plait, time

@@ -1,5 +1,6 @@
 """A thread that can be stopped."""
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError
@@ -54,6 +55,8 @@ class Thread(threading.Thread):
     # Of those whose `__init__` was not called, which only `start` tells.
     _terms = Terms()
     _future: Future[object] | None = None
+    # Where it was started.
+    _process = 0
     _cancelled = False
     # What `start` found as `run`.
     _body: Callable[[], object] | None = None
@@ -97,6 +100,7 @@ class Thread(threading.Thread):
         future, call = native.stoppable(body, (), {}, terms)
         future.add_done_callback(self._tell_if_abandoned)
         self._future = future
+        self._process = os.getpid()
         if self._cancelled:
             future.cancel()
         daemon = self.daemon
@@ -164,7 +168,7 @@ class Thread(threading.Thread):
         super().join(0)
         end = None if timeout is None else monotonic() + max(timeout, 0)
         try:
-            if self._future is not None:
+            if self._future is not None and not self._is_inherited():
                 error = self._future.exception(timeout)
                 if getattr(error, "abandoned", False):
                     return
@@ -182,7 +186,13 @@ class Thread(threading.Thread):
 
         """
         self._cancelled = True
-        return self._future is None or self._future.cancel()
+        if self._future is None:
+            return True
+        return not self._is_inherited() and self._future.cancel()
+
+    def _is_inherited(self) -> bool:
+        """Whether this process was forked from the one where it was started: here it has ended."""
+        return os.getpid() != self._process
 
     @property
     def exception(self) -> BaseException | None:
