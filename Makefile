@@ -69,8 +69,8 @@ develop: ## Make the environment to work in, and say where it is
 	@echo "make develop: sets up what is missing, editable, with a debug build"
 	@$(DEV) sh -c 'echo ". $$VIRTUAL_ENV/bin/activate"'
 
-bench: ## Measure what a task costs in the thread pool, beside the standard one (ARGS=--record, ...)
-	@echo "make bench: sets up what is missing (an optimised build), then measures beside the standard library"
+bench: ## Measure the thread pool beside its peers and bare threads (ARGS=--quick, row names, ...)
+	@echo "make bench: sets up what is missing (an optimised build), then measures (a minute)"
 	@$(ENVIRONMENT) bench python benches/bench_threads.py $(ARGS)
 
 bench-pool: ## Measure the process pool beside its peers and bare memory (ARGS=--quick, row names, ...)

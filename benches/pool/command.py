@@ -14,13 +14,17 @@ from report import machine, parser, write
 QUICK = 20
 
 
-def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
-    made = parser("plait's process pool beside its peers, and beside bare memory as the limit.")
+def options(
+    description: str,
+    names: Sequence[str],
+    pools: Sequence[str],
+    arguments: Sequence[str] | None = None,
+) -> argparse.Namespace:
+    """Read the command line of a table with these rows and pools."""
+    made = parser(description)
     made.set_defaults(rounds=5)
-    names = [row.name for row in ROWS]
     made.add_argument("row", nargs="*", help=f"rows to measure; all without. {', '.join(names)}")
-    made.add_argument("--peers", default=",".join(PEERS), help="the pools, separated by commas")
+    made.add_argument("--peers", default=",".join(pools), help="the pools, separated by commas")
     made.add_argument(
         "--quick", action="store_true", help="one short round: checks that it works, no figures"
     )
@@ -28,10 +32,10 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     unknown = sorted(set(found.row) - set(names))
     if unknown:
         made.error(f"there is no row {', '.join(unknown)}; the rows: {', '.join(names)}")
-    strange = sorted(set(found.peers.split(",")) - set(PEERS))
+    strange = sorted(set(found.peers.split(",")) - set(pools))
     if strange:
-        made.error(f"there is no pool {', '.join(strange)}; the pools: {', '.join(PEERS)}")
-    if found.record and (found.row or found.quick or found.peers != ",".join(PEERS)):
+        made.error(f"there is no pool {', '.join(strange)}; the pools: {', '.join(pools)}")
+    if found.record and (found.row or found.quick or found.peers != ",".join(pools)):
         made.error("--record is for whole tables: without rows, --peers and --quick")
     if found.rounds < 1:
         made.error("--rounds must be above zero")
@@ -42,7 +46,8 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     """Measure and report."""
-    asked = options()
+    description = "plait's process pool beside its peers, and beside bare memory as the limit."
+    asked = options(description, [row.name for row in ROWS], PEERS)
     peers, absent = present(asked.peers.split(","))
     rows = [row for row in ROWS if not asked.row or row.name in asked.row]
     facts = machine((*peers, "numpy"))

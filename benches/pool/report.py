@@ -42,15 +42,8 @@ def verdict(medians: Mapping[str, float], unit: Unit, bar: Bar) -> str:
     return "; ".join(lines)
 
 
-def report(
-    results: Sequence[Result],
-    peers: Sequence[str],
-    *,
-    limits: Sequence[Limit],
-    facts: Sequence[str],
-    rounds: int,
-) -> list[str]:
-    """Lay out the results."""
+def tables(results: Sequence[Result], peers: Sequence[str], limits: Sequence[Limit]) -> list[str]:
+    """Lay out the figures, and the limits."""
     rows = []
     for result in results:
         for figure, (unit, bar) in result.row.figures.items():
@@ -66,14 +59,6 @@ def report(
             rows.append([title, unit.value, *cells, judged])
     header = ["work", "unit", *peers, "plait, times the peer (bar)"]
     return [
-        "# The process pool: what it costs to hand out work",
-        "",
-        f"{WORKERS} workers; median [least..most] of {rounds} interleaved rounds, each in a new"
-        " process with a pool of its own. Data are counted in both directions. Beside each ratio"
-        " stands the bar of issue 5.",
-        "",
-        *facts,
-        "",
         *table(header, rows),
         "",
         "The limits, measured between the rounds:",
@@ -84,4 +69,26 @@ def report(
         ),
         "",
         *notes([(result.row.name, result.unable) for result in results]),
+    ]
+
+
+def report(
+    results: Sequence[Result],
+    peers: Sequence[str],
+    *,
+    limits: Sequence[Limit],
+    facts: Sequence[str],
+    rounds: int,
+) -> list[str]:
+    """Lay out the results of the process pools."""
+    return [
+        "# The process pool: what it costs to hand out work",
+        "",
+        f"{WORKERS} workers; median [least..most] of {rounds} interleaved rounds, each in a new"
+        " process with a pool of its own. Data are counted in both directions. Beside each ratio"
+        " stands the bar of issue 5.",
+        "",
+        *facts,
+        "",
+        *tables(results, peers, limits),
     ]

@@ -1,0 +1,1 @@
+"""The thread pool, its peers, and what is measured of them."""
