@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import numpy
 import pytest
+from tasks import until
 
 import plait
 from plait import _processes
@@ -282,8 +283,10 @@ def test_a_worker_that_keeps_a_handle_keeps_the_object(pool_of_one):
     # Made once for each worker.
     assert pool.submit(keep, handle).result(LIMIT) == first
     assert pool.submit(give_kept).result(LIMIT) is handle
+    gone = weakref.ref(handle)
     del handle
-    gc.collect()
+    # The thread that completed a future that gave it may have that for a moment.
+    until(lambda: gone() is None, "the end of the handle")
     assert pool.submit(look_at_kept).result(LIMIT) == LARGE
     assert in_use(pool) >= 8 * LARGE
     error = pool.submit(give_kept).exception(LIMIT)
