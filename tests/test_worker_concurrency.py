@@ -154,8 +154,8 @@ def test_cancel_stops_exactly_that_one(pool):
 
 @patiently
 async def stay(begun, told, gate):
-    begun.touch()
     try:
+        begun.touch()
         await asyncio.Event().wait()
     finally:
         told.touch()
@@ -177,8 +177,8 @@ def test_cancel_may_be_asked_again_until_it_has_ended(pool, tmp_path):
 
 @patiently
 async def tidy(path, begun):
-    begun.touch()
     try:
+        begun.touch()
         await asyncio.Event().wait()
     finally:
         await asyncio.sleep(0)
