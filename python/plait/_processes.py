@@ -6,7 +6,6 @@ import marshal
 import os
 import weakref
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeVar, overload
 
 from plait import _cores, _notifier, _setting
@@ -24,7 +23,6 @@ from plait._arguments import (
 from plait._binding import native
 from plait._future import Future
 from plait._handing import everything, handing
-from plait._interrupt import is_interrupt
 from plait._mapping.feed import LOOKAHEAD, Feed
 from plait._mapping.inputs import rows
 from plait._mapping.results import Results
@@ -32,7 +30,8 @@ from plait._mapping.sending import Sender
 from plait._mapping.sizing import Sizer
 from plait._pickling.outbound import Outbound, describe
 from plait._pickling.sharing import Shared
-from plait._process_exit import GRACE, Ending, check_not_exiting
+from plait._process_closing import Closing
+from plait._process_exit import Ending, check_not_exiting
 from plait._standard_views import StandardViews
 from plait._task import submitted_terms
 from plait._worker.chunk import STARRED
@@ -50,7 +49,9 @@ _T = TypeVar("_T")
 _arena_size: int | None = None
 
 
-class ProcessPoolExecutor(native.ProcessExecutor, StandardViews, concurrent.futures.Executor):
+class ProcessPoolExecutor(
+    native.ProcessExecutor, StandardViews, Closing, concurrent.futures.Executor
+):
     """A pool of processes, as `concurrent.futures.ProcessPoolExecutor`.
 
     Workers are forked from a template process that was executed for this pool:
@@ -351,66 +352,3 @@ class ProcessPoolExecutor(native.ProcessExecutor, StandardViews, concurrent.futu
         from plait._statistics import of_pool  # not for programs that never ask
 
         return of_pool(self._pool)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls; end the workers when those accepted are done.
-
-        Args:
-            wait: whether to return only then, with every process reaped.
-            cancel_futures: whether to cancel the calls that have not begun.
-
-        Raises:
-            RuntimeError: the pool belongs to the process that this one was
-                forked from.
-
-        """
-        self._ending.close(wait and not _notifier.is_current(), cancel=cancel_futures)
-        if wait:
-            self._ending.wait()
-
-    def terminate_workers(self) -> None:
-        """Take no more calls, cancel those that have not begun, end the others.
-
-        Does not wait. Workers get SIGTERM, which ends them unless a task has a
-        handler of its own, and SIGKILL if they are still there a moment later.
-
-        Raises:
-            RuntimeError: the pool belongs to the process that this one was
-                forked from.
-
-        """
-        self._ending.terminate(GRACE)
-
-    def kill_workers(self) -> None:
-        """Do as `terminate_workers`, by SIGKILL at once.
-
-        Raises:
-            RuntimeError: the pool belongs to the process that this one was
-                forked from.
-
-        """
-        self._ending.terminate(0.0)
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        """Shut down and wait; after Ctrl-C, end what runs rather than wait for it.
-
-        Nothing in a process that was forked inside of the block and leaves it.
-        """
-        if self._ending.is_inherited:
-            return None
-        try:
-            if exc_type is not None:
-                if is_interrupt(exc_type):
-                    self._ending.terminate(GRACE)
-                # Whoever reads an input without end must get to see the error.
-                self._ending.abandon_feeds()
-            self.shutdown(wait=True)
-        except KeyboardInterrupt:
-            self._ending.end_now()
-            raise
-        return None
