@@ -505,6 +505,31 @@ def refuse(self):
     raise RuntimeError("can't start new thread")
 
 
+def test_a_call_that_relied_on_a_thread_of_another_is_not_lost(monkeypatch):
+    others = []
+
+    def refuse_when_others_wait(self):
+        others.append(pool.submit(int))
+        others.append(pool.submit(plait.task(int)))
+        refuse(self)
+
+    with plait.ThreadPoolExecutor(1) as pool:
+        # A call with terms needs the watcher.
+        plait.Thread(target=int).start()
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse_when_others_wait)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                pool.submit(int)
+        for other in others:
+            error = other.exception(LIMIT)
+            assert type(error) is RuntimeError
+            assert "no thread could be started" in str(error)
+            assert "can't start" in str(error.__cause__)
+        assert pool.submit(int).result(LIMIT) == 0
+        assert pool.statistics().queued == 0
+        assert len(others) == 2
+
+
 def test_a_call_without_a_thread_is_refused(monkeypatch):
     pool = plait.ThreadPoolExecutor(2)
     with monkeypatch.context() as patch:

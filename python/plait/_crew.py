@@ -82,8 +82,10 @@ class Crew:
         error = self._start()
         if error is None:
             return
-        self.queue.forgo()
-        if withdraw() or not isinstance(error, Exception):
+        withdrawn = withdraw()
+        # Others may have relied on it, too.
+        self.queue.give_up(error)
+        if withdrawn or not isinstance(error, Exception):
             raise error
 
     def _start(self) -> BaseException | None:

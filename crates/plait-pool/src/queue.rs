@@ -162,6 +162,15 @@ impl<T> Queue<T> {
         self.leave(false);
     }
 
+    /// As [`forgo`](Self::forgo), and gives back what there is nobody for.
+    #[must_use]
+    pub fn give_up(&self) -> VecDeque<T> {
+        self.leave_with(false, |state| match state.workers {
+            0 => mem::take(&mut state.items),
+            _ => VecDeque::new(),
+        })
+    }
+
     /// A worker does not come back from what it has taken: its place is free.
     /// Whether another is wanted at once, for what waits.
     pub fn lose(&self) -> Wanted {
@@ -217,14 +226,20 @@ impl<T> Queue<T> {
     }
 
     fn leave(&self, idle: bool) {
+        self.leave_with(idle, |_| ());
+    }
+
+    fn leave_with<R>(&self, idle: bool, then: impl FnOnce(&mut State<T>) -> R) -> R {
         let mut state = self.lock();
         state.workers -= 1;
         state.idle -= usize::from(idle);
+        let result = then(&mut state);
         let ended = state.workers == 0 && state.closed.is_some();
         drop(state);
         if ended {
             self.end();
         }
+        result
     }
 
     fn end(&self) {

@@ -1,5 +1,6 @@
 //! The queue of a thread pool as Python sees it, and the loop of its workers.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use plait_pool::completion::Waited;
@@ -91,6 +92,19 @@ struct ThreadQueue {
 }
 
 impl ThreadQueue {
+    /// Ends calls that nobody will make, but for those that were cancelled.
+    fn refuse(&self, py: Python<'_>, items: VecDeque<Item>, error: impl Fn(Python<'_>) -> PyErr) {
+        for item in items {
+            if item.fate().try_begin() {
+                self.counts.begun.add(1);
+                let error = error(py).into_value(py).into_bound(py).into_any();
+                item.end(py, Outcome::error(error), &self.counts.failed);
+            } else {
+                self.counts.cancelled.add(1);
+            }
+        }
+    }
+
     fn check_home(&self) -> PyResult<()> {
         if self.home.is_here() {
             return Ok(());
@@ -177,6 +191,15 @@ impl ThreadQueue {
         self.queue.forgo();
     }
 
+    /// As `forgo`; what there is no other worker for ends with an exception.
+    fn give_up(&self, py: Python<'_>, cause: &Bound<'_, PyAny>) {
+        self.refuse(py, self.queue.give_up(), |py| {
+            let error = PyRuntimeError::new_err("no thread could be started for this call");
+            error.set_cause(py, Some(PyErr::from_value(cause.clone())));
+            error
+        });
+    }
+
     /// Whether the calling thread is to `work`: something is left that nobody
     /// else will do.
     fn stand_in(&self) -> bool {
@@ -215,17 +238,11 @@ impl ThreadQueue {
     /// Takes nothing more, and ends what is queued with an exception each:
     /// the workers cannot be set up, because of `cause`.
     fn fail(&self, py: Python<'_>, cause: &Bound<'_, PyAny>) {
-        for item in self.queue.fail() {
-            if !item.fate().try_begin() {
-                self.counts.cancelled.add(1);
-            } else {
-                self.counts.begun.add(1);
-                let error = PyErr::from(Error::from(Closed::Broken));
-                error.set_cause(py, Some(PyErr::from_value(cause.clone())));
-                let error = error.into_value(py).into_bound(py).into_any();
-                item.end(py, Outcome::error(error), &self.counts.failed);
-            }
-        }
+        self.refuse(py, self.queue.fail(), |py| {
+            let error = PyErr::from(Error::from(Closed::Broken));
+            error.set_cause(py, Some(PyErr::from_value(cause.clone())));
+            error
+        });
     }
 
     /// Waits until the queue has been closed and its workers have ended.

@@ -115,6 +115,19 @@ fn nobody_takes_the_place_of_a_lost_worker_if_nothing_waits() {
 }
 
 #[test]
+fn what_a_worker_that_never_came_was_to_do_for_others_is_given_back() {
+    let queue = Queue::new(1);
+    assert_eq!(queue.push(1), Ok(Wanted::Worker));
+    assert_eq!(queue.push(2), Ok(Wanted::Nothing));
+    assert_eq!(queue.give_up(), [1, 2]);
+    let queue = Queue::new(2);
+    assert_eq!(queue.push(1), Ok(Wanted::Worker));
+    assert_eq!(queue.push(2), Ok(Wanted::Worker));
+    assert!(queue.give_up().is_empty(), "the other worker does it");
+    assert_eq!(queue.workers(), (1, 0));
+}
+
+#[test]
 fn one_stands_in_where_nobody_is_left() {
     let queue = Queue::new(1);
     assert_eq!(queue.push(1), Ok(Wanted::Worker));
