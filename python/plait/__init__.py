@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING
 from plait._binding import DebugBuildWarning, native
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from plait._engines.defaults import default_executor, set_default_executor
     from plait._errors import Killed, RemoteError, TaskTimeout, WorkerDied
     from plait._future import Future
+    from plait._group import TaskGroup
     from plait._loop.loop import EventLoop
     from plait._loop.policy import install, uninstall
     from plait._loop.run import new_event_loop, run
+    from plait._lost import LostArgs, __losthook__
+    from plait._map import Map, map  # noqa: A004 - not for use in here
     from plait._measure import Measurement, measure
+    from plait._parallel import Outcome, parallel
     from plait._per_worker import PerWorker, per_worker
     from plait._pickling.sharing import Shared
     from plait._pool import Pool
@@ -21,9 +28,12 @@ if TYPE_CHECKING:
     from plait._processes import ProcessPoolExecutor
     from plait._statistics import PoolStatistics, ThreadPoolStatistics, WorkerStatistics
     from plait._stoppable import Thread
+    from plait._submit import submit
     from plait._task import task
     from plait._thread_pool import ThreadPool
     from plait._threads import ThreadPoolExecutor
+
+    losthook: Callable[[LostArgs], object]
 
 __version__: str = native.__version__
 
@@ -32,7 +42,10 @@ __all__ = [
     "EventLoop",
     "Future",
     "Killed",
+    "LostArgs",
+    "Map",
     "Measurement",
+    "Outcome",
     "PerWorker",
     "Pool",
     "PoolStatistics",
@@ -40,6 +53,7 @@ __all__ = [
     "ProcessPoolExecutor",
     "RemoteError",
     "Shared",
+    "TaskGroup",
     "TaskTimeout",
     "Thread",
     "ThreadPool",
@@ -47,12 +61,19 @@ __all__ = [
     "ThreadPoolStatistics",
     "WorkerDied",
     "WorkerStatistics",
+    "__losthook__",
+    "default_executor",
     "get_context",
     "install",
+    "losthook",
+    "map",
     "measure",
     "new_event_loop",
+    "parallel",
     "per_worker",
     "run",
+    "set_default_executor",
+    "submit",
     "task",
     "uninstall",
 ]
@@ -63,7 +84,10 @@ _HOME = {
     "EventLoop": "plait._loop.loop",
     "Future": "plait._future",
     "Killed": "plait._errors",
+    "LostArgs": "plait._lost",
+    "Map": "plait._map",
     "Measurement": "plait._measure",
+    "Outcome": "plait._parallel",
     "PerWorker": "plait._per_worker",
     "Pool": "plait._pool",
     "PoolStatistics": "plait._statistics",
@@ -71,6 +95,7 @@ _HOME = {
     "ProcessPoolExecutor": "plait._processes",
     "RemoteError": "plait._errors",
     "Shared": "plait._pickling.sharing",
+    "TaskGroup": "plait._group",
     "TaskTimeout": "plait._errors",
     "Thread": "plait._stoppable",
     "ThreadPool": "plait._thread_pool",
@@ -78,12 +103,19 @@ _HOME = {
     "ThreadPoolStatistics": "plait._statistics",
     "WorkerDied": "plait._errors",
     "WorkerStatistics": "plait._statistics",
+    "__losthook__": "plait._lost",
+    "default_executor": "plait._engines.defaults",
     "get_context": "plait._process.context",
     "install": "plait._loop.policy",
+    "losthook": "plait._lost",
+    "map": "plait._map",
     "measure": "plait._measure",
     "new_event_loop": "plait._loop.run",
+    "parallel": "plait._parallel",
     "per_worker": "plait._per_worker",
     "run": "plait._loop.run",
+    "set_default_executor": "plait._engines.defaults",
+    "submit": "plait._submit",
     "task": "plait._task",
     "uninstall": "plait._loop.policy",
 }

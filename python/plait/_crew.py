@@ -13,7 +13,7 @@ from itertools import count
 from plait import _watcher  # its exit hook comes after this one
 from plait._binding import native
 
-__all__ = ["Crew", "Member", "forget", "wait_at_exit"]
+__all__ = ["Crew", "Member"]
 
 _logger = logging.getLogger("concurrent.futures")
 
@@ -189,7 +189,7 @@ class _Exit:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._exiting = self._over = False
+        self._exiting = False
         self._queues: weakref.WeakSet[native.ThreadQueue] = weakref.WeakSet()
         # Those whose calls are dropped.
         self._unwaited: weakref.WeakSet[native.ThreadQueue] = weakref.WeakSet()
@@ -203,12 +203,9 @@ class _Exit:
             if self._exiting:
                 queue.close_at_exit()
 
-    def add_thread(self, thread: threading.Thread) -> bool:
-        """Wait for that thread; false if it is too late for that."""
+    def add_thread(self, thread: threading.Thread) -> None:
         with self._lock:
-            if not self._over:
-                self._threads.add(thread)
-            return not self._over
+            self._threads.add(thread)
 
     def forget(self, thread: threading.Thread) -> None:
         with self._lock:
@@ -248,22 +245,10 @@ class _Exit:
 
     def _left(self, waited: set[threading.Thread]) -> set[threading.Thread]:
         with self._lock:
-            left = set(self._threads) - waited
-            self._over = not left
-            return left
+            return set(self._threads) - waited
 
 
 _exit = _Exit()
-
-
-def wait_at_exit(thread: threading.Thread) -> bool:
-    """Have the interpreter's exit wait for a thread; false if it has done its waiting."""
-    return _exit.add_thread(thread)
-
-
-def forget(thread: threading.Thread) -> None:
-    """Do not wait for it any more."""
-    _exit.forget(thread)
 
 
 def _after_fork_in_child() -> None:

@@ -1,11 +1,13 @@
 """One Future for every engine."""
 
 import concurrent.futures
+import gc
 import logging
 import marshal
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
+from plait import _lost as _lost  # reports what is lost, at exit too
 from plait import _notifier as _notifier  # its exit hook comes before those of the pools
 from plait._binding import native
 
@@ -56,6 +58,34 @@ class Future(native.Future[_T], concurrent.futures.Future[_T]):  # type: ignore[
         got 42
     """
 
+    # What reports call its task, where it is ended by `set_exception`.
+    _task_name: str | None = None
+    # The pool with whose end it is looked at, then; 0: none.
+    _task_pool: int = 0
+
+    @classmethod
+    def _failed(cls, name: str, error: BaseException) -> Self:
+        """Make the future of a task that has failed, or could not even begin."""
+        made = cls()
+        made._fail(name, error)
+        return made
+
+    @classmethod
+    def _succeeded(cls, value: _T) -> Self:
+        """Make the future of a task that has ended."""
+        made = cls()
+        made.set_result(value)
+        return made
+
+    def _fail(self, name: str, error: BaseException) -> None:
+        """End the task that is called so with what it has raised."""
+        self._task_name = name
+        self.set_exception(error)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        native.future_finalized(cls)
+
     @property
     def output(self) -> Output | None:
         """What the task has printed: None until it has ended, or if that was not asked for.
@@ -92,6 +122,18 @@ class Future(native.Future[_T], concurrent.futures.Future[_T]):  # type: ignore[
             # An exception raised here keeps this frame, and the future keeps
             # the exception.
             del self
+
+
+def _finalize_all() -> None:
+    """Have all futures look, when they are collected, whether their failure is lost."""
+    gc.callbacks.append(native.future_collecting)
+    _finalize(Future)
+
+
+def _finalize(base: type[Future[Any]]) -> None:
+    native.future_finalized(base, now=True)
+    for derived in base.__subclasses__():
+        _finalize(derived)
 
 
 def _resume(waiter: "asyncio.Future[None]") -> None:

@@ -4,7 +4,7 @@ A native thread ends a future without the interpreter lock and queues whoever
 has to be told by Python code; this thread tells them. It starts when an engine
 with such threads does, and ends at interpreter exit, after the pools that were
 made later (exit hooks run last in, first out) and after everything queued has
-been delivered.
+been delivered; or later, with the last thread that the watcher waits for.
 """
 
 import os
@@ -13,6 +13,8 @@ import threading
 from plait._binding import native
 
 _thread: threading.Thread | None = None
+# Whether somebody needs it, and whether its exit hook has run.
+_held = _passed = False
 
 
 def start() -> None:
@@ -60,6 +62,28 @@ def _serve(claim: threading.Lock) -> None:
         pass
 
 
+def hold() -> None:
+    """Have the thread serve on when its exit hook has run, until `release` is called."""
+    global _held
+    _held = True
+
+
+def release() -> None:
+    """Take `hold` back."""
+    global _held
+    _held = False
+    if _passed:
+        _stop()
+
+
+def _at_exit() -> None:
+    global _passed
+    # Set before it looks; who releases looks in the other order. Both may stop it.
+    _passed = True
+    if not _held:
+        _stop()
+
+
 def _stop() -> None:
     native.notifier_stop()
     if _thread is not None:
@@ -67,12 +91,13 @@ def _stop() -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _thread
+    global _thread, _held, _passed
     _thread = None
+    _held = _passed = False
     native.after_fork_in_child()
 
 
 # The hook that the standard library's own pools use: unlike `atexit`, it runs
 # before the interpreter joins the threads that are left.
-threading._register_atexit(_stop)  # type: ignore[attr-defined]
+threading._register_atexit(_at_exit)  # type: ignore[attr-defined]
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -6,7 +6,7 @@ from multiprocessing.context import BaseContext
 from typing import Any, TypeVar
 
 from plait._future import Future
-from plait._mapping.feed import Send
+from plait._mapping.chunk import Send
 from plait._mapping.sizing import Sizer
 from plait._pickling.sharing import Shared
 from plait._pool_base import RUN, BasePool, check_arguments

@@ -8,12 +8,13 @@ from types import TracebackType
 from typing import Any, NoReturn, Protocol, Self, TypeVar
 
 from plait._future import Future
-from plait._mapping.feed import LOOKAHEAD, Feed, Send
+from plait._mapping.chunk import Send
+from plait._mapping.feed import LOOKAHEAD, Feed
 from plait._mapping.inputs import copy
 from plait._mapping.sizing import Sizer
 from plait._pickling.outbound import describe
 from plait._pool_results import AsyncResult, IMapIterator, IMapUnorderedIterator, collect
-from plait._worker.chunk import GO_ON, STARRED
+from plait._worker.chunk import AS_POOL, GO_ON, STARRED
 
 __all__ = ["RUN", "BasePool", "check_arguments"]
 
@@ -34,6 +35,10 @@ def check_arguments(processes: int | None, initializer: Callable[..., object] | 
 
 class PoolEnding(Protocol):
     """How a pool ends, and its maps."""
+
+    @property
+    def number(self) -> int:
+        """The pool's, by which its futures are known."""
 
     @property
     def is_inherited(self) -> bool:
@@ -182,6 +187,7 @@ class BasePool:
         if items is None:
             items = list(iterable)
         future: Future[list[_T]] = Future()
+        future._task_name, future._task_pool = describe(func), self._ending.number
         result = AsyncResult(future, callback, error_callback)
         feed = self._feed(func, items, mode, chunksize, left=len(items), over=lambda: end(future))
         end = collect(feed, describe(func))
@@ -205,14 +211,15 @@ class BasePool:
             ValueError: the pool is not running, or `chunksize` is less than one.
 
         """
-        ordered: IMapIterator[_T] = IMapIterator(describe(func))
+        ordered: IMapIterator[_T] = IMapIterator(describe(func), self._ending.number)
         return self._imap(ordered, func, iterable, chunksize)
 
     def imap_unordered(
         self, func: Callable[[Any], _T], iterable: Iterable[Any], chunksize: int | None = None
     ) -> IMapIterator[_T]:
         """As `imap`, with the results in the order in which they come."""
-        unordered: IMapUnorderedIterator[_T] = IMapUnorderedIterator(describe(func))
+        number = self._ending.number
+        unordered: IMapUnorderedIterator[_T] = IMapUnorderedIterator(describe(func), number)
         return self._imap(unordered, func, iterable, chunksize, unordered.put)
 
     def _imap(
@@ -249,7 +256,7 @@ class BasePool:
     ) -> Feed:
         if chunksize is not None and chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize!r}")
-        send, sizer = self._map_with(func, mode | GO_ON, chunksize)
+        send, sizer = self._map_with(func, mode | GO_ON | AS_POOL, chunksize)
         feed = Feed(
             send,
             items,

@@ -12,9 +12,10 @@ from typing import Any, Generic, TypeVar
 from plait import _notifier
 from plait._binding import native
 from plait._future import Future
-from plait._mapping.feed import Chunk, Feed
+from plait._mapping.chunk import Chunk
+from plait._mapping.feed import Feed
+from plait._mapping.losing import Losses, decoded
 from plait._mapping.results import given_out
-from plait._pickling.results import decode_failure
 
 __all__ = ["AsyncResult", "IMapIterator", "IMapUnorderedIterator", "collect"]
 
@@ -58,7 +59,7 @@ class AsyncResult(Generic[_T]):
         """
         if not self.ready():
             raise ValueError(f"{self!r} not ready")
-        return not self._future.cancelled() and self._future.exception() is None
+        return not self._future.cancelled() and not self._future._has_failed()
 
     def wait(self, timeout: float | None = None) -> None:
         """Return when the call has ended, or after `timeout` seconds."""
@@ -66,8 +67,8 @@ class AsyncResult(Generic[_T]):
             self._told.wait(timeout)
             return
         try:
-            self._future.exception(timeout)
-        except (TimeoutError, CancelledError):
+            self._future._wait(timeout)
+        except TimeoutError:
             return
 
     def get(self, timeout: float | None = None) -> _T:
@@ -95,12 +96,16 @@ class AsyncResult(Generic[_T]):
     def _tell(self, future: Future[_T]) -> None:
         assert self._told is not None
         try:
+            # Without a callback for it, a failure is left to whoever asks.
+            failed = future.cancelled() or future._has_failed()
+            if self._error_callback is None and (failed or self._callback is None):
+                return
             error = CancelledError() if future.cancelled() else future.exception()
-            if error is not None:
-                if self._error_callback is not None:
-                    self._error_callback(error)
-            elif self._callback is not None:
-                self._callback(future.result())
+            if error is None:
+                if self._callback is not None:
+                    self._callback(future.result())
+            elif self._error_callback is not None:
+                self._error_callback(error)
         except Exception:
             _logger.exception("exception in a callback of %r", self)
         finally:
@@ -121,22 +126,19 @@ def collect(feed: Feed, name: str) -> Callable[[Future[list[Any]]], None]:
             try:
                 values, failures = _parts(chunk)
             except BaseException as failure:
+                if error is None and chunk.future._is_forgiven():
+                    future._forgive()
                 error = error or failure
                 continue
             results += values
             if failures:
-                error = error or _decoded(failures[min(failures)], name)
+                error = error or decoded(failures[min(failures)], name)
         if error is None:
             future.set_result(results)
         else:
             future.set_exception(error)
 
     return end
-
-
-def _decoded(failure: Any, name: str) -> BaseException:
-    # In a thread it was kept as it is.
-    return failure if isinstance(failure, BaseException) else decode_failure(failure, name)
 
 
 def _parts(chunk: Chunk) -> tuple[list[Any], dict[int, Any]]:
@@ -151,9 +153,10 @@ class IMapIterator(Generic[_T]):
     raised in its place, and the iteration goes on behind it.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, pool: int) -> None:
         """Wait for a feed."""
         self._name = name
+        self._losses = Losses(name, pool)
         self._feed: Feed | None = None
         self._values: Iterator[_T] = iter(())
         self._failures: dict[int, Any] = {}
@@ -163,7 +166,7 @@ class IMapIterator(Generic[_T]):
 
     def serve(self, feed: Feed) -> None:
         """Give out what this feed's chunks return."""
-        self._feed = feed
+        self._feed = self._losses.feed = feed
 
     def __iter__(self) -> Iterator[_T]:
         """Return itself."""
@@ -195,7 +198,8 @@ class IMapIterator(Generic[_T]):
             failure = self._failures.pop(place, None)
         if failure is None:
             return value
-        raise _decoded(failure, self._name)
+        self._losses.told = True
+        raise decoded(failure, self._name)
 
     def _load(self, end: float | None) -> None:
         try:
@@ -205,9 +209,19 @@ class IMapIterator(Generic[_T]):
         if chunk is None:
             self._feed = None
             raise StopIteration
-        values, self._failures = _parts(chunk)
+        try:
+            values, self._failures = _parts(chunk)
+        except BaseException:
+            self._losses.told = True
+            raise
         self._place, self._end = 0, len(values)
         self._values = given_out(values)
+
+    def __del__(self) -> None:
+        losses: Losses | None = getattr(self, "_losses", None)
+        if losses is not None:
+            losses.look_at(getattr(self, "_failures", {}))
+            losses.abandon()
 
     def _take(self, left: Callable[[], float | None]) -> Chunk | None:
         return None if self._feed is None else self._feed.take(left)
@@ -216,13 +230,15 @@ class IMapIterator(Generic[_T]):
 class IMapUnorderedIterator(IMapIterator[_T]):
     """The results of `Pool.imap_unordered`, in the order in which they come."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, pool: int) -> None:
         """Wait for a feed."""
-        super().__init__(name)
+        super().__init__(name, pool)
         self._chunks: queue.SimpleQueue[Chunk | None] = queue.SimpleQueue()
 
     def put(self, chunk: Chunk | None) -> None:
         """Take in a chunk that has ended; None after the last."""
+        if chunk is not None:
+            self._losses.note(chunk)
         self._chunks.put(chunk)
 
     def _take(self, left: Callable[[], float | None]) -> Chunk | None:

@@ -4,7 +4,7 @@ from types import TracebackType
 
 from plait import _notifier
 from plait._interrupt import is_interrupt
-from plait._process_exit import GRACE, Ending
+from plait._process_exit import Ending
 
 __all__ = ["Closing"]
 
@@ -41,7 +41,7 @@ class Closing:
                 forked from.
 
         """
-        self._ending.terminate(GRACE)
+        self._ending.end()
 
     def kill_workers(self) -> None:
         """Do as `terminate_workers`, by SIGKILL at once.
@@ -68,7 +68,7 @@ class Closing:
         try:
             if exc_type is not None:
                 if is_interrupt(exc_type):
-                    self._ending.terminate(GRACE)
+                    self._ending.end()
                 # Whoever reads an input without end must get to see the error.
                 self._ending.abandon_feeds()
             self.shutdown(wait=True)

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from plait import _lifelines
+from plait import _lifelines, _lost
 from plait import _notifier as _notifier  # its exit hook comes after that of the pools
 from plait._binding import native
 from plait._interrupt import ends_by_interrupt
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from plait._serial import SerialPool
     from plait._worker_processes import WorkerProcess
 
-__all__ = ["GRACE", "Ending", "check_not_exiting"]
+__all__ = ["Ending", "check_not_exiting"]
 
 # What a running task gets to clean up when the user interrupts, in seconds.
-GRACE = 0.2
+_GRACE = 0.2
 
 _TOO_LATE = "cannot make a process pool while the interpreter is exiting"
 
@@ -48,6 +48,11 @@ class Ending(Feeds):
         # Of its workers, by process id: those that somebody has looked at.
         self.handles: dict[int, WorkerProcess] = {}
         _exit.add(self)
+
+    @property
+    def number(self) -> int:
+        """The pool's, by which its futures are known."""
+        return self.pool.number
 
     @property
     def is_inherited(self) -> bool:
@@ -81,6 +86,7 @@ class Ending(Feeds):
         if ended:
             self.handles.clear()
             _exit.discard(self)
+            _lost.pool_ended(self.number)
         return ended
 
     def terminate(self, grace: float) -> None:
@@ -90,11 +96,11 @@ class Ending(Feeds):
 
     def end(self) -> None:
         """Take no more tasks and end what runs, by force after a moment."""
-        self.terminate(GRACE)
+        self.terminate(_GRACE)
 
     def end_now(self) -> None:
         """Stop what runs and reap it, whatever else is pressed meanwhile."""
-        self.terminate(GRACE)
+        self.end()
         while True:
             try:
                 self.wait()
@@ -106,7 +112,7 @@ class Ending(Feeds):
         """End the pool of a `Pool` that nobody holds any more."""
         self.handles.clear()
         if not self.is_inherited and not self.pool.ended:
-            self.terminate(GRACE)
+            self.end()
 
     def let_go(self) -> None:
         """Close the pool of an executor that nobody holds any more."""
@@ -149,7 +155,7 @@ class _Exit:
         endings.sort(key=lambda ending: (ending.exit_timeout is None, ending.exit_timeout or 0.0))
         if ends_by_interrupt():
             for ending in endings:
-                ending.terminate(GRACE)
+                ending.end()
         try:
             for ending in endings:
                 if not ending.has_feeds:

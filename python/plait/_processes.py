@@ -33,7 +33,8 @@ from plait._pickling.sharing import Shared
 from plait._process_closing import Closing
 from plait._process_exit import Ending, check_not_exiting
 from plait._standard_views import StandardViews
-from plait._task import submitted_terms
+from plait._task import terms_of
+from plait._terms import Terms
 from plait._worker.chunk import STARRED
 
 if TYPE_CHECKING:
@@ -203,15 +204,45 @@ class ProcessPoolExecutor(
 
     def _submit(self, fn: Callable[..., _T], /, *args: Any, **kwargs: Any) -> Future[_T]:
         """Submit what `submit` cannot by itself: what needs the pickler."""
+        return self._submit_on(terms_of(fn), fn, args, kwargs)
+
+    def _submit_on(
+        self,
+        terms: Terms | None,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Future[Any]:
+        """Submit a call on terms that need not be those of `fn`."""
         self._pool.check_open()
         try:
-            images, target, packer = self._outbound.encode(fn, args, kwargs)
+            call = self._outbound.encode(fn, args, kwargs)
         except Exception as error:
-            failed: Future[_T] = Future()
-            failed.set_exception(error)
-            return failed
-        terms = submitted_terms(fn)
-        future: Future[_T] = self._pool.submit(target, images, packer, describe(fn), terms)
+            return Future._failed(describe(fn), error)
+        return self._send(call, terms, fn, args, kwargs)
+
+    def _send(
+        self,
+        call: Any,
+        terms: Terms | None,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Future[Any]:
+        """Submit a call that has been encoded."""
+        if terms is not None and terms.rests:
+            from plait._engines.attempts import Attempts  # for those who rest
+
+            calls, once = [call], terms._replace(retries=0)
+
+            def start() -> Future[Any]:
+                encoded = calls.pop() if calls else self._outbound.encode(fn, args, kwargs)
+                return self._send(encoded, once, fn, args, kwargs)
+
+            return Attempts(start, terms, describe(fn))
+        images, target, packer = call
+        limits = None if terms is None else terms.limits()
+        future: Future[Any] = self._pool.submit(target, images, packer, describe(fn), limits)
         return future
 
     @overload
@@ -291,7 +322,7 @@ class ProcessPoolExecutor(
             forget=self._ending.remove_feed,
             owner=self,
         )
-        results: Results[Any] = Results.of(feed, describe(fn), timeout)
+        results: Results[Any] = Results.of(feed, describe(fn), timeout, self._pool.number)
         self._ending.add_feed(feed)
         feed.advance()
         if feed.failure is not None:
@@ -327,13 +358,17 @@ class ProcessPoolExecutor(
         return handle
 
     def _map_with(
-        self, fn: Callable[..., Any], mode: int, chunksize: int | None
+        self,
+        fn: Callable[..., Any],
+        mode: int,
+        chunksize: int | None,
+        sender: type[Sender] = Sender,
     ) -> tuple[Sender, Sizer]:
         """Make what a feed sends items with."""
         # A subclass's own `submit` sees every call, as with the standard map.
         single = type(self).submit is not ProcessPoolExecutor.submit
         several = self._concurrency > 1
-        send = Sender(
+        send = sender(
             self._pool, self._outbound, fn, mode, self.submit, single=single, several=several
         )
         places = self._max_workers * self._concurrency

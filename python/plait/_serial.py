@@ -16,7 +16,7 @@ from plait._pickling.outbound import Outbound
 from plait._pickling.sharing import Shared
 from plait._worker.chunk import CHUNK, run_chunk
 
-__all__ = ["SerialOutbound", "SerialPool"]
+__all__ = ["SerialOutbound", "SerialPool", "run_coroutine"]
 
 _Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
@@ -42,6 +42,9 @@ class SerialOutbound:
 class SerialPool:
     """Runs each call in the thread that submits it."""
 
+    # What fails is told of no pool.
+    number = 0
+
     def __init__(self, initializer: Callable[..., Any] | None, initargs: tuple[Any, ...]) -> None:
         """Take what is to be called before the first task."""
         self._initializer = initializer
@@ -63,11 +66,12 @@ class SerialPool:
         if self.ended:
             raise RuntimeError("cannot schedule new futures after shutdown")
 
-    def submit(self, target: int, images: tuple[()], data: _Call, *_: object) -> Future[Any]:
+    def submit(
+        self, target: int, images: tuple[()], data: _Call, name: str, *_: object
+    ) -> Future[Any]:
         """Run a call, and return its future."""
         self.check_open()
-        future: Future[Any] = Future()
-        future.set_running_or_notify_cancel()
+        # No frame that the exception keeps has the future, which keeps the exception.
         self._running += 1
         try:
             self._initialize()
@@ -77,13 +81,12 @@ class SerialPool:
             raise
         except BaseException as error:
             self._failed += 1
-            future.set_exception(error)
+            return Future._failed(name, error)
         else:
             self._done += 1
-            future.set_result(value)
+            return Future._succeeded(value)
         finally:
             self._running -= 1
-        return future
 
     def share(self, packer: native.Packer, images: tuple[native.Image, ...]) -> native.Image:
         """Keep what was pickled."""
@@ -128,10 +131,11 @@ class SerialPool:
 
 def _call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     value = fn(*args, **kwargs)
-    return _run(value) if isinstance(value, Coroutine) else value
+    return run_coroutine(value) if isinstance(value, Coroutine) else value
 
 
-def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def run_coroutine(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end, also where a loop runs, which waits meanwhile."""
     from plait._loop.run import run
 
     if asyncio._get_running_loop() is None:

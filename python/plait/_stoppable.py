@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError
 from time import monotonic
 from typing import Any
 
-from plait import _crew, _watcher
+from plait import _watcher
 from plait._binding import native
 from plait._errors import Killed
 from plait._future import Future
@@ -109,21 +109,24 @@ class Thread(threading.Thread):
         claim = threading.Lock()
 
         def run() -> None:
-            if claim.acquire(blocking=False):
+            if threading.current_thread() is not self:
+                # Called by hand, as `run` can be.
+                body()
+            elif claim.acquire(blocking=False):
                 # What it starts inherits the mark.
                 self._daemonic = daemon
                 self._run(future, call)
 
         self.run = run  # type: ignore[method-assign]
         # The interpreter does not wait for it: one that is abandoned may never
-        # end. Our own hook waits for those that are not.
-        self._daemonic = daemon or _crew.wait_at_exit(self)
+        # end. The watcher waits for those that are not.
+        self._daemonic = daemon or _watcher.keep(self)
         try:
             super().start()
         except BaseException:
             if claim.acquire(blocking=False):
                 self._future = None
-                _crew.forget(self)
+                _watcher.let_go(self, ends=False)
             raise
         finally:
             self._daemonic = daemon
@@ -134,13 +137,16 @@ class Thread(threading.Thread):
         # They refer to this object.
         del self.run
         self._body = None
-        run(call, self)
-        if not call.abandoned:
-            self._tell(future)
+        try:
+            run(call, self)
+            if not call.abandoned:
+                self._tell(future)
+        finally:
+            _watcher.let_go(self, ends=True)
 
     def lose(self) -> None:
         """Do without it: it was abandoned. Called by the watcher."""
-        _crew.forget(self)
+        _watcher.let_go(self, ends=False)
 
     def _tell_if_abandoned(self, future: Future[object]) -> None:
         if not future.cancelled() and getattr(future.exception(), "abandoned", False):

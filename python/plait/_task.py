@@ -1,40 +1,45 @@
 """`plait.task`: a function together with the terms that engines run it on."""
 
+from __future__ import annotations
+
 import functools
-import math
-import operator
 import sys
-from collections.abc import Callable
-from types import MethodType
-from typing import Any, Generic, NamedTuple, ParamSpec, SupportsIndex, TypeVar, cast, overload
+from collections.abc import Callable, Iterable
+from types import FunctionType, MethodType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    ParamSpec,
+    SupportsIndex,
+    TypeVar,
+    cast,
+    overload,
+)
 
-__all__ = ["TaskFunction", "Terms", "bare", "seconds", "submitted_terms", "task", "terms_of"]
+from plait._carried import Carried
+from plait._terms import DEFAULT, Terms, checked, seconds
 
-# More retries than that are without end.
-_MANY = 2**32 - 1
+if TYPE_CHECKING:
+    from plait._terms import Backoff, On
+
+__all__ = [
+    "TaskFunction",
+    "Terms",
+    "bare",
+    "is_coroutine_function",
+    "named_task",
+    "seconds",
+    "submitted_terms",
+    "task",
+    "terms_of",
+]
+
+# The flag of the code of an `async def`: inspect.CO_COROUTINE.
+_COROUTINE = 0x80
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-
-# No dataclass: that imports `inspect`, a fifth of the time in which a template starts.
-class Terms(NamedTuple):
-    """How an engine runs a task; see `task`."""
-
-    timeout: float | None = None
-    grace: float = 0.2
-    retries: int = 0
-    retry_on: tuple[type[BaseException], ...] = (Exception,)
-    name: str | None = None
-    capture: bool = False
-    backoff: float | Callable[[int], float] = 0.0
-
-    def limits(self) -> tuple[float | None, float, int]:
-        """Return timeout, grace and retries, as the native engines take them."""
-        return self.timeout, self.grace, min(self.retries, _MANY)
-
-
-_DEFAULT = Terms()
 
 
 class TaskFunction(Generic[_P, _T]):
@@ -53,7 +58,7 @@ class TaskFunction(Generic[_P, _T]):
         self._terms = terms
         # What makes a coroutine function one is a flag of its code, which this
         # has none of, or such a mark: one name up to 3.11, another from 3.12 on.
-        if _is_coroutine_function(fn):
+        if is_coroutine_function(fn):
             _mark_coroutine_function(self)
 
     def __call__(self, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -76,13 +81,16 @@ class TaskFunction(Generic[_P, _T]):
         """Tell how to pickle it with its function."""
         named = named_task(self.__wrapped__)
         # Its function has a name only by way of another that decorates it.
-        return _make, (self.__wrapped__ if named in (None, self) else named, self._terms)
+        return _make, (
+            self.__wrapped__ if named in (None, self) else named,
+            self._terms.portable(),
+        )
 
     def __repr__(self) -> str:
         given = [
             f"{field}={value!r}"
             for field in Terms._fields
-            if (value := getattr(self._terms, field)) != getattr(_DEFAULT, field)
+            if (value := getattr(self._terms, field)) != getattr(DEFAULT, field)
         ]
         return f"plait.task({', '.join([repr(self.__wrapped__), *given])})"
 
@@ -92,11 +100,14 @@ def task(
     fn: Callable[_P, _T],
     /,
     *,
+    on: On | None = None,
     timeout: float | None = None,
+    grace: float = 0.2,
     retries: SupportsIndex = 0,
     retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
-    grace: float = 0.2,
+    backoff: Backoff = 0.0,
     name: str | None = None,
+    context: str | Iterable[str] = (),
     capture: bool = False,
 ) -> TaskFunction[_P, _T]: ...
 
@@ -104,11 +115,14 @@ def task(
 @overload
 def task(
     *,
+    on: On | None = None,
     timeout: float | None = None,
+    grace: float = 0.2,
     retries: SupportsIndex = 0,
     retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
-    grace: float = 0.2,
+    backoff: Backoff = 0.0,
     name: str | None = None,
+    context: str | Iterable[str] = (),
     capture: bool = False,
 ) -> Callable[[Callable[_P, _T]], TaskFunction[_P, _T]]: ...
 
@@ -117,48 +131,66 @@ def task(
     fn: Callable[..., Any] | None = None,
     /,
     *,
+    on: On | None = None,
     timeout: float | None = None,
+    grace: float = 0.2,
     retries: SupportsIndex = 0,
     retry_on: type[BaseException] | tuple[type[BaseException], ...] = (Exception,),
-    grace: float = 0.2,
+    backoff: Backoff = 0.0,
     name: str | None = None,
+    context: str | Iterable[str] = (),
     capture: bool = False,
 ) -> Any:
-    """Give a function the terms on which a pool runs it.
+    """Give a function the terms on which it is run.
 
     The result is called as the function is, and a call of it is a plain call:
     the terms count where it is submitted. A method of an object and a
     `functools.partial` of the result keep its terms.
 
-        @plait.task(timeout=10)
+        @plait.task(on="process", timeout=10)
         def train(data): ...
 
-        pool.submit(train, data)  # stopped after ten seconds
+        plait.submit(train, data)  # in a process, stopped after ten seconds
         pool.submit(plait.task(len, retries=2), data)
 
     At the timeout, and when the future of a running task is cancelled, an
     exception is raised in the task, so that its `finally` clauses run. If the
     task has not ended when the grace is over (it swallows the exception,
-    blocks signals, or does not come back from C), its worker process is killed
+    blocks signals, or does not come back from C), a worker process is killed
     together with the processes of its process group; what a task starts is in
-    that group unless it asks for another.
+    that group unless it asks for another. A thread is abandoned: the task has
+    failed, and where the thread hangs is told. A coroutine is cancelled again.
 
     Args:
         fn: the function. Without it, a decorator is returned. If it has terms
             already, it keeps those that are left at their defaults here.
+        on: where `plait.submit` and task groups run it: "loop" (coroutine
+            functions), "thread", "process", "serial" (by whoever submits it,
+            at once), "auto", or any `concurrent.futures.Executor`. None: a
+            coroutine function on the loop, anything else in a thread. The
+            `submit` of a pool runs it in that pool whatever this says.
         timeout: how many seconds the task may run, counted from the moment
             when it begins, for each attempt. None: as long as it takes.
+        grace: how many seconds a task that is stopped has to clean up.
         retries: how often to try again, with untouched arguments, after an
             exception of `retry_on`, a timeout, or the death of the worker. A
             task that was cancelled is never tried again.
         retry_on: the exceptions, of the task's own, after which to try again.
-        grace: how many seconds a task that is stopped has to clean up.
+        backoff: how many seconds to wait before the second attempt; twice as
+            many before each further one. Or a function that is called with the
+            number of the attempt that failed (1, 2, ...) and tells.
         name: what messages call the task; by default the name of `fn`.
-        capture: whether to keep what the task prints, for `Future.output`.
+        context: names of context variables, such as "package.module:variable",
+            whose values a process is told. In threads and coroutines
+            `plait.submit` copies the whole context.
+        capture: whether to keep what the task prints, for `Future.output`; in
+            processes.
 
     Raises:
-        TypeError: `fn` cannot be called, or an argument is not of its type.
-        ValueError: a number is negative or not a number.
+        TypeError: `fn` cannot be called, an argument is not of its type, or
+            `fn` cannot run where `on` says.
+        ValueError: a number is negative or not a number, there is no such
+            place, or the place cannot keep one of the terms.
 
     Example:
         >>> import plait
@@ -168,16 +200,17 @@ def task(
         >>> square(3)
         9
     """
-    terms = Terms(
-        timeout=None if timeout is None else seconds(timeout, "timeout"),
-        grace=seconds(grace, "grace"),
-        retries=_count(retries, "retries"),
-        retry_on=_exceptions(retry_on),
-        name=_text(name, "name"),
-        capture=bool(capture),
+    terms = checked(
+        on=on,
+        timeout=timeout,
+        grace=grace,
+        retries=retries,
+        retry_on=retry_on,
+        backoff=backoff,
+        name=name,
+        context=context,
+        capture=capture,
     )
-    if terms.timeout == math.inf:
-        terms = terms._replace(timeout=None)
     if fn is None:
         return functools.partial(_bind, terms=terms)
     return _bind(fn, terms)
@@ -186,14 +219,23 @@ def task(
 def terms_of(fn: Any) -> Terms | None:
     """Find the terms that `fn`, or what it binds arguments of, was given."""
     while True:
-        if type(fn) is TaskFunction:
-            return fn._terms
-        if isinstance(fn, functools.partial):
+        kind = type(fn)
+        if kind is TaskFunction:
+            return cast(Terms, fn._terms)
+        if kind is Carried:
+            fn = fn.function
+        elif isinstance(fn, functools.partial):
             fn = fn.func
-        elif type(fn) is MethodType:
+        elif kind is MethodType:
             fn = fn.__func__
         else:
             return None
+
+
+def submitted_terms(fn: Any) -> tuple[float | None, float, int] | None:
+    """Tell the pool the terms of `fn`: timeout, grace and retries."""
+    terms = terms_of(fn)
+    return None if terms is None else terms.limits()
 
 
 def bare(fn: Any) -> Any:
@@ -205,10 +247,20 @@ def bare(fn: Any) -> Any:
     return fn
 
 
-def submitted_terms(fn: Any) -> tuple[float | None, float, int] | None:
-    """Tell the pool the terms of `fn`: timeout, grace and retries."""
-    terms = terms_of(fn)
-    return None if terms is None else (terms.timeout, terms.grace, min(terms.retries, _MANY))
+def _innermost(fn: Any) -> Any:
+    """Find the function that a call of `fn` comes to."""
+    while True:
+        kind = type(fn)
+        if kind is TaskFunction:
+            fn = fn.__wrapped__
+        elif kind is Carried:
+            fn = fn.function
+        elif isinstance(fn, functools.partial):
+            fn = fn.func
+        elif kind is MethodType:
+            fn = fn.__func__
+        else:
+            return fn
 
 
 def named_task(fn: Any) -> TaskFunction[..., Any] | None:
@@ -236,9 +288,13 @@ def _bind(fn: Any, terms: Terms) -> TaskFunction[..., Any]:
         kept = {
             field: getattr(fn._terms, field)
             for field in Terms._fields
-            if getattr(terms, field) == getattr(_DEFAULT, field)
+            if getattr(terms, field) == getattr(DEFAULT, field)
         }
-        return TaskFunction(fn.__wrapped__, terms._replace(**kept))
+        fn, terms = fn.__wrapped__, terms._replace(**kept)
+    if terms.on is not None:
+        from plait._engines.refusals import check
+
+        check(fn, terms, terms.on)
     return TaskFunction(fn, terms)
 
 
@@ -246,56 +302,30 @@ def _make(fn: Callable[..., Any], terms: Terms) -> TaskFunction[..., Any]:
     return TaskFunction(fn.__wrapped__ if type(fn) is TaskFunction else fn, terms)
 
 
-def seconds(value: float, name: str) -> float:
-    """Check an argument that is a number of seconds."""
-    kind = type(value)
-    if not hasattr(kind, "__float__") and not hasattr(kind, "__index__"):
-        raise TypeError(f"{name} must be a number of seconds, not {kind.__qualname__}")
-    number = float(value)
-    if not number >= 0:
-        raise ValueError(f"{name} must be a number of seconds of at least 0, not {value!r}")
-    return number
-
-
-def _count(value: SupportsIndex, name: str) -> int:
-    try:
-        count = operator.index(value)
-    except TypeError:
-        kind = type(value).__qualname__
-        raise TypeError(f"{name} must be an integer, not {kind}") from None
-    if count < 0:
-        raise ValueError(f"{name} must be at least 0, not {count}")
-    return count
-
-
-def _exceptions(value: object) -> tuple[type[BaseException], ...]:
-    classes = value if isinstance(value, tuple) else (value,)
-    for cls in classes:
-        if not isinstance(cls, type) or not issubclass(cls, BaseException):
-            raise TypeError(
-                f"retry_on must be an exception class or a tuple of them, not {value!r}"
-            )
-    return classes
-
-
-def _text(value: str | None, name: str) -> str | None:
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"{name} must be a string or None, not {type(value).__qualname__}")
-    return value
-
-
-def _is_coroutine_function(fn: Any) -> bool:
+def is_coroutine_function(fn: Any) -> bool:
+    """Tell whether a call of `fn` returns a coroutine, as far as that can be seen."""
+    fn = _innermost(fn)
+    if type(fn) is not FunctionType:
+        # Of an object that is called it is its class that says so.
+        call = getattr(type(fn), "__call__", None)  # noqa: B004 - what it is counts
+        return type(call) is FunctionType and is_coroutine_function(call)
+    if fn.__code__.co_flags & _COROUTINE:
+        return True
+    if not fn.__dict__:
+        return False
+    # What `inspect.markcoroutinefunction` has marked.
     import inspect
 
     return inspect.iscoroutinefunction(fn)
 
 
 def _mark_coroutine_function(fn: Any) -> None:
-    import asyncio
     import inspect
 
     mark: Callable[[Any], Any] | None = getattr(inspect, "markcoroutinefunction", None)
     if mark is not None:
         mark(fn)
     else:
+        import asyncio
+
         fn._is_coroutine = asyncio.coroutines._is_coroutine  # type: ignore[attr-defined]

@@ -13,9 +13,10 @@ from plait._binding import native
 from plait._errors import Killed, TaskTimeout
 from plait._pickling.endings import count_attempts
 from plait._pickling.outbound import describe
-from plait._task import TaskFunction, Terms
+from plait._task import TaskFunction
+from plait._terms import Terms, pause
 
-__all__ = ["Member", "failed", "killed", "pause_after", "place_of", "run", "timed_out"]
+__all__ = ["Member", "failed", "pause_after", "place_of", "run", "stopped"]
 
 _E = TypeVar("_E", bound=BaseException)
 
@@ -34,17 +35,19 @@ def run(call: native.ThreadCall, member: Member) -> None:
     end; in the frame of `_attempt`, too. After the end nothing is raised any more.
     """
     parts = call.parts()
-    if parts is None:
-        return
-    while True:
-        try:
-            pause = _attempt(call, member, *parts)
-        except BaseException as error:
-            # It was stopped between its own end and our learning of it.
-            pause = call.raised(error)
-        if pause is None:
-            return
-        call.rest(pause)
+    try:
+        while parts is not None:
+            try:
+                pause = _attempt(call, member, *parts)
+            except BaseException as error:
+                # It was stopped between its own end and our learning of it.
+                pause = call.raised(error)
+            if pause is None:
+                return
+            call.rest(pause)
+    finally:
+        # As in `_attempt`.
+        del parts
 
 
 def _attempt(
@@ -65,6 +68,9 @@ def _attempt(
         value = fn(*args, **kwargs)
     except BaseException as error:
         return call.raised(error)
+    finally:
+        # The frames of an exception keep those that called them: this one.
+        del fn, args, kwargs, context
     call.returned(value)
     return None
 
@@ -83,8 +89,7 @@ def pause_after(terms: Terms, error: BaseException, attempt: int, stopped: bool)
     BaseException.with_traceback(error, _beyond(error.__traceback__))
     if attempt > terms.retries or not (stopped or isinstance(error, terms.retry_on)):
         return None
-    backoff = terms.backoff
-    return float(backoff(attempt) if callable(backoff) else backoff)
+    return pause(terms.backoff, attempt)
 
 
 def failed(error: _E, attempts: int) -> _E:
@@ -92,53 +97,40 @@ def failed(error: _E, attempts: int) -> _E:
     return count_attempts(error, attempts) if attempts > 1 else error
 
 
-def timed_out(
+def stopped(
     terms: Terms,
     fn: object,
+    late: bool,
     elapsed: float,
     grace: float,
     how: str,
     place: BaseException | str | None,
     attempts: int,
-) -> TaskTimeout:
-    """Make the exception of a call that ran into its timeout.
+) -> TaskTimeout | Killed:
+    """Make the exception of a call that was stopped.
 
     Args:
         terms: the task's.
         fn: what was called.
+        late: whether it ran into its timeout; otherwise it was cancelled.
         elapsed: how many seconds it had run when it was asked to stop.
         grace: how many it had from then on.
-        how: "stopped", or "abandoned" because that was not enough.
+        how: "stopped", "abandoned" because that was not enough, or "resting"
+            between two attempts.
         place: what it raised when it was stopped, or where its thread hangs.
         attempts: how often it was tried.
 
     """
-    text = f"{_name(terms, fn)} was stopped at its timeout of {terms.timeout:g} s"
-    text += f", after {elapsed:.3g} s, {_how(grace, how)}"
-    text += "; if it needs longer, give it a larger timeout"
-    error = TaskTimeout(text, pid=os.getpid(), elapsed=elapsed, abandoned=how == "abandoned")
-    return failed(_with_place(error, place), attempts)
-
-
-def killed(
-    terms: Terms,
-    fn: object,
-    elapsed: float,
-    grace: float,
-    how: str,
-    place: BaseException | str | None,
-    attempts: int,
-) -> Killed:
-    """Make the exception of a call that was cancelled when it had begun.
-
-    `how` may be "resting", too: between two attempts. For the rest see `timed_out`.
-    """
-    if how == "resting":
-        text = f"{_name(terms, fn)} was cancelled while it waited for its next attempt"
+    name, kind = _name(terms, fn), TaskTimeout if late else Killed
+    if late:
+        text = f"{name} was stopped at its timeout of {terms.timeout:g} s, after {elapsed:.3g} s, "
+        text += f"{_how(grace, how)}; if it needs longer, give it a larger timeout"
+    elif how == "resting":
+        text = f"{name} was cancelled while it waited for its next attempt"
     else:
-        text = f"{_name(terms, fn)} was cancelled when it had run for {elapsed:.3g} s, and stopped"
-        text += f", {_how(grace, how)}"
-    error = Killed(text, pid=os.getpid(), elapsed=elapsed, abandoned=how == "abandoned")
+        text = f"{name} was cancelled when it had run for {elapsed:.3g} s, and was stopped "
+        text += _how(grace, how)
+    error = kind(text, pid=os.getpid(), elapsed=elapsed, abandoned=how == "abandoned")
     return failed(_with_place(error, place), attempts)
 
 

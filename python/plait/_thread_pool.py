@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any, TypeVar
 
-from plait import _notifier
+from plait import _lost, _notifier
 from plait._future import Future
-from plait._mapping.feed import Send
+from plait._mapping.chunk import Send
 from plait._mapping.feeds import Feeds
 from plait._mapping.sizing import Sizer
 from plait._pool_base import RUN, BasePool, check_arguments
@@ -146,6 +146,11 @@ class _Ending(Feeds):
         self._owner = os.getpid()
 
     @property
+    def number(self) -> int:
+        """The pool's, by which its futures are known."""
+        return self._crew.queue.number
+
+    @property
     def is_inherited(self) -> bool:
         """Whether this process was forked from the one whose pool it is."""
         return os.getpid() != self._owner
@@ -165,3 +170,4 @@ class _Ending(Feeds):
         """Return when the threads have ended, and who waits for their calls was told."""
         self._crew.wait()
         _notifier.flush()
+        _lost.pool_ended(self.number)

@@ -10,7 +10,7 @@ from itertools import count
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ParamSpec, SupportsIndex, TypeVar
 
-from plait import _watcher
+from plait import _lost, _notifier, _watcher
 from plait._arguments import check_initializer, worker_limit
 from plait._binding import native
 from plait._crew import Crew
@@ -168,6 +168,8 @@ class ThreadPoolExecutor(concurrent.futures.ThreadPoolExecutor):
                 "use shutdown(wait=False)"
             )
         self._crew.wait()
+        _notifier.flush()
+        _lost.pool_ended(self._work_queue.number)
 
     # The names under which others look into the standard executor.
     @property

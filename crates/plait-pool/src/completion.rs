@@ -132,6 +132,13 @@ impl<T, W> Completion<T, W> {
         self.outcome.get_mut()
     }
 
+    /// Takes the outcome out, once the task has finished and nobody else is
+    /// there to ask for it.
+    #[must_use]
+    pub fn take_outcome(&mut self) -> Option<T> {
+        self.outcome.take()
+    }
+
     /// Takes the task out of the queue to run it. False if it is no longer
     /// pending: then it must not run.
     #[must_use]

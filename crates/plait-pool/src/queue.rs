@@ -15,6 +15,7 @@
 //! | race | why it is harmless |
 //! |---|---|
 //! | a push between look and sleep | `sleep` looks again under the lock before it sleeps |
+//! | a push while an idle worker is awake | it wakes nobody for as many items as there are such workers: each looks before it sleeps |
 //! | a push while a woken worker is on its way | it counts as idle until it takes something, so no thread too many is started; it looks before it sleeps, so nothing is left lying |
 //! | another worker takes what somebody was woken for | the woken one finds nothing and sleeps again |
 //! | a push against `close` | both under the lock: accepted before, and then done; or refused |
@@ -27,6 +28,8 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::mem;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use plait_sys::clock::Instant;
@@ -95,6 +98,9 @@ struct State<T> {
 pub struct Queue<T> {
     state: Mutex<State<T>>,
     called: Condvar,
+    /// Whether there may be something to take, or the queue has been closed:
+    /// for those who look awake. Changed under the lock.
+    stirs: AtomicBool,
     /// Closed, and the last worker has left.
     ended: Completion<(), Infallible>,
 }
@@ -114,6 +120,7 @@ impl<T> Queue<T> {
                 closed: None,
             }),
             called: Condvar::new(),
+            stirs: AtomicBool::new(false),
             ended: Completion::new(),
         }
     }
@@ -139,11 +146,14 @@ impl<T> Queue<T> {
         } else {
             Wanted::Nothing
         };
-        let call = state.asleep > 0;
+        let awake = state.idle - state.asleep;
+        let call = state.asleep > 0 && state.items.len() > awake;
         if call {
             state.asleep -= 1;
             state.calls += 1;
         }
+        // Relaxed: a hint.
+        self.stirs.store(true, Relaxed);
         drop(state);
         if call {
             self.called.notify_one();
@@ -217,6 +227,7 @@ impl<T> Queue<T> {
         let mut state = self.lock();
         let result = close(&mut state);
         let ended = state.workers == 0;
+        self.stirs.store(true, Relaxed);
         drop(state);
         self.called.notify_all();
         if ended {
@@ -310,6 +321,9 @@ impl<T> Worker<'_, T> {
             _ => {}
         }
         self.idle = idle;
+        if state.items.is_empty() && state.closed.is_none() {
+            self.queue.stirs.store(false, Relaxed);
+        }
         match item {
             Some(item) => Found::Item(item),
             None if state.closed.is_some() => Found::End,
@@ -322,6 +336,12 @@ impl<T> Worker<'_, T> {
     pub fn step_aside(self) {
         debug_assert!(!self.idle, "it has taken something");
         std::mem::forget(self);
+    }
+
+    /// Whether there may be something to take. It takes no lock: a hint.
+    #[must_use]
+    pub fn stirs(&self) -> bool {
+        self.queue.stirs.load(Relaxed)
     }
 
     /// Sleeps until there may be something to take.

@@ -5,12 +5,15 @@ mod choice;
 mod error;
 mod event_loop;
 mod executor;
+mod exiting;
 mod fork;
 mod future;
+mod handover;
 mod hot;
 mod image;
 mod packer;
 mod process_delivery;
+mod process_owner;
 mod process_pool;
 mod processes;
 mod records;
@@ -37,6 +40,7 @@ mod _native {
         module.add("DEBUG_BUILD", cfg!(debug_assertions))?;
         event_loop::register(module)?;
         executor::register(module)?;
+        exiting::register(module)?;
         fork::register(module)?;
         future::register(module)?;
         #[cfg(debug_assertions)]

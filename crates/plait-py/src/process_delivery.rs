@@ -105,6 +105,10 @@ impl Encoded for Delivery {
         output.map(|output| Box::new(output) as _)
     }
 
+    fn name(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
     fn is_error(&self) -> bool {
         !matches!(&self.end, End::Reply(reply) if !reply.raised)
     }

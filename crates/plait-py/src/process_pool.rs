@@ -22,9 +22,11 @@ use pyo3::types::PyTuple;
 use crate::callees::Callee;
 use crate::error::{Error, Result};
 use crate::future::{Cancelled, Engine, Fate, Future, Outcome, let_go, new_future, notifier, wake};
+use crate::hot::finalize;
 use crate::image::{Image, needs};
 use crate::packer::{Arena, Packer};
 use crate::process_delivery::Delivery;
+use crate::process_owner::Owner;
 use crate::records::Records;
 
 /// What the allocator keeps for the next result. With results of a megabyte,
@@ -42,8 +44,7 @@ struct Place {
     fate: Arc<Fate>,
     /// The function's name.
     name: Arc<str>,
-    /// The process that the future is of.
-    owner: u32,
+    owner: Arc<Owner>,
 }
 
 impl Ticket for Seat {
@@ -74,9 +75,11 @@ impl Seat {
 
 impl Place {
     fn finish(self, end: End, attempts: u32) {
+        self.owner.look(&self.fate, &end);
+        let pool = self.owner.pool();
         let delivery = Delivery { end, name: self.name, attempts };
         // Somebody else may have ended the future: then nobody wants this.
-        if let Ok(wakers) = self.fate.finish(Outcome::encoded(delivery)) {
+        if let Ok(wakers) = self.fate.finish_in(pool, Outcome::encoded(delivery)) {
             wake(wakers);
         }
         let_go(self.fate);
@@ -88,7 +91,7 @@ impl Drop for Seat {
     /// waiting for ever.
     fn drop(&mut self) {
         if let Some(place) = self.0.take()
-            && pid::current() == place.owner
+            && place.owner.is_here()
         {
             if place.fate.state().is_final() {
                 let_go(place.fate);
@@ -127,8 +130,8 @@ impl Engine for Tasks {
         Ok(self.0.has_begun(task)?)
     }
 
-    fn help(&self, until: &dyn Fn() -> bool, look: Duration) -> bool {
-        self.0.help(until, look)
+    fn help(&self, until: &dyn Fn() -> bool, look: Duration) -> Option<bool> {
+        Some(self.0.help(until, look))
     }
 }
 
@@ -142,11 +145,16 @@ impl ProcessPool {
 
     fn admit(&self, py: Python<'_>, mut call: Call, name: &Arc<str>) -> PyResult<Py<Future>> {
         let (future, fate) = new_future(py)?;
-        let mut ticket = Seat(Some(Place { fate, name: Arc::clone(name), owner: pid::current() }));
+        let mut ticket = Seat(Some(Place { fate, name: Arc::clone(name), owner: Arc::clone(&self.owner) }));
         let task = loop {
-            match self.pool.submit(call, ticket).map_err(Error::from)? {
-                Admission::Accepted(task) => break task,
-                Admission::Full(again, waiting) => (call, ticket) = (again, waiting),
+            match self.pool.submit(call, ticket) {
+                Ok(Admission::Accepted(task)) => break task,
+                Ok(Admission::Full(again, waiting)) => (call, ticket) = (again, waiting),
+                Err(error) => {
+                    // Its ticket has ended the future, which nobody gets.
+                    future.get().fate().note_asked();
+                    return Err(Error::from(error).into());
+                }
             }
             self.wait_for_room(py)?;
         };
@@ -191,6 +199,7 @@ type WorkerRow = (Row, Option<u32>, &'static str);
 pub(crate) struct ProcessPool {
     pool: Pool<Seat>,
     tasks: Arc<Tasks>,
+    owner: Arc<Owner>,
     records: Records,
 }
 
@@ -242,7 +251,8 @@ impl ProcessPool {
         let listener = Arc::new(records.clone());
         let pool = py.detach(|| Pool::start(settings, listener)).map_err(Error::from)?;
         let tasks = Arc::new(Tasks(pool.handle()));
-        Ok(Self { pool, tasks, records })
+        let owner = Arc::new(Owner::new());
+        Ok(Self { pool, tasks, owner, records })
     }
 
     fn check_open(&self) -> Result<()> {
@@ -277,6 +287,7 @@ impl ProcessPool {
     fn terminate(&self, grace: f64) -> PyResult<()> {
         let grace = Duration::try_from_secs_f64(grace)
             .map_err(|error| pyo3::exceptions::PyValueError::new_err(error.to_string()))?;
+        self.owner.note_terminated();
         Ok(self.pool.terminate(grace).map_err(Error::from)?)
     }
 
@@ -293,11 +304,18 @@ impl ProcessPool {
                 Waited::TimedOut => return Ok(false),
             }
         }
-        // What workers have logged is handled by then.
-        if self.records.are_waiting() {
+        // What workers have logged is handled by then, and what nobody can ask
+        // for any more is reported.
+        if self.records.are_waiting() || finalize::is_armed() {
             notifier::flush(py)?;
         }
         Ok(true)
+    }
+
+    /// Which pool it is.
+    #[getter]
+    fn number(&self) -> u64 {
+        self.owner.pool().get()
     }
 
     #[getter]

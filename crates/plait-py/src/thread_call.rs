@@ -16,13 +16,14 @@ use std::time::Duration;
 
 use plait_pool::stopping::{Limits, Stop, Why};
 use plait_sys::clock::Instant;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 use pyo3::{PyTraverseError, PyVisit};
 
 use crate::error::Result;
-use crate::future::{Cancelled, Engine, Fate, Future, Outcome, Waker, new_future, wake, wake_here};
+use crate::future::{Cancelled, Engine, Fate, Future, Outcome, Waker, new_future, notify, wake, wake_here};
 use crate::hot::cell::GilCell;
 use crate::running;
 use crate::sync::lock;
@@ -30,7 +31,6 @@ use crate::thread_counts::{Count, Counts};
 
 /// What a future asks about its call.
 struct Run {
-    fate: Arc<Fate>,
     /// Its number among those that run; 0: it has not begun.
     id: AtomicU64,
     /// Whether somebody wants it to stop; who waits for the next attempt looks.
@@ -70,8 +70,8 @@ impl Engine for Run {
         Ok(self.id() != 0)
     }
 
-    fn help(&self, until: &dyn Fn() -> bool, _look: Duration) -> bool {
-        until()
+    fn help(&self, _until: &dyn Fn() -> bool, _look: Duration) -> Option<bool> {
+        None
     }
 }
 
@@ -122,6 +122,9 @@ impl How {
 #[pyclass(frozen, module = "plait._native")]
 pub(crate) struct ThreadCall {
     run: Arc<Run>,
+    /// What its future ends with, until then: frames that an exception keeps
+    /// may keep the call, and the collector is not told of the fate here.
+    fate: Mutex<Option<Arc<Fate>>>,
     limits: Limits,
     /// What `plait.task` was given, for what only Python decides.
     terms: Py<PyAny>,
@@ -148,11 +151,12 @@ impl ThreadCall {
         let (timeout, grace, _retries): (Option<f64>, f64, u32) = terms.call_method0("limits")?.extract()?;
         let limits = Limits { timeout: timeout.map(seconds), grace: seconds(grace) };
         let (future, fate) = new_future(py)?;
-        let run = Run { fate, id: AtomicU64::new(0), cancelled: Mutex::new(false), woken: Condvar::new() };
+        let run = Run { id: AtomicU64::new(0), cancelled: Mutex::new(false), woken: Condvar::new() };
         let run = Arc::new(run);
         future.get().work_for(Arc::clone(&run) as Arc<dyn Engine>, 0);
         let call = Self {
             run,
+            fate: Mutex::new(Some(fate)),
             limits,
             terms: terms.clone().unbind(),
             context: context.map(Bound::unbind),
@@ -165,38 +169,60 @@ impl ThreadCall {
         Ok((future, Py::new(py, call)?))
     }
 
-    /// What its future ends with.
-    pub(crate) fn fate(&self) -> &Arc<Fate> {
-        &self.run.fate
+    /// What its future ends with; `None` once it has ended.
+    pub(crate) fn fate(&self) -> Option<Arc<Fate>> {
+        lock(&self.fate).clone()
     }
 
     /// Ends its future, unless it has ended; `count` is where that is counted.
     pub(crate) fn end(&self, py: Python<'_>, outcome: Outcome, count: &Count) {
-        self.tell(py, self.settle(py, outcome, count));
+        if let Some((fate, wakers)) = self.settle(py, outcome, count) {
+            self.tell(py, &fate, wakers);
+        }
     }
 
-    fn tell(&self, py: Python<'_>, wakers: Vec<Waker>) {
+    fn tell(&self, py: Python<'_>, fate: &Arc<Fate>, wakers: Vec<Waker>) {
         if self.notifies {
             wake(wakers);
         } else {
             wake_here(py, wakers);
         }
+        // Nobody can ask any more. While the future is there, that is its
+        // finaliser's to say.
+        if Arc::strong_count(fate) == 1 {
+            fate.report_lost(py);
+        }
+    }
+
+    /// That it has failed with `error`.
+    fn failure(&self, py: Python<'_>, error: Bound<'_, PyAny>) -> Outcome {
+        let given = self.terms.bind(py).getattr(intern!(py, "name")).and_then(|name| name.extract());
+        if let Ok(Some(name)) = given {
+            return Outcome::error_in(Some(name), error);
+        }
+        let function = self.what.borrow(py).as_ref().map(|what| what.function.clone_ref(py));
+        match function {
+            Some(function) => Outcome::error_of(function.bind(py), error),
+            None => Outcome::error(error),
+        }
     }
 
     /// Does that, and returns who is to be told.
-    fn settle(&self, py: Python<'_>, outcome: Outcome, count: &Count) -> Vec<Waker> {
+    fn settle(&self, py: Python<'_>, outcome: Outcome, count: &Count) -> Option<(Arc<Fate>, Vec<Waker>)> {
         let what = self.what.borrow(py).take();
         // Before the end is known: who has the result can rely on nothing of
         // the call being held any more.
         drop(what);
         count.add(1);
         // Refused where somebody has set it by hand.
-        self.run.fate.finish(outcome).unwrap_or_default()
+        let fate = lock(&self.fate).take()?;
+        let wakers = fate.finish_in(self.counts.pool, outcome).unwrap_or_default();
+        Some((fate, wakers))
     }
 
     /// It begins now; false if somebody has cancelled it.
     fn accept(&self, py: Python<'_>) -> bool {
-        if self.run.fate.try_begin() {
+        if self.fate().is_some_and(|fate| fate.try_begin()) {
             self.counts.begun.add(1);
             return true;
         }
@@ -212,27 +238,32 @@ impl ThreadCall {
         let made = FAILED
             .import(py, "plait._thread_calls", "failed")
             .and_then(|make| make.call1((error, self.attempts.get())));
-        self.end(py, Outcome::error(value_or_error(py, made)), &self.counts.failed);
+        self.end(py, self.failure(py, value_or_error(py, made)), &self.counts.failed);
     }
 
     /// Ends it as stopped. `place`: what it raised, or where its thread is.
     fn end_stopped(&self, py: Python<'_>, stop: Stop, how: How, place: &Bound<'_, PyAny>) {
-        static TIMED_OUT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        static KILLED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        let (class, name, count) = match stop.why {
-            Why::Deadline => (&TIMED_OUT, "timed_out", &self.counts.timed_out),
-            Why::Cancel => (&KILLED, "killed", &self.counts.killed),
+        static STOPPED: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let (late, count) = match stop.why {
+            Why::Deadline => (true, &self.counts.timed_out),
+            Why::Cancel => (false, &self.counts.killed),
         };
         let (ran, grace) = (stop.ran.as_secs_f64(), stop.grace.as_secs_f64());
         let function = self.what.borrow(py).as_ref().map(|what| what.function.clone_ref(py));
-        let made = class.import(py, "plait._thread_calls", name).and_then(|make| {
-            make.call1((&self.terms, function, ran, grace, how.word(), place, self.attempts.get()))
+        let made = STOPPED.import(py, "plait._thread_calls", "stopped").and_then(|make| {
+            make.call1((&self.terms, function, late, ran, grace, how.word(), place, self.attempts.get()))
         });
-        let wakers = self.settle(py, Outcome::error(value_or_error(py, made)), count);
+        let settled = self.settle(py, self.failure(py, value_or_error(py, made)), count);
+        let Some((fate, wakers)) = settled else { return };
         match how {
             // In the watcher, which has other calls to see to.
-            How::Abandoned => wake(wakers),
-            How::Stopped | How::Resting => self.tell(py, wakers),
+            How::Abandoned => {
+                wake(wakers);
+                if Arc::strong_count(&fate) == 1 {
+                    notify(move |py| fate.report_lost(py));
+                }
+            }
+            How::Stopped | How::Resting => self.tell(py, &fate, wakers),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::future::PoolNumber;
+
 /// A number that only grows. Counted up under the interpreter lock, so a load
 /// and a store are enough; `fetch_add` would lock the bus for every call.
 #[derive(Default)]
@@ -33,6 +35,8 @@ pub(crate) struct Counts {
     pub(crate) abandoned: Count,
     /// ...and of these, those that have ended since.
     pub(crate) late: Count,
+    /// Whose they are.
+    pub(crate) pool: PoolNumber,
 }
 
 impl Counts {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use plait_pool::completion::Waited;
 use plait_pool::queue::{Closed, Found, Queue, Refused, Wanted};
+use plait_shm::Sight;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
@@ -12,7 +13,8 @@ use pyo3::{PyTraverseError, PyVisit};
 
 use crate::error::Error;
 use crate::fork::Home;
-use crate::future::{Fate, Future, Outcome, deliver, new_future, wake_here};
+use crate::future::{Fate, Future, Outcome, PoolNumber, deliver, new_future, wake_here};
+use crate::handover;
 use crate::thread_call::{ThreadCall, What};
 use crate::thread_counts::{Count, Counts};
 
@@ -34,20 +36,28 @@ impl Task {
         let (outcome, count) = match self.what.function.bind(py).call(self.what.arguments.bind(py), keywords)
         {
             Ok(value) => (Outcome::value(value.unbind()), &counts.done),
-            Err(error) => (Outcome::error(error.into_value(py).into_bound(py).into_any()), &counts.failed),
+            Err(error) => {
+                let error = error.into_value(py).into_bound(py).into_any();
+                (Outcome::error_of(self.what.function.bind(py), error), &counts.failed)
+            }
         };
-        self.end(py, outcome, count);
+        self.end(py, outcome, count, counts.pool);
     }
 
-    fn end(self, py: Python<'_>, outcome: Outcome, count: &Count) {
+    fn end(self, py: Python<'_>, outcome: Outcome, count: &Count, pool: PoolNumber) {
         let Self { fate, what } = self;
         // Before the end is known: who has the result can rely on the pool
         // holding nothing of the call any more.
         drop(what);
         count.add(1);
         // Refused if somebody has set the future by hand: theirs stands.
-        if let Ok(wakers) = fate.finish(outcome) {
+        if let Ok(wakers) = fate.finish_in(pool, outcome) {
             wake_here(py, wakers);
+        }
+        // Nobody can ask any more. While the future is there, that is its
+        // finaliser's to say.
+        if Arc::strong_count(&fate) == 1 {
+            fate.report_lost(py);
         }
     }
 }
@@ -63,16 +73,17 @@ enum Item {
 }
 
 impl Item {
-    fn fate(&self) -> &Arc<Fate> {
+    /// What its future ends with; `None` once it has ended.
+    fn fate(&self) -> Option<Arc<Fate>> {
         match self {
-            Self::Plain(task) => &task.fate,
+            Self::Plain(task) => Some(Arc::clone(&task.fate)),
             Self::Stoppable(call) => call.get().fate(),
         }
     }
 
-    fn end(self, py: Python<'_>, outcome: Outcome, count: &Count) {
+    fn end(self, py: Python<'_>, outcome: Outcome, count: &Count, pool: PoolNumber) {
         match self {
-            Self::Plain(task) => task.end(py, outcome, count),
+            Self::Plain(task) => task.end(py, outcome, count, pool),
             Self::Stoppable(call) => call.get().end(py, outcome, count),
         }
     }
@@ -95,10 +106,10 @@ impl ThreadQueue {
     /// Ends calls that nobody will make, but for those that were cancelled.
     fn refuse(&self, py: Python<'_>, items: VecDeque<Item>, error: impl Fn(Python<'_>) -> PyErr) {
         for item in items {
-            if item.fate().try_begin() {
+            if item.fate().is_some_and(|fate| fate.try_begin()) {
                 self.counts.begun.add(1);
                 let error = error(py).into_value(py).into_bound(py).into_any();
-                item.end(py, Outcome::error(error), &self.counts.failed);
+                item.end(py, Outcome::error(error), &self.counts.failed, self.counts.pool);
             } else {
                 self.counts.cancelled.add(1);
             }
@@ -174,7 +185,10 @@ impl ThreadQueue {
                     worker.step_aside();
                     return Some(call);
                 }
-                Found::Nothing => py.detach(|| worker.sleep()),
+                Found::Nothing => {
+                    let see = || if worker.stirs() { Sight::There } else { Sight::Nothing };
+                    py.detach(|| handover::wait(see, || worker.sleep()));
+                }
                 Found::End => return None,
             }
         }
@@ -228,7 +242,7 @@ impl ThreadQueue {
         let mut told = Ok(());
         for item in self.queue.drain() {
             self.counts.cancelled.add(1);
-            if let Some(wakers) = item.fate().try_cancel() {
+            if let Some(wakers) = item.fate().and_then(|fate| fate.try_cancel()) {
                 told = told.and(deliver(py, wakers));
             }
         }
@@ -256,6 +270,12 @@ impl ThreadQueue {
         Ok(())
     }
 
+    /// The number of the pool.
+    #[getter]
+    fn number(&self) -> u64 {
+        self.counts.pool.get()
+    }
+
     /// How many calls have not begun.
     fn qsize(&self) -> PyResult<usize> {
         self.check_home()?;
@@ -275,7 +295,8 @@ impl ThreadQueue {
         self.check_home()?;
         // A call that was cancelled stays where it is until its turn comes.
         let (queued, cancelled) = self.queue.with_items(|items| {
-            let cancelled = items.iter().filter(|item| item.fate().state().is_final()).count();
+            let cancelled =
+                items.iter().filter(|item| item.fate().is_none_or(|fate| fate.state().is_final())).count();
             (items.len() - cancelled, cancelled)
         });
         let counts = &self.counts;

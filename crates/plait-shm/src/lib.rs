@@ -22,7 +22,7 @@ pub use run::{Run, Stage, Stop};
 #[cfg(not(loom))]
 pub use runs::Runs;
 #[cfg(not(loom))]
-pub use spin::{Habit, Look, Spin};
+pub use spin::{Habit, LOOK, Look, Sight, Spin, WAKING, looking_pays};
 
 /// What goes wrong on a link.
 #[derive(Debug, thiserror::Error)]

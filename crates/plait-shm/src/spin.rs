@@ -1,16 +1,33 @@
 //! When it pays to wait awake.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use plait_sys::clock::Instant;
 
 /// How long a waiter looks before it sleeps. Waking a sleeping core costs 50
 /// to 80 µs on virtual machines, so a longer look would cost more than it saves.
-const LOOK: Duration = Duration::from_micros(20);
+pub const LOOK: Duration = Duration::from_micros(20);
 /// The last wait was short: it took no longer than a core's waking and a bit.
 const SHORT: Duration = Duration::from_micros(200);
+/// How long somebody may take to wake up, while it counts for no delay.
+pub const WAKING: Duration = Duration::from_micros(150);
 /// Looks between two looks at the clock.
 const BURST: usize = 32;
+
+/// What a waiter sees when it looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// What it waits for.
+    There,
+    /// Nothing yet: whoever is to bring it is still being woken. That time
+    /// does not count. Waking takes longer than a look, so two who wait for
+    /// each other in turns would else never meet awake: each look would end
+    /// just before the other had woken up, and each would then be woken itself.
+    Coming,
+    /// Nothing yet.
+    Nothing,
+}
 
 /// What came of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +45,7 @@ const PATIENCE: u32 = 2;
 /// The logarithm of how many waits there are to a look at least, while what is
 /// waited for takes long, and while looks are in vain.
 const WHILE_LONG: u32 = 4;
-const WHILE_VAIN: u32 = 7;
+const WHILE_VAIN: u32 = 10;
 
 /// Whether looks have paid: if several in a row have failed, it leaves out ever
 /// more. Who waits for somebody on the same core, since the others are taken,
@@ -62,12 +79,24 @@ impl Habit {
     }
 }
 
+/// Whether there is more than one core, so that somebody may work while
+/// another looks. Found out once: it takes a look at the files of the control
+/// group, and every thread that waits has a [`Spin`].
+#[must_use]
+pub fn looking_pays() -> bool {
+    static PAYS: LazyLock<bool> =
+        LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1));
+    *PAYS
+}
+
 /// One waiter: it looks for about 20 µs before it sleeps, but only if its last
 /// wait was short and looks pay, and never where only one core is.
 #[derive(Debug)]
 pub struct Spin {
     pays: bool,
     last_was_short: bool,
+    /// It looked before the sleep that is under way.
+    looked: bool,
     habit: Habit,
 }
 
@@ -75,8 +104,7 @@ impl Spin {
     /// A waiter that has not waited yet.
     #[must_use]
     pub fn new() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { pays: cores > 1, last_was_short: false, habit: Habit::default() }
+        Self { pays: looking_pays(), last_was_short: false, looked: false, habit: Habit::default() }
     }
 
     /// Waits until `ready` says so: awake for a while if that may pay, then by
@@ -91,27 +119,68 @@ impl Spin {
         sleep: impl FnOnce() -> Result<R, E>,
     ) -> Result<R, E> {
         let start = Instant::now();
-        let looks = self.pays && self.last_was_short && self.habit.looks();
-        if looks {
-            loop {
-                for _ in 0..BURST {
-                    if ready() {
-                        self.habit.looked(Look::Found);
-                        return Ok(R::default());
-                    }
-                    std::hint::spin_loop();
-                }
-                if Instant::now().saturating_since(start) > LOOK {
-                    break;
-                }
-            }
+        if self.look(|| if ready() { Sight::There } else { Sight::Nothing }) {
+            return Ok(R::default());
         }
         let slept = sleep();
+        self.slept(start);
+        slept
+    }
+
+    /// Whether a look may pay: the last wait was short.
+    #[must_use]
+    pub fn may_pay(&self) -> bool {
+        self.pays && self.last_was_short
+    }
+
+    /// The part of a wait that is spent awake, if that may pay. Whether what
+    /// is waited for is there; if not, the waiter sleeps.
+    pub fn look(&mut self, mut see: impl FnMut() -> Sight) -> bool {
+        self.looked = false;
+        if !self.may_pay() {
+            return false;
+        }
+        if see() == Sight::There {
+            // It does not say that looks pay: on the waiter's own core whoever
+            // brings it may run first.
+            return true;
+        }
+        self.looked = self.habit.looks();
+        if !self.looked {
+            return false;
+        }
+        let start = Instant::now();
+        let mut since = start;
+        loop {
+            let mut coming = false;
+            for _ in 0..BURST {
+                match see() {
+                    Sight::There => {
+                        self.looked = false;
+                        self.habit.looked(Look::Found);
+                        return true;
+                    }
+                    Sight::Coming => coming = true,
+                    Sight::Nothing => {}
+                }
+                std::hint::spin_loop();
+            }
+            let now = Instant::now();
+            if coming {
+                since = now;
+            }
+            if now.saturating_since(since) > LOOK || now.saturating_since(start) > LOOK + WAKING {
+                return false;
+            }
+        }
+    }
+
+    /// The sleep of a wait that began at `start` is over.
+    pub fn slept(&mut self, start: Instant) {
         self.last_was_short = Instant::now().saturating_since(start) < SHORT;
-        if looks {
+        if std::mem::take(&mut self.looked) {
             self.habit.looked(if self.last_was_short { Look::Vain } else { Look::Long });
         }
-        slept
     }
 }
 
@@ -143,12 +212,24 @@ mod tests {
 
     #[test]
     fn looks_only_after_a_short_wait() {
-        let mut spin = Spin { pays: true, last_was_short: false, habit: Habit::default() };
+        let mut spin = Spin { pays: true, ..Spin::new() };
         assert_eq!(wait(&mut spin, true), (0, 1));
         spin.last_was_short = true;
         assert_eq!(wait(&mut spin, true), (1, 0));
         let (looks, sleeps) = wait(&mut spin, false);
         assert!(looks >= BURST as u32 && sleeps == 1);
+    }
+
+    #[test]
+    fn who_is_being_woken_is_waited_for_longer() {
+        let length = |sight| {
+            let mut spin = Spin { pays: true, last_was_short: true, ..Spin::new() };
+            let start = Instant::now();
+            assert!(!spin.look(|| sight));
+            Instant::now().saturating_since(start)
+        };
+        assert!(length(Sight::Nothing) > LOOK);
+        assert!(length(Sight::Coming) > WAKING);
     }
 
     fn left_out(habit: &mut Habit, look: Look) -> u32 {
@@ -163,17 +244,17 @@ mod tests {
     #[test]
     fn looks_that_fail_become_rare_until_one_does_not() {
         let mut habit = Habit::default();
-        let vain = [(); 10].map(|()| left_out(&mut habit, Look::Vain));
-        assert_eq!(vain, [0, 0, 1, 3, 7, 15, 31, 63, 127, 127]);
-        assert_eq!(left_out(&mut habit, Look::Long), 127);
-        assert_eq!(left_out(&mut habit, Look::Found), 127);
+        let vain = [(); 13].map(|()| left_out(&mut habit, Look::Vain));
+        assert_eq!(vain, [0, 0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 1023, 1023]);
+        assert_eq!(left_out(&mut habit, Look::Long), 1023);
+        assert_eq!(left_out(&mut habit, Look::Found), 1023);
         let long = [(); 8].map(|()| left_out(&mut habit, Look::Long));
         assert_eq!(long, [0, 0, 1, 3, 7, 15, 15, 15]);
     }
 
     #[test]
     fn never_looks_on_one_core() {
-        let mut spin = Spin { pays: false, last_was_short: true, habit: Habit::default() };
+        let mut spin = Spin { pays: false, last_was_short: true, ..Spin::new() };
         assert_eq!(wait(&mut spin, true), (0, 1));
     }
 }

@@ -17,6 +17,7 @@ pub mod descriptor;
 pub mod epoll;
 mod error;
 pub mod eventfd;
+pub mod exiting;
 pub mod futex;
 pub mod kin;
 pub mod lifeline;

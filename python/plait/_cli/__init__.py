@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from plait import __version__
+from plait._cli.run import run
 from plait._cli.tour import tour
 from plait._cli.which import which
 
@@ -19,3 +20,4 @@ def cli() -> None:
 
 cli.add_command(which)
 cli.add_command(tour)
+cli.add_command(run)

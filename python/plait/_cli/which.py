@@ -43,7 +43,7 @@ __all__ = ["which"]
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def which(target: str, args_json: str, batch: int | None, budget: float, as_json: bool) -> None:
-    r"""Measure where a function runs best.
+    """Measure where a function runs best.
 
     The function IS CALLED MANY TIMES, also several times at once and in other
     processes: it must be safe to repeat. Modules in the current directory can
@@ -52,7 +52,7 @@ def which(target: str, args_json: str, batch: int | None, budget: float, as_json
     \b
     plait which zlib:crc32 --args '["data"]'
     plait which mymodule:Class.method --args '[30000, "text"]' --batch 50
-    """
+    """  # noqa: D301
     args = arguments(args_json)
     fn = function(target)
     if batch is not None and not 1 <= batch <= 1_000_000:

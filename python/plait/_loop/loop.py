@@ -20,6 +20,7 @@ from plait._binding import native
 from plait._loop.attributes import Attributes
 from plait._loop.executors import ExecutorsMixin
 from plait._loop.forking import ForkingMixin
+from plait._loop.losing import LosingMixin
 from plait._loop.pipes import PipesMixin
 from plait._loop.resolving import ResolvingMixin
 from plait._loop.sendfile import SendfileMixin
@@ -38,6 +39,7 @@ __all__ = ["EventLoop"]
 
 class EventLoop(  # type: ignore[misc]
     ForkingMixin,
+    LosingMixin,
     TurningMixin,
     SignalsMixin,
     SocketsMixin,
@@ -59,6 +61,8 @@ class EventLoop(  # type: ignore[misc]
 
     _default_executor: concurrent.futures.Executor | None
     _thread_id: int | None
+    # Called when it has been closed, by whoever has to know of it.
+    _at_close: Callable[[EventLoop], None] | None = None
 
     if TYPE_CHECKING:
         # What asyncio's own loops build on, and the type library leaves out.
@@ -71,6 +75,7 @@ class EventLoop(  # type: ignore[misc]
         self._clock_resolution = 1e-9
         self._init_signals()
         self._init_forking()
+        self._init_losing()
         self._init_serving()
         self._init_children()
 
@@ -108,6 +113,9 @@ class EventLoop(  # type: ignore[misc]
         self._close_signals()
         self._close_native()
         self._close_children()
+        self._close_losing()
+        if self._at_close is not None:
+            self._at_close(self)
 
     def _report_slow_transport(self, transport: asyncio.BaseTransport, seconds: float) -> None:
         if seconds >= self.slow_callback_duration:

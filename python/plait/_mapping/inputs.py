@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-__all__ = ["copy", "rows"]
+__all__ = ["copy", "rows", "together"]
 
 # Nobody can change them.
 _FIXED = (tuple, range, str, bytes, frozenset)
@@ -45,9 +45,9 @@ def rows(iterables: tuple[Iterable[Any], ...]) -> tuple[Iterator[Any], int | Non
     copies = [copy(items) for items in iterables]
     known = [items for items in copies if items is not None]
     if len(known) < len(copies):
-        return _together(iterables), None
-    return _together(known), min(map(len, known))
+        return together(iterables), None
+    return together(known), min(map(len, known))
 
 
-def _together(iterables: Sequence[Iterable[Any]]) -> Iterator[Any]:
+def together(iterables: Sequence[Iterable[Any]]) -> Iterator[Any]:
     return iter(iterables[0]) if len(iterables) == 1 else zip(*iterables, strict=False)

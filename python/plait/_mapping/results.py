@@ -7,6 +7,7 @@ from itertools import chain, repeat
 from typing import Any, TypeVar
 
 from plait._mapping.feed import Feed
+from plait._mapping.losing import Losses
 from plait._pickling.results import decode_failure
 
 __all__ = ["Results", "given_out"]
@@ -22,8 +23,8 @@ MANY = 256
 def given_out(values: list[_T]) -> Iterator[_T]:
     """Iterate over values, letting go of each if they are few; the list is the iterator's.
 
-    It runs no Python code for each of them, as a generator would. To let go
-    of one costs three times what it costs to give it out.
+    It runs no Python code for each of them, as a generator would. To let go of
+    one takes about 20 ns; a list's own iterator takes 4 for each.
     """
     if len(values) >= MANY:
         return iter(values)
@@ -41,22 +42,28 @@ class Results(chain[_T]):
 
     _feed: Feed
     _parts: Generator[Iterator[_T], None, None]
+    _losses: Losses
 
     @classmethod
-    def of(cls, feed: Feed, name: str, timeout: float | None) -> "Results[_T]":
+    def of(cls, feed: Feed, name: str, timeout: float | None, pool: int) -> "Results[_T]":
         """Iterate over what the chunks of `feed` return.
 
         Args:
             feed: has begun.
             name: the name of the function.
             timeout: how many seconds from now a result may be late.
+            pool: the number of the pool.
 
         """
-        parts: Generator[Iterator[_T], None, None] = _parts(feed, name, timeout, time.monotonic())
+        losses = Losses(name, pool)
+        losses.feed = feed
+        since = time.monotonic()
+        parts: Generator[Iterator[_T], None, None] = _parts(feed, name, timeout, since, losses)
         made = cls.from_iterable(parts)
         assert isinstance(made, cls)
         made._feed = feed
         made._parts = parts
+        made._losses = losses
         return made
 
     def close(self) -> None:
@@ -70,10 +77,13 @@ class Results(chain[_T]):
         # A generator that has not begun is dropped without a word.
         if feed is not None and feed.open and not feed.begun and not feed.copied:
             feed.finish(wait=False)
+        losses: Losses | None = getattr(self, "_losses", None)
+        if losses is not None:
+            losses.abandon()
 
 
 def _parts(
-    feed: Feed, name: str, timeout: float | None, since: float
+    feed: Feed, name: str, timeout: float | None, since: float, losses: Losses
 ) -> Generator[Iterator[Any], None, None]:
     def left() -> float | None:
         return None if timeout is None else since + timeout - time.monotonic()
@@ -89,12 +99,21 @@ def _parts(
                 raise TimeoutError(_late(feed, name, timeout, given)) from None
             if chunk is None:
                 return
-            _, values, failures = chunk.reply()
+            try:
+                _, values, failures = chunk.reply()
+            except BaseException:
+                losses.told = True
+                raise
             del chunk
             place = len(values)
             given += place
-            yield given_out(values)
+            try:
+                yield given_out(values)
+            except GeneratorExit:
+                losses.look_at(failures)
+                raise
             if failures:
+                losses.told = True
                 raise decode_failure(failures[place], name)
     finally:
         feed.cancel()

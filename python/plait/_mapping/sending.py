@@ -78,11 +78,9 @@ class Sender:
 
     def _refused(self, item: Any) -> "Future[Reply]":
         """Fail as the call of this item alone does, which says what is wrong."""
-        future: Future[Reply] = Future()
         try:
             self._outbound.encode(self._fn, self._arguments(item), {})
         except Exception as error:
-            future.set_exception(error)
-        else:
-            future.set_exception(RuntimeError(f"{item!r} could not be pickled, and then it could"))
-        return future
+            return Future._failed(self._name, error)
+        again = RuntimeError(f"{item!r} could not be pickled, and then it could")
+        return Future._failed(self._name, again)

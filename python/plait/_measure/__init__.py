@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from plait import _engines
+from plait import _all_engines
 from plait._binding import native
 from plait._measure.budget import Budget
 from plait._measure.carriage import Carriage, weigh
@@ -82,7 +82,7 @@ def _is_coroutine_function(fn: Callable[..., Any]) -> bool:
 def _function(
     fn: Callable[..., Any], args: tuple[Any, ...], batch: int | None, budget: Budget
 ) -> Measurement:
-    cores = _engines.cores()
+    cores = _all_engines.cores()
     first = pilot(fn, args, budget)
     if batch is None:
         batch = native.batch_size(first.call.wall, budget.left, min(2 * cores, 16))
@@ -123,7 +123,7 @@ def _conclude(
     weight = carriage if isinstance(carriage, Carriage) else None
     best, reason = native.choose(
         coroutine=coroutine,
-        cores=_engines.cores(),
+        cores=_all_engines.cores(),
         batch=batch,
         wall=call.wall,
         waited=call.waited,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from time import perf_counter
 from typing import Any, TypeVar
 
-from plait import _engines
+from plait import _all_engines
 from plait._binding import native
 from plait._measure.budget import Budget
 from plait._measure.clocks import Clocks
@@ -47,13 +47,13 @@ def measure_coroutine(
 def _run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run `main` on a loop of its own, also where this thread's loop is running already."""
     if asyncio._get_running_loop() is None:
-        return _engines.run(main())
+        return _all_engines.run(main())
     outcome: list[T] = []
     problem: list[BaseException] = []
 
     def body() -> None:
         try:
-            outcome.append(_engines.run(main()))
+            outcome.append(_all_engines.run(main()))
         except BaseException as error:
             problem.append(error)
 

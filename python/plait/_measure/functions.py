@@ -12,7 +12,7 @@ from itertools import repeat
 from time import perf_counter, sleep
 from typing import Any
 
-from plait import _engines
+from plait import _all_engines
 from plait._binding import native
 from plait._measure.budget import Budget
 from plait._measure.carriage import Carriage
@@ -111,7 +111,7 @@ def pooled(
         How it went; None if there was no time for it; or a clause that says why it cannot run.
     """
     threads = engine == "thread"
-    cores = _engines.cores()
+    cores = _all_engines.cores()
     width = min(batch, min(32, cores + 4) if threads else cores)
     # Nothing is known yet about the interpreter lock: in threads, computing may not overlap.
     computing = call.wall - call.waited
@@ -122,7 +122,7 @@ def pooled(
         return None
 
     started = perf_counter()
-    kind = _engines.ThreadPoolExecutor if threads else _engines.ProcessPoolExecutor
+    kind = _all_engines.ThreadPoolExecutor if threads else _all_engines.ProcessPoolExecutor
     with kind(width) as pool:
         if threads:
             _meet(pool, width)
@@ -141,7 +141,7 @@ def pooled(
 
 
 def _together(
-    pool: _engines.Executor, fn: Callable[..., Any], args: tuple[Any, ...], calls: int
+    pool: _all_engines.Executor, fn: Callable[..., Any], args: tuple[Any, ...], calls: int
 ) -> float:
     """Time in seconds from handing out the first of many calls to the last result."""
     start = perf_counter()
@@ -157,14 +157,14 @@ def _together(
     return perf_counter() - start
 
 
-def _meet(pool: _engines.Executor, width: int) -> None:
+def _meet(pool: _all_engines.Executor, width: int) -> None:
     """Have every thread of a pool started: they all wait for each other."""
     barrier = threading.Barrier(width)
     for future in [pool.submit(barrier.wait, _PATIENCE) for _ in range(width)]:
         future.result()
 
 
-def _load(pool: _engines.Executor, width: int, fn: Callable[..., Any]) -> str | None:
+def _load(pool: _all_engines.Executor, width: int, fn: Callable[..., Any]) -> str | None:
     """Have every worker of a pool started and the function known there.
 
     Returns:
@@ -191,7 +191,7 @@ def _known(fn: Callable[..., Any]) -> int:
     return os.getpid()
 
 
-def _handout(pool: _engines.Executor) -> float:
+def _handout(pool: _all_engines.Executor) -> float:
     """Time in seconds that handing out a call costs which does nothing."""
     return min(_together(pool, _nothing, (), _NOTHINGS) for _ in range(2)) / _NOTHINGS
 

@@ -39,7 +39,7 @@ def timed_out(
 
     """
     text = f"{name} was stopped at its timeout of {timeout:g} s, after {elapsed:.3g} s"
-    text += _how(pid, grace, worker_killed)
+    text += f", {_how(pid, grace, worker_killed)}"
     text += "; if it needs longer, give plait.task a larger timeout"
     return _with_place(
         TaskTimeout(text, pid=pid, elapsed=elapsed, worker_killed=worker_killed), pid, place
@@ -50,8 +50,8 @@ def killed(
     name: str, pid: int | None, elapsed: float, grace: float, worker_killed: bool, place: bytes
 ) -> Killed:
     """Make the exception of a task that was cancelled while it ran; see `timed_out`."""
-    text = f"{name} was cancelled when it had run for {elapsed:.3g} s, and stopped"
-    text += _how(pid, grace, worker_killed)
+    text = f"{name} was cancelled when it had run for {elapsed:.3g} s, and was stopped"
+    text += f" {_how(pid, grace, worker_killed)}"
     return _with_place(
         Killed(text, pid=pid, elapsed=elapsed, worker_killed=worker_killed), pid, place
     )
@@ -71,10 +71,10 @@ def _how(pid: int | None, grace: float, worker_killed: bool) -> str:
     if worker_killed:
         number = "" if pid is None else f" {pid}"
         return (
-            f", by killing its worker process{number} and what that had started: "
+            f"by killing its worker process{number} and what that had started: "
             f"it did not stop by itself within {grace:g} s"
         )
-    return f", in {_worker(pid)}"
+    return f"in {_worker(pid)}"
 
 
 def _with_place(error: _E, pid: int | None, place: bytes) -> _E:

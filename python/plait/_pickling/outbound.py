@@ -217,7 +217,10 @@ class Outbound:
         known = known._replace(function=weakref.ref(fn, forget))
         with self._lock:
             self._functions[id(fn)] = known
-        if known.needs is not None and not known.contents:
+        terms = terms_of(fn)
+        # Pauses between attempts are not the native half's to make.
+        rests = terms is not None and terms.rests
+        if known.needs is not None and not known.contents and not rests:
             modules = known.needs.by_module()
             if modules is not None:
                 images = known.needs.images

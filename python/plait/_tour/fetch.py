@@ -11,7 +11,7 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from plait import _engines
+from plait import _all_engines
 from plait._tour.advice import overlap
 from plait._tour.program import Method, Outcome, Program, Run, Track
 from plait._tour.site import HOST, Site, page
@@ -75,7 +75,7 @@ def _threads(site: Site, count: int, track: Track) -> Outcome:
         body = _get(site, number)
         return threading.get_ident(), body, start, monotonic()
 
-    with track.timed(), _engines.ThreadPoolExecutor(count) as pool:
+    with track.timed(), _all_engines.ThreadPoolExecutor(count) as pool:
         fetched = list(pool.map(get, range(count)))
     for number, (thread, _, start, end) in enumerate(fetched):
         track.span(track.lane(thread), f"page {number}", start, end)
@@ -110,7 +110,7 @@ def _callbacks(site: Site, count: int, track: Track) -> Outcome:
         if errors and errors[0] is not None:
             raise errors[0]
 
-    _engines.run(main())
+    _all_engines.run(main())
     return _checked(bodies, count)
 
 
@@ -132,7 +132,7 @@ def _coroutines(site: Site, count: int, track: Track) -> Outcome:
         with track.timed():
             return await asyncio.gather(*[get(number) for number in range(count)])
 
-    return _checked(dict(enumerate(_engines.run(main()))), count)
+    return _checked(dict(enumerate(_all_engines.run(main()))), count)
 
 
 def _advise(count: int, runs: Sequence[Run]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from time import monotonic
 
-from plait import _engines
+from plait import _all_engines
 from plait._tour.advice import overlap
 from plait._tour.program import Method, Outcome, Program, Run, Track
 from plait._units import seconds_of
@@ -57,7 +57,7 @@ def _threads(delays: list[float], track: Track) -> Outcome:
         time.sleep(delay)
         return delay, threading.get_ident(), start, monotonic()
 
-    with track.timed(), _engines.ThreadPoolExecutor(len(delays)) as pool:
+    with track.timed(), _all_engines.ThreadPoolExecutor(len(delays)) as pool:
         sent = list(pool.map(message, delays))
     for delay, thread, start, end in sent:
         track.span(track.lane(thread), f"message after {seconds_of(delay)}", start, end)
@@ -78,7 +78,7 @@ def _coroutines(delays: list[float], track: Track) -> Outcome:
                 for number, delay in enumerate(delays, 1):
                     group.create_task(message(number, delay))
 
-    _engines.run(main())
+    _all_engines.run(main())
     return _delivered(sent, delays)
 
 

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from plait import _engines
+from plait import _all_engines
 from plait._binding import native
 from plait._tour.program import Program, Run
 from plait._units import ratio, seconds_of
@@ -22,7 +22,7 @@ __all__ = ["Report", "machine"]
 def machine() -> str:
     """Describe what the numbers were measured on."""
     build = "a debug build of plait" if native.DEBUG_BUILD else "plait"
-    cores = _engines.cores()
+    cores = _all_engines.cores()
     return (
         f"{build} {native.__version__}, {platform.python_implementation()} "
         f"{platform.python_version()}, {platform.system()} {platform.release()} on "

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from time import monotonic
 
-from plait import _engines
+from plait import _all_engines
 from plait._tour.advice import NOISE, overlap
 from plait._tour.program import Method, Outcome, Program, Run, Track
 from plait._units import ratio, seconds_of
@@ -40,7 +40,7 @@ def merge_sort(numbers: list[int]) -> list[int]:
 
 def program(lists: int, numbers: int) -> Program:
     """Make the program: so many lists of so many random integers."""
-    cores = _engines.cores()
+    cores = _all_engines.cores()
     return Program(
         title=f"Merge sort of {lists:,} lists",
         about=(
@@ -91,7 +91,7 @@ def _task(numbers: list[int]) -> tuple[list[int], int, int, float, float]:
 def _pooled(lists: int, numbers: int, workers: int, track: Track) -> Outcome:
     right = 0
     threads = track.engine == "thread"
-    kind = _engines.ThreadPoolExecutor if threads else _engines.ProcessPoolExecutor
+    kind = _all_engines.ThreadPoolExecutor if threads else _all_engines.ProcessPoolExecutor
     for seeds in _portions(lists, numbers):
         unsorted = _made(seeds, numbers)
         with track.timed(), kind(workers) as pool:
@@ -118,7 +118,7 @@ def _advise(runs: Sequence[Run]) -> str:
             else f"threads ran at {ratio(gain)}"
         )
         return f"{verdict.text} It computes in Python: {by_threads}, processes do not."
-    if not verdict.gained and _engines.cores() == 1:
+    if not verdict.gained and _all_engines.cores() == 1:
         return f"{verdict.text} It computes, and there is one core."
     return (
         f"{verdict.text} One expects processes for what computes in Python; not in this run, "

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from time import monotonic
 
-from plait import _engines
+from plait import _all_engines
 from plait._tour.program import Method, Outcome, Program, Run, Track
 from plait._units import seconds_of
 
@@ -55,7 +55,7 @@ def _run(scale: float, how: str, track: Track) -> Outcome:
             track.span("ticker", label, last, now, "waiting" if late else None)
             last = now
 
-    async def sleeper(number: int, pool: _engines.Executor) -> None:
+    async def sleeper(number: int, pool: _all_engines.Executor) -> None:
         lane = f"coroutine {number}"
         for step in range(1, _STEPS + 1):
             if number == 3 and step == 2:
@@ -64,7 +64,7 @@ def _run(scale: float, how: str, track: Track) -> Outcome:
                 await asyncio.sleep(_STEP * scale)
         finished.append(number)
 
-    async def pause(lane: str, pool: _engines.Executor) -> None:
+    async def pause(lane: str, pool: _all_engines.Executor) -> None:
         block = _BLOCK * scale
         if how == "await":
             with track.spanning(lane, "asyncio.sleep"):
@@ -77,7 +77,7 @@ def _run(scale: float, how: str, track: Track) -> Outcome:
                 await asyncio.get_running_loop().run_in_executor(pool, time.sleep, block)
 
     async def main() -> None:
-        with track.timed(), _engines.ThreadPoolExecutor(1) as pool:
+        with track.timed(), _all_engines.ThreadPoolExecutor(1) as pool:
             ticker = asyncio.create_task(tick())
             async with asyncio.TaskGroup() as group:
                 for number in range(1, _COROUTINES + 1):
@@ -85,7 +85,7 @@ def _run(scale: float, how: str, track: Track) -> Outcome:
             ticker.cancel()
             await asyncio.wait([ticker])
 
-    _engines.run(main())
+    _all_engines.run(main())
     gap = max(gaps)
     return Outcome(f"gap {seconds_of(gap)}", len(finished) == _COROUTINES, gap)
 

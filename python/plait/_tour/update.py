@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from time import monotonic
 
-from plait import _engines
+from plait import _all_engines
 from plait._tour.program import Method, Outcome, Program, Run, Track
 from plait._units import seconds_of
 
@@ -80,7 +80,7 @@ def _threads(pause: float, locked: bool, track: Track) -> Outcome:
             database.value = value + 1
             return threading.get_ident(), asked, start, monotonic()
 
-    with track.timed(), _engines.ThreadPoolExecutor(_UPDATES) as pool:
+    with track.timed(), _all_engines.ThreadPoolExecutor(_UPDATES) as pool:
         times = list(pool.map(update, range(1, _UPDATES + 1)))
     for number, (thread, asked, start, end) in enumerate(times, 1):
         lane = track.lane(thread)
@@ -119,7 +119,7 @@ def _coroutines(pause: float, how: str, track: Track) -> Outcome:
                     work = locked(number, lock) if how == "lock" else unlocked(number)
                     group.create_task(work)
 
-    _engines.run(main())
+    _all_engines.run(main())
     return _final(database, safe=how != "between")
 
 

@@ -9,7 +9,7 @@ from plait._binding import native
 from plait._pickling.results import encode_failure, encode_value, forget_our_frame, unpicklable
 from plait._worker.stopping import Stopped
 
-__all__ = ["AWAITED", "CHUNK", "GO_ON", "STARRED", "Reply", "run_chunk", "salvage"]
+__all__ = ["AS_POOL", "AWAITED", "CHUNK", "GO_ON", "STARRED", "Reply", "run_chunk", "salvage"]
 
 # Set in the number of a task's function: the arguments are those of `run_chunk`.
 CHUNK = 1 << 63
@@ -20,10 +20,12 @@ STARRED = 1
 GO_ON = 2
 # The function is a coroutine function.
 AWAITED = 4
+# What cannot be pickled is told as `multiprocessing.Pool` does.
+AS_POOL = 8
 
 # Seconds, what the items returned, and by place what some of them raised, as
-# `run_chunk` was told to keep it. In
-# the place of these there is None, or the end if nothing was run after them.
+# `run_chunk` was told to keep it. In the place of these there is None, or the
+# end if nothing was run after them.
 Reply = tuple[float, list[Any], dict[int, Any]]
 
 
@@ -78,8 +80,7 @@ def salvage(mode: int, reply: Reply) -> Reply:
         try:
             encode_value(value, native.Packer())
         except BaseException as error:
-            # Who goes on is a `plait.Pool`.
-            told = unpicklable(value, error, as_pool=bool(mode & GO_ON))
+            told = unpicklable(value, error, as_pool=bool(mode & AS_POOL))
             failure = encode_failure(told)
             if not mode & GO_ON:
                 return seconds, values[:place], {place: failure}

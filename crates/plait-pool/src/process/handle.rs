@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plait_shm::Look;
+use plait_shm::{Look, WAKING};
 use plait_sys::clock::Instant;
 
 use super::aftermath::Aftermath;
@@ -14,9 +14,6 @@ use super::{Result, Ticket};
 
 /// Looks between two looks at the clock.
 const BURST: usize = 16;
-
-/// How long a worker may take to wake up, while it counts for no delay.
-const WAKING: Duration = Duration::from_micros(150);
 
 /// Asks after the tasks of a pool. It does not keep the pool from ending.
 pub struct Handle<T>(Arc<Shared<T>>);

@@ -271,3 +271,33 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn nobody_is_woken_for_what_one_who_is_awake_will_take() {
+    let queue = Queue::new(2);
+    for item in 1..=2 {
+        assert_eq!(queue.push(item), Ok(Wanted::Worker));
+    }
+    let mut awake = queue.join();
+    assert!(awake.stirs());
+    assert_eq!(awake.try_take(), Found::Item(1));
+    assert_eq!(awake.try_take(), Found::Item(2));
+    assert_eq!(awake.try_take(), Found::Nothing);
+    assert!(!awake.stirs());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut sleeper = queue.join();
+            assert_eq!(sleeper.try_take(), Found::Nothing);
+            sleeper.sleep();
+            assert_eq!(sleeper.try_take(), Found::Item(4));
+        });
+        while queue.lock().asleep == 0 {
+            thread::yield_now();
+        }
+        assert_eq!(queue.push(3), Ok(Wanted::Nothing));
+        assert!(awake.stirs());
+        assert_eq!(queue.lock().asleep, 1);
+        assert_eq!(awake.try_take(), Found::Item(3));
+        assert_eq!(queue.push(4), Ok(Wanted::Nothing));
+    });
+}

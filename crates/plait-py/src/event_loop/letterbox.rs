@@ -8,9 +8,10 @@
 //! loop turns twice.
 //!
 //! Before it sleeps, a loop that expects letters looks for them for about 20 µs
-//! where the last wait for one was short, and helps the pool that has the task:
-//! what the workers say is then read by the loop's own thread. While it looks
-//! nobody rings; a call from another thread waits for the end of the look.
+//! where the last wait for one was short, and helps the pool of processes that
+//! has the task: what the workers say is then read by the loop's own thread.
+//! While it looks nobody rings; a call from another thread waits for the end of
+//! the look.
 //!
 //! | race | why it is harmless |
 //! |---|---|
@@ -21,9 +22,10 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
 
 use plait_loop::poller::Poller;
+use plait_pool::completion::State;
+use plait_shm::{LOOK, Sight, Spin};
 use plait_sys::clock::Instant;
 use pyo3::prelude::*;
 use pyo3::{PyTraverseError, PyVisit};
@@ -32,7 +34,8 @@ use super::core::{Loop, keep_first};
 use super::poll::Wait;
 use super::waiter;
 use crate::fork::Home;
-use crate::future::{Engine, Future, LOOK, looking_pays};
+use crate::future::{Awaited, Engine, Fate, Future};
+use crate::handover;
 use crate::sync::lock;
 
 /// What the loop is to do.
@@ -72,9 +75,6 @@ struct Letters {
     closed: bool,
 }
 
-/// Takes no longer than a core's waking and a bit.
-const SHORT: Duration = Duration::from_micros(200);
-
 /// The sleep of a loop that expects letters.
 pub(super) struct Sleep {
     letterbox: Arc<Letterbox>,
@@ -84,8 +84,7 @@ pub(super) struct Sleep {
 impl Sleep {
     /// It is over; the next one is preceded by a look if this was short.
     pub(super) fn end(self) {
-        let short = Instant::now().saturating_since(self.since) < SHORT;
-        self.letterbox.short.store(short, Relaxed);
+        lock(&self.letterbox.spin).slept(self.since);
     }
 }
 
@@ -98,10 +97,10 @@ pub(crate) struct Letterbox {
     home: Home,
     /// How many letters are to come.
     expected: AtomicUsize,
-    /// Who has the task that somebody began to wait for last.
-    helper: Mutex<Option<Weak<dyn Engine>>>,
-    /// Whether the last wait for letters took no longer than a core's waking.
-    short: AtomicBool,
+    /// The task that somebody began to wait for last.
+    awaited: Mutex<Option<Awaited>>,
+    /// Whether to look for letters.
+    spin: Mutex<Spin>,
 }
 
 /// A letter that is to come, and where.
@@ -111,12 +110,10 @@ pub(crate) struct Expected {
 }
 
 impl Expected {
-    pub(crate) fn new(letterbox: Arc<Letterbox>, letter: Letter, helper: Option<&Arc<dyn Engine>>) -> Self {
+    pub(crate) fn new(letterbox: Arc<Letterbox>, letter: Letter, awaited: Awaited) -> Self {
         // Relaxed: a hint.
         letterbox.expected.fetch_add(1, Relaxed);
-        if let Some(helper) = helper {
-            *lock(&letterbox.helper) = Some(Arc::downgrade(helper));
-        }
+        *lock(&letterbox.awaited) = Some(awaited);
         Self { letterbox, letter: Some(letter) }
     }
 
@@ -148,8 +145,8 @@ impl Letterbox {
             poller,
             home: Home::here(),
             expected: AtomicUsize::new(0),
-            helper: Mutex::new(None),
-            short: AtomicBool::new(false),
+            awaited: Mutex::new(None),
+            spin: Mutex::new(Spin::new()),
         }
     }
 
@@ -186,12 +183,26 @@ impl Letterbox {
         self.home.is_here() && self.expected.load(Relaxed) > 0
     }
 
+    /// The task that somebody began to wait for last, if it is still there.
+    fn awaited(&self) -> (Option<Arc<Fate>>, Option<Arc<dyn Engine>>) {
+        lock(&self.awaited).as_ref().map_or((None, None), |awaited| {
+            (awaited.fate.upgrade(), awaited.engine.as_ref().and_then(Weak::upgrade))
+        })
+    }
+
     /// Looks for letters for a while. Called without the interpreter.
-    fn look(&self) {
-        let helper = lock(&self.helper).as_ref().and_then(Weak::upgrade);
-        let Some(helper) = helper else { return };
-        // If it finds one, the wait was short; else the sleep tells.
-        helper.help(&|| self.filled.load(Relaxed), LOOK);
+    fn look(&self, fate: Option<&Fate>, engine: Option<&dyn Engine>) {
+        handover::released();
+        let filled = || self.filled.load(Relaxed);
+        // If one is found, the wait was short; else the sleep tells.
+        if engine.and_then(|engine| engine.help(&filled, LOOK)).is_none() {
+            let see = || match fate {
+                _ if filled() => Sight::There,
+                Some(fate) if fate.state() == State::Pending => Sight::Coming,
+                _ => Sight::Nothing,
+            };
+            lock(&self.spin).look(handover::when_released(see));
+        }
     }
 
     fn take(&self) -> Vec<Letter> {
@@ -251,7 +262,9 @@ impl Loop {
     /// Looks for letters for a moment before the loop sleeps, if that may pay.
     pub(super) fn look_for_letters(&self, py: Python<'_>, wait: Wait) {
         let letterbox = match &*self.letterbox.borrow(py) {
-            Some(letterbox) if letterbox.expects() && letterbox.short.load(Relaxed) => Arc::clone(letterbox),
+            Some(letterbox) if letterbox.expects() && lock(&letterbox.spin).may_pay() => {
+                Arc::clone(letterbox)
+            }
             _ => return,
         };
         let mut removed = Vec::new();
@@ -260,8 +273,9 @@ impl Loop {
             timer.left_heap(py);
         }
         drop(removed);
-        if timeout.is_none_or(|timeout| timeout > LOOK) && looking_pays() {
-            py.detach(|| letterbox.look());
+        if timeout.is_none_or(|timeout| timeout > LOOK) {
+            let (fate, engine) = letterbox.awaited();
+            py.detach(|| letterbox.look(fate.as_deref(), engine.as_deref()));
         }
     }
 

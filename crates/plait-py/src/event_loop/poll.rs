@@ -20,6 +20,7 @@ use super::core::{Core, Loop, Owner, Ready, keep_first};
 use super::listeners;
 use super::waiter;
 use crate::error::Error;
+use crate::handover;
 use crate::hot::handle::Handle;
 use crate::hot::snapshot;
 
@@ -125,7 +126,10 @@ impl Loop {
             Ok(())
         } else if waits {
             let sleep = self.begin_sleep(py);
-            let polled = py.detach(|| poller.wait(events, timeout));
+            let polled = py.detach(|| {
+                handover::released();
+                poller.wait(events, timeout)
+            });
             if let Some(sleep) = sleep {
                 sleep.end();
             }

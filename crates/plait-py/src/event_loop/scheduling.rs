@@ -16,6 +16,7 @@ use pyo3::types::PyDict;
 use super::core::{Loop, Ready};
 use crate::hot::handle::Handle;
 use crate::hot::method::Call;
+use crate::hot::watched;
 
 impl Loop {
     /// A timer that this loop has is cancelled: gives the loop's reference up,
@@ -116,6 +117,7 @@ impl Loop {
     /// `call_soon_threadsafe`.
     pub(crate) fn soon_from_any_thread(slf: &Bound<'_, Self>, call: &Call<'_, '_>) -> PyResult<Handle> {
         Self::check_debug(slf, call, "call_soon_threadsafe", false)?;
+        watched::show(call.callback_object(slf.py()))?;
         Self::schedule(slf, call)
     }
 

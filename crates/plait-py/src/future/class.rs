@@ -6,20 +6,23 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
 use plait_pool::completion::{State, Waited};
+use plait_shm::LOOK;
 use plait_sys::clock::Instant;
 use pyo3::exceptions::{PyBaseException, PyRuntimeError, PyTimeoutError, PyTypeError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple, PyType};
 use pyo3::{PyTraverseError, PyVisit};
 
-use super::engine::{Cancelled, LOOK, Work};
+use super::engine::{Cancelled, Work};
 use super::face::{Face, call_back, invalid_state};
 use super::timeout::parse_timeout;
 use super::waker::{self, Waker};
-use super::{Fate, Outcome};
+use super::{Fate, Outcome, PoolNumber};
 use crate::error::Error;
 use crate::fork::Home;
+use crate::handover;
 use crate::hot::cell::GilCell;
 
 /// The native half of `plait.Future`; see there.
@@ -59,7 +62,7 @@ impl Future {
     }
 
     /// Waits for the end.
-    fn wait(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+    pub(super) fn wait(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let timeout = timeout.map(parse_timeout).transpose()?;
         let fate = &slf.get().fate;
         if fate.state().is_final() {
@@ -69,11 +72,19 @@ impl Future {
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
         let py = slf.py();
         let this = slf.get();
-        if timeout.is_none_or(|timeout| timeout > LOOK) && py.detach(|| this.look()) {
-            return Ok(());
-        }
+        let looks = timeout.is_none_or(|timeout| timeout > LOOK);
         loop {
-            match py.detach(|| fate.wait(deadline)).map_err(Error::from)? {
+            let waited = py.detach(|| match looks.then(|| this.look()) {
+                Some(Some(true)) => Ok(Waited::Done),
+                Some(None) => {
+                    handover::wait(|| fate.sight(), || fate.wait(deadline)).unwrap_or(Ok(Waited::Done))
+                }
+                Some(Some(false)) | None => {
+                    handover::released();
+                    fate.wait(deadline)
+                }
+            });
+            match waited.map_err(Error::from)? {
                 Waited::Done => return Ok(()),
                 Waited::Interrupted => py.check_signals()?,
                 Waited::TimedOut => {
@@ -95,31 +106,19 @@ impl Future {
         }
     }
 
-    fn outcome(&self, py: Python<'_>) -> PyResult<&Outcome> {
-        match self.fate.outcome() {
-            Some(outcome) => Ok(outcome),
-            None => Err(cancelled_error(py)),
-        }
-    }
-
     /// Ends it with `outcome`, in the name of a third party.
     fn set(slf: &Bound<'_, Self>, outcome: Outcome) -> PyResult<()> {
+        Self::set_in(slf, PoolNumber::NONE, outcome)
+    }
+
+    /// As `set`, of a task of that pool.
+    fn set_in(slf: &Bound<'_, Self>, pool: PoolNumber, outcome: Outcome) -> PyResult<()> {
         let py = slf.py();
         slf.get().check_home()?;
-        match slf.get().fate.finish(outcome) {
+        match slf.get().fate.finish_in(pool, outcome) {
             Ok(wakers) => waker::deliver(py, wakers),
             Err(_) => Err(invalid_state(slf)),
         }
-    }
-
-    /// Value and exception, each `None` if it is not that; for `_result` and
-    /// the like.
-    fn parts(&self, py: Python<'_>) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
-        Ok(match self.fate.outcome().map(|outcome| outcome.get(py)).transpose()? {
-            Some(Ok(value)) => (value, py.None()),
-            Some(Err(exception)) => (py.None(), exception),
-            None => (py.None(), py.None()),
-        })
     }
 }
 
@@ -127,10 +126,10 @@ impl Future {
 impl Future {
     /// Takes any arguments: those of a subclass's `__init__` pass through here.
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs), text_signature = "()")]
-    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+    #[pyo3(signature = (*args, **_kwargs), text_signature = "()")]
+    fn new(args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
-            fate: Arc::new(Fate::new()),
+            fate: Arc::new(Fate::new(args.py())),
             home: OnceLock::new(),
             work: OnceLock::new(),
             reported: AtomicBool::new(false),
@@ -187,14 +186,14 @@ impl Future {
     #[pyo3(signature = (timeout = None))]
     fn result(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Py<PyAny>> {
         Self::wait(slf, timeout)?;
-        slf.get().outcome(slf.py())?.result(slf.py())
+        slf.get().asked_outcome(slf.py())?.result(slf.py())
     }
 
     /// Waits as `result` does and returns what the task raised, or None.
     #[pyo3(signature = (timeout = None))]
     fn exception(slf: &Bound<'_, Self>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Py<PyAny>>> {
         Self::wait(slf, timeout)?;
-        Ok(slf.get().outcome(slf.py())?.get(slf.py())?.err())
+        Ok(slf.get().asked_outcome(slf.py())?.get(slf.py())?.err())
     }
 
     /// Has `fn(future)` called when the task has ended; at once if it has.
@@ -252,14 +251,16 @@ impl Future {
                 exception.repr()?
             )));
         }
-        Self::set(slf, Outcome::error(exception))
+        let name = slf.getattr(intern!(slf.py(), "_task_name")).and_then(|name| name.extract()).ok();
+        let pool = slf.getattr(intern!(slf.py(), "_task_pool")).and_then(|pool| pool.extract());
+        Self::set_in(slf, PoolNumber::of(pool.unwrap_or_default()), Outcome::error_in(name, exception))
     }
 
     /// Subscribes a coroutine: `waiter`, a future of `event_loop`, is set
     /// when the task has ended. False if it has ended already.
     fn _subscribe(slf: &Bound<'_, Self>, event_loop: &Bound<'_, PyAny>, waiter: Py<PyAny>) -> PyResult<bool> {
         slf.get().check_home()?;
-        Ok(slf.get().fate.subscribe(Waker::of_coroutine(event_loop, waiter, slf.get().engine())).is_ok())
+        Ok(slf.get().fate.subscribe(Waker::of_coroutine(event_loop, waiter, slf.get())).is_ok())
     }
 
     /// Takes `_subscribe` back.
@@ -384,13 +385,5 @@ impl Future {
                 outcome.clear(py);
             }
         }
-    }
-}
-
-fn cancelled_error(py: Python<'_>) -> PyErr {
-    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    match CLASS.import(py, "concurrent.futures", "CancelledError") {
-        Ok(class) => PyErr::from_type(class.clone(), ()),
-        Err(error) => error,
     }
 }

@@ -1,16 +1,13 @@
 //! What a future asks of the engine that has its task.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use plait_pool::completion::State;
+use plait_shm::{LOOK, looking_pays};
 
-use super::Future;
+use super::{Fate, Future};
 use crate::error::Result;
-
-/// How long a waiter looks before it sleeps. Waking a sleeping core costs 50
-/// to 80 µs on virtual machines, so a longer look would cost more than it saves.
-pub(crate) const LOOK: Duration = Duration::from_micros(20);
 
 /// An engine that holds on to tasks after it has accepted them, and can be
 /// asked for them by number. Called by attached threads; it never waits.
@@ -36,9 +33,10 @@ pub(crate) trait Engine: Send + Sync {
     fn has_begun(&self, task: u64) -> Result<bool>;
 
     /// Looks, awake, for the ends of tasks until `until` says so or for about
-    /// as long as `look`; what `until` said last. Called without the
+    /// as long as `look`; what `until` said last. None if there is nothing to
+    /// help with: threads of this process do the work. Called without the
     /// interpreter.
-    fn help(&self, until: &dyn Fn() -> bool, look: Duration) -> bool;
+    fn help(&self, until: &dyn Fn() -> bool, look: Duration) -> Option<bool>;
 }
 
 /// What came of the wish to cancel a task.
@@ -53,12 +51,10 @@ pub(crate) enum Cancelled {
     Refused,
 }
 
-/// Whether there is more than one core, so that somebody may work while
-/// another looks.
-pub(crate) fn looking_pays() -> bool {
-    static PAYS: LazyLock<bool> =
-        LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1));
-    *PAYS
+/// A task that somebody awaits.
+pub(crate) struct Awaited {
+    pub(crate) fate: Weak<Fate>,
+    pub(crate) engine: Option<Weak<dyn Engine>>,
 }
 
 /// A task and who has it.
@@ -88,12 +84,17 @@ impl Future {
         }
     }
 
-    /// Waits awake for a moment, if that may pay. Whether the task has ended.
-    pub(super) fn look(&self) -> bool {
-        match self.work.get() {
-            Some(work) if looking_pays() => work.engine.help(&|| self.fate.state().is_final(), LOOK),
-            _ => self.fate.state().is_final(),
-        }
+    /// Has its engine look for its end for a moment, if that may pay. Whether
+    /// the task has ended; None if the engine has nothing to look at.
+    pub(super) fn look(&self) -> Option<bool> {
+        let until = || self.fate.state().is_final();
+        let engine = &self.work.get()?.engine;
+        if looking_pays() { engine.help(&until, LOOK) } else { Some(until()) }
+    }
+
+    /// What the end of its task can be seen coming by.
+    pub(crate) fn awaited(&self) -> Awaited {
+        Awaited { fate: Arc::downgrade(&self.fate), engine: self.engine().map(Arc::downgrade) }
     }
 
     /// The engine that has its task.

@@ -11,12 +11,15 @@
 //! long as nobody else holds it. While an engine holds it too (the task is
 //! queued or runs), the callbacks must survive although nothing in Python may
 //! refer to the future any more; so the future visits its fate only where it
-//! is the last owner. The number of owners cannot grow from one during a
-//! collection, since only attached threads reach the future.
+//! is the last owner. The number of owners cannot grow from one while the
+//! collector counts references, since only attached threads reach the future.
 
+mod asking;
 mod class;
 mod engine;
 mod face;
+mod failures;
+mod fate;
 pub(crate) mod notifier;
 mod outcome;
 #[cfg(debug_assertions)]
@@ -28,22 +31,20 @@ mod wrapped;
 
 use std::sync::Arc;
 
-use plait_pool::completion::Completion;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
 pub(crate) use class::Future;
-pub(crate) use engine::{Cancelled, Engine, LOOK, looking_pays};
-pub(crate) use notifier::notify;
+pub(crate) use engine::{Awaited, Cancelled, Engine};
+pub(crate) use failures::PoolNumber;
+pub(crate) use fate::Fate;
+pub(crate) use notifier::{notify, notify_apart};
 pub(crate) use outcome::{Decoded, Encoded, Outcome};
 pub(crate) use waker::{Waker, deliver, wake, wake_here};
 
 use crate::fork::Home;
-use crate::hot::instance;
-
-/// What engines hold of a future: they need no Python to end it.
-pub(crate) type Fate = Completion<Outcome, Waker>;
+use crate::hot::{finalize, instance, site, task_sites, watched};
 
 /// A future for a task of an engine of this process, and its fate.
 pub(crate) fn new_future(py: Python<'_>) -> PyResult<(Py<Future>, Arc<Fate>)> {
@@ -72,6 +73,11 @@ pub(crate) fn let_go(fate: Arc<Fate>) {
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Future>()?;
+    finalize::register(module)?;
+    failures::register(module)?;
+    site::register(module)?;
+    task_sites::register(module)?;
+    watched::register(module)?;
     #[cfg(debug_assertions)]
     probe::register(module)?;
     notifier::register(module)

@@ -14,7 +14,7 @@
 //! | two `flush` at once after the end | each entry is taken by one of them; an entry of the other may still be under way when one returns |
 //! | a fork while a native thread holds the lock | the child never touches that lock again: it goes on with a new queue |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
@@ -22,9 +22,12 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use plait_pool::completion::{Completion, Waited};
+use plait_sys::clock::Instant;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
+use super::failures::Failures;
 use super::waker::{Waker, report, wake_here};
 use crate::error::Error;
 use crate::sync::lock;
@@ -35,10 +38,12 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// So many processes are remembered.
 const MANY_WRITERS: usize = 1024;
 
+type Call = Box<dyn FnOnce(Python<'_>) + Send>;
+
 enum Entry {
     Waker(Waker),
     /// Something else to be done there.
-    Call(Box<dyn FnOnce(Python<'_>) + Send>),
+    Call(Call),
     /// Everything queued before it has been delivered.
     Mark(Arc<Completion<(), Infallible>>),
 }
@@ -54,6 +59,8 @@ enum Service {
 
 struct Inbox {
     entries: Vec<Entry>,
+    /// What is to be done there later, by the time; dropped at the end.
+    later: VecDeque<(Instant, Call)>,
     service: Service,
     sleeping: bool,
 }
@@ -67,6 +74,7 @@ struct Queue {
     heard_more: Condvar,
     /// The queue of a forked child; see [`abandon`].
     successor: OnceLock<Box<Queue>>,
+    failures: Failures,
 }
 
 static FIRST: Queue = Queue::new();
@@ -74,11 +82,17 @@ static FIRST: Queue = Queue::new();
 impl Queue {
     const fn new() -> Self {
         Self {
-            inbox: Mutex::new(Inbox { entries: Vec::new(), service: Service::None, sleeping: false }),
+            inbox: Mutex::new(Inbox {
+                entries: Vec::new(),
+                later: VecDeque::new(),
+                service: Service::None,
+                sleeping: false,
+            }),
             arrived: Condvar::new(),
             heard: Mutex::new(BTreeMap::new()),
             heard_more: Condvar::new(),
             successor: OnceLock::new(),
+            failures: Failures::new(),
         }
     }
 
@@ -112,8 +126,17 @@ impl Queue {
             if matches!(inbox.service, Service::Stopped) {
                 return None;
             }
+            let left = inbox.later.front().map(|(due, _)| due.saturating_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return inbox.later.pop_front().map(|(_, call)| vec![Entry::Call(call)]);
+            }
             inbox.sleeping = true;
-            inbox = self.arrived.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+            inbox = match left {
+                None => self.arrived.wait(inbox).unwrap_or_else(PoisonError::into_inner),
+                Some(left) => {
+                    self.arrived.wait_timeout(inbox, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
     }
 }
@@ -129,6 +152,53 @@ pub(super) fn send(wakers: Vec<Waker>) {
 /// and never runs Python code here.
 pub(crate) fn notify(call: impl FnOnce(Python<'_>) + Send + 'static) {
     Queue::current().push([Entry::Call(Box::new(call))]);
+}
+
+/// As [`notify`], for whoever may be inside of anything, such as a finaliser.
+/// What cannot be done there, because there is no such thread any more or can
+/// be none, is done here.
+pub(crate) fn notify_apart(py: Python<'_>, call: impl FnOnce(Python<'_>) + Send + 'static) {
+    if let Err(error) = start(py)
+        && !error.is_instance_of::<PyException>(py)
+    {
+        // Ctrl-C: here it can go nowhere.
+        error.write_unraisable(py, None);
+    }
+    let queue = Queue::current();
+    if matches!(lock(&queue.inbox).service, Service::Running(_)) {
+        queue.push([Entry::Call(Box::new(call))]);
+    } else {
+        call(py);
+    }
+}
+
+/// Has the notifier's thread do something after some time, behind all that was
+/// to be done by then.
+///
+/// # Errors
+/// No thread can be started.
+pub(super) fn notify_later(
+    py: Python<'_>,
+    time: Duration,
+    call: impl FnOnce(Python<'_>) + Send + 'static,
+) -> PyResult<()> {
+    start(py)?;
+    let queue = Queue::current();
+    let due = Instant::now() + time;
+    let mut inbox = lock(&queue.inbox);
+    let place = inbox.later.partition_point(|(other, _)| *other <= due);
+    inbox.later.insert(place, (due, Box::new(call)));
+    let wake = mem::take(&mut inbox.sleeping);
+    drop(inbox);
+    if wake {
+        queue.arrived.notify_one();
+    }
+    Ok(())
+}
+
+/// The futures of this process that have failed.
+pub(super) fn failures() -> &'static Failures {
+    &Queue::current().failures
 }
 
 /// What `writer` has said up to `number` has been dealt with.

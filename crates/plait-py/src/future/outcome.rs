@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 use pyo3::{PyTraverseError, PyVisit};
 
+use super::notifier;
 use crate::hot::cell::GilCell;
+use crate::hot::finalize;
 
 /// The value of a task, or the exception that it raised.
 pub(crate) type Decoded = Result<Py<PyAny>, Py<PyAny>>;
@@ -17,6 +20,11 @@ pub(crate) type Decoded = Result<Py<PyAny>, Py<PyAny>>;
 pub(crate) trait Encoded: Send + Sync {
     /// Whether the task raised; known without decoding.
     fn is_error(&self) -> bool;
+
+    /// What the task is called.
+    fn name(&self) -> Option<&str> {
+        None
+    }
 
     /// What the task has written, packed; asked for once.
     fn take_output(&mut self) -> Option<Box<dyn AsRef<[u8]> + Send + Sync>> {
@@ -35,7 +43,7 @@ pub(crate) trait Encoded: Send + Sync {
 
 enum Held {
     Value(Py<PyAny>),
-    Error(Raised),
+    Error(Box<Raised>),
     Encoded(Arc<dyn Encoded>),
     /// Taken by the garbage collector.
     Gone,
@@ -49,6 +57,8 @@ enum Held {
 struct Raised {
     exception: Py<PyAny>,
     traceback: Option<Py<PyAny>>,
+    /// What the task is called, if that is known.
+    name: Option<Box<str>>,
 }
 
 impl Raised {
@@ -56,13 +66,14 @@ impl Raised {
         // A class (which `raise` accepts too) has no traceback.
         let traceback =
             if exception.is_instance_of::<PyType>() { None } else { exception.getattr("__traceback__").ok() };
-        Self { exception: exception.unbind(), traceback: traceback.map(Bound::unbind) }
+        Self { exception: exception.unbind(), traceback: traceback.map(Bound::unbind), name: None }
     }
 
     fn clone_ref(&self, py: Python<'_>) -> Self {
         Self {
             exception: self.exception.clone_ref(py),
             traceback: self.traceback.as_ref().map(|traceback| traceback.clone_ref(py)),
+            name: None,
         }
     }
 
@@ -93,18 +104,49 @@ impl Outcome {
 
     /// The task raised `exception`.
     pub(crate) fn error(exception: Bound<'_, PyAny>) -> Self {
-        Self { failed: true, held: GilCell::new(Held::Error(Raised::new(exception))), output: None }
+        Self::error_in(None, exception)
+    }
+
+    /// As `error`, of a call of `function`.
+    pub(crate) fn error_of(function: &Bound<'_, PyAny>, exception: Bound<'_, PyAny>) -> Self {
+        static NAME: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let py = function.py();
+        let name = NAME.import(py, "plait._lost", "name_of").and_then(|name| name.call1((function,)));
+        Self::error_in(name.and_then(|name| name.extract::<String>()).ok(), exception)
+    }
+
+    /// As `error`, of a task of that name.
+    pub(crate) fn error_in(name: Option<String>, exception: Bound<'_, PyAny>) -> Self {
+        finalize::arm(exception.py());
+        Self::raised(Raised { name: name.map(Into::into), ..Raised::new(exception) })
+    }
+
+    fn raised(raised: Raised) -> Self {
+        Self { failed: true, held: GilCell::new(Held::Error(Box::new(raised))), output: None }
     }
 
     /// The task came to what `encoded` will say. Needs no interpreter.
     pub(crate) fn encoded(mut encoded: impl Encoded + 'static) -> Self {
         let output = encoded.take_output();
-        Self { failed: encoded.is_error(), held: GilCell::new(Held::Encoded(Arc::new(encoded))), output }
+        let failed = encoded.is_error();
+        if failed && !finalize::is_armed() {
+            notifier::notify(finalize::arm);
+        }
+        Self { failed, held: GilCell::new(Held::Encoded(Arc::new(encoded))), output }
     }
 
     /// What the task has written, packed, if that was kept.
     pub(crate) fn output(&self) -> Option<&[u8]> {
         self.output.as_deref().map(AsRef::as_ref)
+    }
+
+    /// What the task is called, if it has failed and a name is known.
+    pub(super) fn name(&self, py: Python<'_>) -> Option<String> {
+        match &*self.held.borrow(py) {
+            Held::Error(raised) => raised.name.as_deref().map(str::to_owned),
+            Held::Encoded(encoded) => encoded.name().map(str::to_owned),
+            Held::Value(_) | Held::Gone => None,
+        }
     }
 
     /// Whether the task raised, as known without decoding.
@@ -146,7 +188,10 @@ impl Outcome {
             };
             let decoded = match encoded.decode(py)? {
                 Ok(value) => Held::Value(value),
-                Err(exception) => Held::Error(Raised::new(exception.into_bound(py))),
+                Err(exception) => {
+                    let name = encoded.name().map(Into::into);
+                    Held::Error(Box::new(Raised { name, ..Raised::new(exception.into_bound(py)) }))
+                }
             };
             let mut held = self.held.borrow(py);
             let surplus = match &*held {
@@ -164,9 +209,9 @@ impl Outcome {
         let Some(held) = self.held.visit(visit) else { return Ok(()) };
         match &*held {
             Held::Value(value) => visit.call(value),
-            Held::Error(Raised { exception, traceback }) => {
-                visit.call(exception)?;
-                visit.call(traceback)
+            Held::Error(raised) => {
+                visit.call(&raised.exception)?;
+                visit.call(&raised.traceback)
             }
             Held::Encoded(_) | Held::Gone => Ok(()),
         }

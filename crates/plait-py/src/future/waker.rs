@@ -1,14 +1,11 @@
 //! Those who are told of the end of a task by running Python code.
 
-use std::sync::Arc;
-
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::{PyTraverseError, PyVisit};
 
 use super::class::Future;
-use super::engine::Engine;
 use super::notifier;
 use crate::event_loop::{Expected, Letter, Loop};
 
@@ -66,14 +63,12 @@ impl Waker {
 
 impl Waker {
     /// For a coroutine that awaits on `event_loop`, whose future `waiter` is.
-    pub(super) fn of_coroutine(
-        event_loop: &Bound<'_, PyAny>,
-        waiter: Py<PyAny>,
-        helper: Option<&Arc<dyn Engine>>,
-    ) -> Self {
+    pub(super) fn of_coroutine(event_loop: &Bound<'_, PyAny>, waiter: Py<PyAny>, awaited: &Future) -> Self {
         let ours = event_loop.cast::<Loop>().ok();
         match ours.and_then(|event_loop| event_loop.get().letterbox(event_loop.py())) {
-            Some(letterbox) => Self::Letter(Expected::new(letterbox, Letter::Wake(waiter), helper)),
+            Some(letterbox) => {
+                Self::Letter(Expected::new(letterbox, Letter::Wake(waiter), awaited.awaited()))
+            }
             None => Self::Loop { event_loop: event_loop.clone().unbind(), waiter },
         }
     }

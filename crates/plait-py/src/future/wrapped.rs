@@ -21,6 +21,10 @@ impl Future {
         if target.call_method0(intern!(py, "done"))?.is_truthy()? {
             return Ok(());
         }
+        if source.get().fate().outcome().is_some() {
+            // From here on the loop's future is to be asked.
+            target.setattr(intern!(py, "_plait_origin"), source.get()._origin(py)?)?;
+        }
         // Which exceptions change their class on the way is asyncio's to say.
         COPY.import(py, "asyncio.futures", "_copy_future_state")?.call1((source, target)).map(drop)
     }
@@ -42,7 +46,7 @@ impl Future {
         };
         let target = event_loop.call_method0(intern!(py, "create_future"))?;
         let letter = Letter::Copy { source: slf.clone().unbind(), target: target.clone().unbind() };
-        let expected = Expected::new(letterbox, letter, this.engine());
+        let expected = Expected::new(letterbox, letter, this.awaited());
         match this.fate().subscribe(Waker::Letter(expected)) {
             Ok(()) => {
                 let release = slf.getattr(intern!(py, "_release"))?;

@@ -10,6 +10,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
+use super::newborn;
+
 /// Has Python's own handler of the signal called, as soon as the main thread
 /// runs bytecode; no more than a flag is set at once.
 pub(crate) fn python() -> Interrupt {
@@ -33,12 +35,13 @@ unsafe extern "C" {
 
 /// Has `class` raised in the thread whose `threading.get_ident()` is `thread`,
 /// when it next looks; `None` takes back what it has not seen yet. Afterwards
-/// some thread is to call [`settle`], if [`must_settle`].
-pub(crate) fn raise_in(_py: Python<'_>, thread: u64, class: Option<&Bound<'_, PyType>>) {
+/// some thread is to call [`settle`], if [`must_settle`]. False if it cannot be
+/// reached, for want of a thread of that number or of only one.
+pub(crate) fn raise_in(py: Python<'_>, thread: u64, class: Option<&Bound<'_, PyType>>) -> bool {
     let class = class.map_or(ptr::null_mut(), Bound::as_ptr);
-    // SAFETY: the interpreter lock is held (`_py`); the function checks the
+    // SAFETY: the interpreter lock is held (`py`); the function checks the
     // number and takes a reference of its own to the class.
-    unsafe { PyThreadState_SetAsyncExc(thread, class) };
+    newborn::are_settled(py, thread) && unsafe { PyThreadState_SetAsyncExc(thread, class) } == 1
 }
 
 /// Whether what [`raise_in`] leaves behind is to be settled.
@@ -58,12 +61,15 @@ pub(crate) fn must_settle(py: Python<'_>) -> bool {
 /// for its own whenever it has got the interpreter lock, and sets the flag.
 ///
 /// `spin` is Python code that runs until it is interrupted. False, and the
-/// reason reported, if it ended for another reason; then the flag is still set.
+/// reason reported, if it ended for another reason or this thread cannot be
+/// reached; then the flag is still set.
 pub(crate) fn settle(class: &Bound<'_, PyType>, spin: &Bound<'_, PyAny>) -> bool {
     let py = class.py();
     // SAFETY: no requirements.
     let thread = unsafe { PyThread_get_thread_ident() };
-    raise_in(py, thread, Some(class));
+    if !raise_in(py, thread, Some(class)) {
+        return false;
+    }
     // What traces or profiles this thread would be interrupted instead, and
     // dismissed for it.
     // SAFETY: the interpreter lock is held, so this thread has a state; both

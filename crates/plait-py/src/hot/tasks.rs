@@ -14,6 +14,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 
 use super::method::entry;
+use super::task_sites;
 use crate::event_loop::{Loop, is_native_future};
 
 /// `create_task(coro, *, name=None, context=None)`, METH_FASTCALL |
@@ -59,7 +60,9 @@ pub(super) unsafe extern "C" fn create_task(
             }
             // SAFETY: an argument of the call.
             let coro = unsafe { Bound::from_borrowed_ptr(py, *coro) };
-            return Ok(class(py, true)?.call((coro,), Some(&options))?.unbind());
+            let task = class(py, true)?.call((coro,), Some(&options))?;
+            task_sites::note(&task);
+            return Ok(task.unbind());
         }
         let mut forwarded = vec![slf];
         forwarded.extend_from_slice(all);
@@ -68,7 +71,9 @@ pub(super) unsafe extern "C" fn create_task(
         let task =
             unsafe { ffi::PyObject_Vectorcall(method.as_ptr(), forwarded.as_ptr(), positional + 1, kwnames) };
         // SAFETY: a new reference, or null with an exception set.
-        unsafe { Bound::from_owned_ptr_or_err(py, task) }.map(Bound::unbind)
+        let task = unsafe { Bound::from_owned_ptr_or_err(py, task) }?;
+        task_sites::note(&task);
+        Ok(task.unbind())
     })
 }
 
