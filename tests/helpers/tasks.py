@@ -5,6 +5,7 @@ A task says that it runs by making a file; tests wait for that, and for no time.
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -122,3 +123,22 @@ def wait_until_gone(pid):
             return
         assert time.monotonic() < deadline, f"process {pid} is still there"
         time.sleep(0.01)
+
+
+def behave(how):
+    """Do what a test may do to the process that runs it."""
+    if how == "raise":
+        raise ValueError("wrong")
+    if how == "exit":
+        sys.exit(3)
+    if how == "hang":
+        while True:
+            pass
+    if how == "block":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        time.sleep(LIMIT)
+    if how == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "leave":
+        os._exit(7)
+    return how
