@@ -34,6 +34,7 @@ from both_loops import FACTORIES, MODEL_IS_MENDED, Session  # noqa: E402
 from programs import Program  # noqa: E402
 
 import plait  # noqa: E402
+from plait import _notifier  # noqa: E402
 from plait._process import launcher  # noqa: E402
 
 # A shell without job control starts what it runs in the background with SIGINT
@@ -124,6 +125,31 @@ def light_collections() -> None:
     gc.freeze()
 
 
+def end_default_pools() -> None:
+    """End the default pools, which otherwise live as long as the process."""
+    defaults = sys.modules.get("plait._engines.defaults")
+    while defaults is not None and defaults._pools:
+        defaults._pools.popitem()[1].shutdown()
+    workers = sys.modules.get("plait._parallel.workers")
+    if workers is not None:
+        workers.end()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def default_pools_end_with_their_module() -> Iterator[None]:
+    """Have no test module see processes of another one's default pools."""
+    yield
+    end_default_pools()
+
+
+def end_default_engines() -> None:
+    """End what otherwise lives as long as the process: the default pools and the loop."""
+    end_default_pools()
+    background = sys.modules.get("plait._engines.background")
+    if background is not None:
+        background._background.stop()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left() -> Iterator[None]:
     """Fail if a test leaves a process, a thread or a descriptor behind."""
@@ -131,6 +157,7 @@ def nothing_left() -> Iterator[None]:
     os.environ[MARK] = mark
     threads, before = set(threading.enumerate()), descriptors()
     yield
+    end_default_engines()
     found = leftovers(mark, threads, before)
     assert not found, "left behind by the tests:\n  " + "\n  ".join(found)
 
@@ -223,3 +250,15 @@ def bench() -> Iterator[Callable[[str], Any]]:
     for name in set(sys.modules) - before:
         if (getattr(sys.modules[name], "__file__", None) or "").startswith(folder):
             del sys.modules[name]
+
+
+@pytest.fixture
+def lost(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Collect the reports of lost exceptions that this test makes."""
+    reports: list[Any] = []
+    gc.collect()
+    _notifier.flush()
+    monkeypatch.setattr(plait, "losthook", reports.append, raising=False)
+    yield reports
+    gc.collect()
+    _notifier.flush()

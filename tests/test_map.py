@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from tasks import meet, until, wait_for_file
 
 import plait
-from plait._mapping.feed import LOOKAHEAD, READING, Feed
+from plait._mapping.feed import LOOKAHEAD, Feed
 from plait._mapping.inputs import copy
+from plait._mapping.reading import READING
 from plait._mapping.sizing import Sizer
 
 LIMIT = 60

@@ -280,7 +280,7 @@ def test_the_interpreter_does_not_wait_for_what_runs(work):
         pool.apply(int)
         for _ in range(2):
             pool.apply_async(work)
-        dropped = pool.map_async(work, [()] * 5, chunksize=1)
+        dropped = pool.map_async(abs, [1] * 5, chunksize=1)
         begun.wait(30)
         pool.close()
         del pool

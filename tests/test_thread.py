@@ -8,6 +8,7 @@ import weakref
 
 import pytest
 from programs import run
+from tasks import until
 
 import plait
 
@@ -168,10 +169,7 @@ def test_join_does_not_wait_for_one_that_was_abandoned(told):
     thread.join(LIMIT)
     assert thread.is_alive()
     assert thread.exception.abandoned
-    end = time.monotonic() + LIMIT
-    while not told:
-        assert time.monotonic() < end
-        time.sleep(0.001)
+    until(lambda: told, "that it is told")
     assert told == [(thread, thread.exception)]
     lock.release()
     threading.Thread.join(thread, LIMIT)
@@ -248,18 +246,21 @@ def spin_a_moment(argument):
 )
 def test_the_interpreter_waits_for_it_and_what_it_starts():
     program = """
-        import plait, time
+        import plait, threading
+
+        exiting = threading.Event()
 
         def more(depth):
-            time.sleep(0.05)
+            exiting.wait()
+            print(depth)
             if depth:
                 plait.Thread(target=more, args=(depth - 1,)).start()
-            print(depth)
 
         plait.Thread(target=more, args=(3,)).start()
+        threading._register_atexit(exiting.set)  # what comes last is called first
     """
     code, out, err = run(program)
-    assert (code, sorted(out.split()), err) == (0, ["0", "1", "2", "3"], "")
+    assert (code, out.split(), err) == (0, ["3", "2", "1", "0"], "")
 
 
 def test_in_a_forked_child_it_has_ended():
@@ -285,13 +286,16 @@ def test_in_a_forked_child_it_has_ended():
 
 def test_the_interpreter_waits_for_it():
     program = """
-        import plait, time
+        import plait, threading
+
+        exiting = threading.Event()
 
         def late():
-            time.sleep(0.1)
+            exiting.wait()
             print("done")
 
         plait.Thread(target=late).start()
+        threading._register_atexit(exiting.set)  # what comes last is called first
     """
     assert run(program) == (0, "done\n", "")
 
@@ -305,3 +309,79 @@ def test_the_interpreter_does_not_wait_for(arguments):
     """
     code, out, err = run(program)
     assert (code, out, err) == (0, "TaskTimeout\n" if "timeout" in arguments else "", "")
+
+
+PROGRAM_OF_ONES_THAT_OUTLAST = """
+    import plait, threading
+
+    def late():
+        threading.main_thread().join()
+        print("main thread ended", flush=True)
+        {then}
+
+    plait.Thread(target=late, {arguments}).start()
+"""
+
+
+def test_it_can_wait_for_the_main_thread_to_end():
+    program = PROGRAM_OF_ONES_THAT_OUTLAST.format(then="print('done')", arguments="")
+    assert run(program) == (0, "main thread ended\ndone\n", "")
+
+
+def test_its_deadline_is_kept_when_the_main_thread_has_ended():
+    then = "while True: pass"
+    program = PROGRAM_OF_ONES_THAT_OUTLAST.format(then=then, arguments="timeout=0.3")
+    code, out, err = run(program)
+    assert (code, out) == (0, "main thread ended\n")
+    assert "TaskTimeout" in err
+    assert "by an exception in its thread" in err
+
+
+def test_one_that_hangs_when_the_main_thread_has_ended_is_abandoned_and_told_of():
+    then = "threading.Event().wait()"
+    program = PROGRAM_OF_ONES_THAT_OUTLAST.format(then=then, arguments="timeout=0.3, grace=0.05")
+    code, out, err = run(program)
+    assert (code, out) == (0, "main thread ended\n")
+    assert "TaskTimeout" in err
+    assert "by abandoning its thread" in err
+
+
+def test_at_exit_those_have_ended_that_outlast_the_main_thread():
+    # No thread can be started there (gh-113964).
+    cannot_start = (3, 12) <= sys.version_info < (3, 12, 2)
+    program = f"""
+        import atexit, plait, sys, threading
+
+        def more():
+            sys.stdout.write("more\\n")
+
+        def late():
+            threading.main_thread().join()
+            {"more()" if cannot_start else "plait.Thread(target=more).start()"}
+
+        threads = [plait.Thread(target=late) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        atexit.register(lambda: print(*{{thread.is_alive() for thread in threads}}))
+    """
+    assert run(program) == (0, "more\n" * 8 + "False\n", "")
+
+
+def test_run_can_be_called_by_hand():
+    class Counter(plait.Thread):
+        calls = 0
+
+        def run(self):
+            self.calls += 1
+
+    thread = Counter()
+    thread.run()
+    thread.start()
+    thread.join(LIMIT)
+    thread.run()
+    assert thread.calls == 3
+    plain = plait.Thread(target=int)
+    plain.run()
+    # As the standard class says of a second time.
+    with pytest.raises(AttributeError, match="_target"):
+        plain.run()

@@ -5,6 +5,7 @@ import time
 
 import pytest
 from programs import run
+from tasks import until
 
 import plait
 
@@ -23,13 +24,6 @@ class Hang:
         self.begun.set()
         self.lock.acquire()
         return "late"
-
-
-def until(holds):
-    end = time.monotonic() + LIMIT
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.001)
 
 
 def test_its_thread_is_replaced_and_its_result_dropped():
@@ -225,7 +219,8 @@ def test_a_deadline_counts_while_the_interpreter_ends():
             finally:
                 print("stopped")
         pool = plait.ThreadPoolExecutor(1)
-        pool.submit(plait.task(spin, timeout=0.3, grace=30))
+        spinning = pool.submit(plait.task(spin, timeout=0.3, grace=30))
+        spinning.add_done_callback(plait.Future.exception)
         pool.submit(print, "and the rest")
     """
     assert run(program) == (0, "stopped\nand the rest\n", "")
@@ -235,7 +230,8 @@ def test_one_that_hangs_while_the_interpreter_ends_is_abandoned():
     program = """
         import plait, time
         pool = plait.ThreadPoolExecutor(1)
-        pool.submit(plait.task(time.sleep, timeout=0.3, grace=0.1), 3600)
+        hung = pool.submit(plait.task(time.sleep, timeout=0.3, grace=0.1), 3600)
+        hung.add_done_callback(plait.Future.exception)
         pool.submit(print, "and the rest")
     """
     assert run(program) == (0, "and the rest\n", "")
@@ -260,7 +256,8 @@ def test_what_no_thread_is_left_for_is_not_lost_when_the_interpreter_ends():
 
         threading.Thread.start = refuse
         pool = plait.ThreadPoolExecutor(1, initializer=set_up)
-        pool.submit(plait.task(time.sleep, timeout=0.3, grace=0.1), 3600)
+        hung = pool.submit(plait.task(time.sleep, timeout=0.3, grace=0.1), 3600)
+        hung.add_done_callback(plait.Future.exception)
         pool.submit(print, "made")
         pool.submit(plait.task(print), "not made").add_done_callback(tell)
         pool.submit(print, "made, too").add_done_callback(tell)
@@ -278,12 +275,12 @@ def test_who_waits_for_the_pool_stands_in_when_the_interpreter_ends():
         def use():
             pool = plait.ThreadPoolExecutor(1)
             with pool:
-                pool.submit(plait.task(time.sleep, timeout=0.2, grace=0.1), 3600)
+                hung = pool.submit(plait.task(time.sleep, timeout=0.2, grace=0.1), 3600)
                 made = pool.submit(print, "made")
                 begun.set()
                 threading.main_thread().join()
                 threading.Thread.start = refuse
-            print(made.done())
+            print(made.done(), hung.exception().abandoned)
 
         def refuse(thread):
             raise RuntimeError("can't create new thread")
@@ -292,7 +289,7 @@ def test_who_waits_for_the_pool_stands_in_when_the_interpreter_ends():
         threading.Thread(target=use).start()
         begun.wait()
     """
-    assert run(program) == (0, "made\nTrue\n", "")
+    assert run(program) == (0, "made\nTrue True\n", "")
 
 
 def test_one_that_comes_back_while_the_interpreter_ends():
@@ -301,7 +298,8 @@ def test_one_that_comes_back_while_the_interpreter_ends():
         import plait, time
         with plait.ThreadPoolExecutor(20) as pool:
             for n in range(20):
-                pool.submit(plait.task(time.sleep, timeout=0.05, grace=0.05), 0.2 + n * 2e-3)
+                late = pool.submit(plait.task(time.sleep, timeout=0.05, grace=0.05), 0.2 + n * 2e-3)
+                late.add_done_callback(plait.Future.exception)
 
         class Slow:
             def __del__(self):

@@ -230,7 +230,7 @@ def test_what_fails_between_attempts_ends_the_call(pool):
     assert type(error) is ZeroDivisionError
     assert type(error.__context__) is ValueError
     future = Backoff(lambda attempt: "soon").submit(pool, int, "x")
-    assert type(future.exception(LIMIT)) is ValueError
+    assert type(future.exception(LIMIT)) is TypeError
     assert pool.submit(pow, 2, 3).result(LIMIT) == 8
 
 
@@ -265,3 +265,19 @@ def test_nothing_is_raised_while_a_module_is_being_imported(pool, tmp_path, monk
     assert type(error) is plait.TaskTimeout
     assert "slow_to_import" not in "".join(error.__notes__)
     assert sys.modules.pop("slow_to_import").end
+
+
+def test_what_stops_a_thread_does_not_hit_those_that_it_starts(pool):
+    """Up to 3.11 a new thread is found under the number of the one that starts it."""
+
+    def work():
+        while True:
+            thread = threading.Thread(target=ran.append, args=(1,))
+            thread.start()
+            thread.join()
+
+    ran = []
+    terms = plait.task(work, timeout=0.005, grace=LIMIT)
+    for _ in range(50):
+        assert type(pool.submit(terms).exception(LIMIT)) is plait.TaskTimeout
+    assert ran
