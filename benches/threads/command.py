@@ -2,11 +2,11 @@
 
 from pool.command import QUICK, options
 from pool.measure import measure
-from pool.peers import WORKERS
+from pool.peers import WORKERS, present
 from pool.report import tables
 from report import machine, write
 from threads.limits import Limits
-from threads.peers import PEERS, present
+from threads.peers import PEERS
 from threads.rows import ROWS
 
 

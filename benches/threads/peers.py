@@ -2,9 +2,8 @@
 
 import asyncio
 import concurrent.futures
-import importlib.util
 import multiprocessing.pool
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
@@ -96,12 +95,6 @@ _MAKERS: dict[str, Callable[[], Peer]] = {
     OURS: lambda: _Ours(plait.ThreadPoolExecutor(WORKERS)),
 }
 PEERS = tuple(_MAKERS)
-
-
-def present(names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split names into those that can be imported here and those that cannot."""
-    here = [name for name in names if importlib.util.find_spec(name)]
-    return here, [name for name in names if name not in here]
 
 
 def make(name: str) -> Peer:
