@@ -19,6 +19,13 @@ PROGRAM = """
             costs.append(time.thread_time_ns() - begin)
         return min(costs)
 
+    def settle():
+        # On 3.12 all loops cost half as much again while an exception waits. Whatever else the
+        # machine does makes them dear for a while, so the cost need not be low at once.
+        end = time.monotonic() + 30
+        while (now := cost()) >= 1.3 * before:
+            assert time.monotonic() < end, (now, before)
+
     def work(seconds):
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
@@ -32,7 +39,7 @@ PROGRAM = """
     before = cost()
     pool = plait.ThreadPoolExecutor(2)
 {stop}
-    assert cost() < 1.3 * before, (cost(), before)
+    settle()
     calls = []
     sys.setprofile(lambda frame, event, argument: calls.append(event))
     work(0.01)
@@ -53,10 +60,6 @@ STOPS = {
     while not future.running():
         time.sleep(0.001)
     assert future.cancel()
-    # Another thread sees to it.
-    end = time.monotonic() + 30
-    while cost() >= 1.3 * before and time.monotonic() < end:
-        pass
     """,
     "abandoned": """
     assert pool.submit(plait.task(hang, timeout=0.01, grace=0.01)).exception(30).abandoned
