@@ -10,7 +10,7 @@ DEV := $(ENVIRONMENT) dev
 # The binding has no tests of its own in Rust: it is tested from Python.
 CARGO_TEST := cargo test --quiet --locked --workspace --exclude plait-py
 
-.PHONY: help run test test-rust test-python test-all test-asyncio test-futures test-tornado loom san soak faults develop bench bench-loop bench-pool lint format package clean
+.PHONY: help run test test-rust test-python test-all test-asyncio test-futures test-tornado loom san soak faults develop bench bench-loop bench-pool bench-tasks lint format package clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +76,10 @@ bench: ## Measure the thread pool beside its peers and bare threads (ARGS=--quic
 bench-pool: ## Measure the process pool beside its peers and bare memory (ARGS=--quick, row names, ...)
 	@echo "make bench-pool: sets up what is missing (an optimised build), then measures (15 minutes)"
 	@$(ENVIRONMENT) bench python benches/bench_pool.py $(ARGS)
+
+bench-tasks: ## Measure parallel calls and task groups beside what else starts processes (ARGS=--quick, row names, ...)
+	@echo "make bench-tasks: sets up what is missing (an optimised build), then measures (a minute)"
+	@$(ENVIRONMENT) bench python benches/bench_tasks.py $(ARGS)
 
 bench-loop: ## Measure the event loop beside its peers and bare servers (ARGS=--quick, row names, ...)
 	@echo "make bench-loop: sets up what is missing (an optimised build), then measures (20 minutes)"

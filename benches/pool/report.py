@@ -9,7 +9,7 @@ from pool.measure import Result
 from pool.peers import OURS, WORKERS
 from pool.rows import Bar, Unit
 from report import table
-from verdict import at_least, spread
+from verdict import at_least, at_most, spread
 
 
 def _medians(result: Result, figure: str) -> dict[str, float]:
@@ -28,12 +28,16 @@ def verdict(medians: Mapping[str, float], unit: Unit, bar: Bar) -> str:
     ours = medians.get(OURS)
     others = {name: _times(ours, found, unit) for name, found in medians.items() if ours}
     others.pop(OURS, None)
-    if ours is None or not others:
+    if ours is None:
         return ""
-    best = min(others, key=others.__getitem__)
     lines = []
     if bar.least is not None:
         lines.append(str(at_least(ours, bar.least)))
+    if bar.most is not None:
+        lines.append(str(at_most(ours, bar.most)))
+    if not others:
+        return "; ".join(lines)
+    best = min(others, key=others.__getitem__)
     if bar.times is not None and (bar.of is None or bar.of in others):
         of = bar.of or best
         lines.append(f"{at_least(others[of], bar.times)} of {of}")

@@ -18,6 +18,7 @@ class Unit(Enum):
 
     TASKS = "tasks/s"
     MICROSECONDS = "µs"
+    MILLISECONDS = "ms"
     GIGABYTES = "GB/s"
     SERIAL = "times serial"
     SHARE = "share of the best schedule"
@@ -25,7 +26,7 @@ class Unit(Enum):
     @property
     def more_is_better(self) -> bool:
         """Whether a pool with a higher figure is ahead."""
-        return self is not Unit.MICROSECONDS
+        return self not in (Unit.MICROSECONDS, Unit.MILLISECONDS)
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,13 @@ class Bar:
     """What plait is to reach.
 
     `times` as good as the peer `of`, or as the best peer without it; or an absolute figure at
-    `least`; `ahead` says that no peer may be ahead as well.
+    `least` or at `most`; `ahead` says that no peer may be ahead as well.
     """
 
     times: float | None = None
     of: str | None = None
     least: float | None = None
+    most: float | None = None
     ahead: bool = False
 
 

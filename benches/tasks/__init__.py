@@ -1,0 +1,1 @@
+"""Groups of tasks and calls in parallel, and what is measured of them."""
