@@ -6,14 +6,14 @@ ends with `# here`.
 """
 
 STANDARD = """\
-import asyncio, concurrent.futures, gc, multiprocessing, threading, time
+import asyncio, concurrent.futures, gc, multiprocessing, threading
 from asyncio import run
 from concurrent.futures import ProcessPoolExecutor as Processes, ThreadPoolExecutor as Threads
 from multiprocessing import Pool
 """
 
 PLAIT = """\
-import asyncio, concurrent.futures, gc, multiprocessing, threading, time
+import asyncio, concurrent.futures, gc, multiprocessing, threading
 import plait
 from plait import run, Pool, ProcessPoolExecutor as Processes, ThreadPoolExecutor as Threads
 """
@@ -27,7 +27,6 @@ def fail_second(number):
         BEGUN.wait(60)
         raise ValueError("first")
     BEGUN.set()
-    time.sleep(0.1)
     raise ValueError("boom")
 async def failing():
     raise ValueError("boom")
@@ -148,8 +147,9 @@ run(main())
     Way(
         "`to_thread` that fails when `wait_for` has given up",
         """
+given_up = threading.Event()
 def slow():
-    time.sleep(0.2)
+    given_up.wait(60)
     raise ValueError("boom")
 async def call():
     await asyncio.to_thread(slow)  # here
@@ -157,7 +157,7 @@ async def main():
     try:
         await asyncio.wait_for(call(), 0.05)
     except TimeoutError:
-        pass
+        given_up.set()
 run(main())
 """,
         name="slow",
