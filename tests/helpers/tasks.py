@@ -3,6 +3,7 @@
 A task says that it runs by making a file; tests wait for that, and for no time.
 """
 
+import itertools
 import os
 import signal
 import sys
@@ -80,10 +81,11 @@ def block_signals(begun=None):
 
 def swallow(begun=None, stopped=None):
     """Go on whatever is raised."""
-    if begun is not None:
-        write(begun, os.getpid())
     while True:
         try:
+            if begun is not None:
+                write(begun, os.getpid())
+                begun = None
             while True:
                 pass
         except BaseException:
@@ -101,9 +103,13 @@ def give_in(begun=None):
 
 def sit_in_c(begun=None):
     """Run a C function that looks for no signals."""
+    first = []
     if begun is not None:
-        write(begun, os.getpid())
-    return sum(range(10**13))
+        # The function itself says that it has begun: no Python code follows that could be stopped.
+        written = f"{begun}.by_c"
+        write(written, os.getpid())
+        first = map(len, map(str, map(os.rename, [written], [begun])))
+    return sum(itertools.chain(first, range(10**13)))
 
 
 def wait_for(path, value=None):
