@@ -1,9 +1,9 @@
 """plait's task groups and parallel calls, beside what else starts processes.
 
-The rows are in `tasks/rows.py`.
+The rows are in `task_model/rows.py`.
 """
 
-from tasks.command import main
+from task_model.command import main
 
 if __name__ == "__main__":
     main()

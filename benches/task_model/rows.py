@@ -9,8 +9,8 @@ from types import MappingProxyType
 from pool.peers import OURS
 from pool.programs import Figures
 from pool.rows import Bar, Unit
-from tasks import programs
-from tasks.programs import PARALLEL
+from task_model import programs
+from task_model.programs import PARALLEL
 
 PEERS = tuple(PARALLEL)
 

@@ -9,8 +9,8 @@ from pool.limits import Limit
 from pool.measure import measure
 from pool.report import tables
 from report import machine, write
-from tasks.programs import WAIT
-from tasks.rows import PEERS, ROWS
+from task_model.programs import WAIT
+from task_model.rows import PEERS, ROWS
 
 
 def _started() -> float:
@@ -29,7 +29,7 @@ def main() -> None:
         start.values.append(_started())
     wait = Limit("one of the waits", "ms", [1e3 * WAIT])
     results = measure(
-        rows, asked.peers.split(","), rounds=asked.rounds, part=1, module="tasks.perform"
+        rows, asked.peers.split(","), rounds=asked.rounds, part=1, module="task_model.perform"
     )
     lines = [
         "# Tasks: calls in parallel, and groups that end in time",

@@ -1,10 +1,10 @@
-"""One row with one peer: `python -m tasks.perform PEER ROW COUNT`. It tells the figures."""
+"""One row with one peer: `python -m task_model.perform PEER ROW COUNT`. It tells the figures."""
 
 import json
 import sys
 
 from child import Unable, reason
-from tasks.rows import BY_NAME
+from task_model.rows import BY_NAME
 
 
 def main(peer: str, name: str, count: str) -> None:
