@@ -151,6 +151,12 @@ def end_default_engines() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what is measured of the machine out of the home of whoever runs the tests."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
 def nothing_left() -> Iterator[None]:
     """Fail if a test leaves a process, a thread or a descriptor behind."""
     mark = uuid.uuid4().hex

@@ -114,7 +114,7 @@ def test_an_exception_of_the_function_comes_with_its_traceback(plait):
     assert ended.stderr.startswith("Traceback")
     assert 'good.py", line' in ended.stderr
     assert ended.stderr.endswith(
-        "LookupError: no such luck\nplait.measure was running it serially\n"
+        "LookupError: no such luck\nplait.measure was running it in the calling thread\n"
     )
 
 
@@ -126,7 +126,7 @@ def test_the_answer_is_a_table(plait):
     ended = plait("which", "good:compute", "--args", "[3000]", "--budget", "0.3")
     assert ended.returncode == 0, ended.stderr
     assert "good:compute(3000)" in ended.stdout
-    for word in ("serial", "thread", "process", "hand-out", "Use "):
+    for word in ("serial", "thread", "process", "memory", "Use "):
         assert word in ended.stdout
     assert "\x1b" not in ended.stdout
     assert max(map(len, ended.stdout.splitlines())) <= 100
@@ -147,6 +147,31 @@ def test_the_answer_is_json(plait):
     assert answer["batch"] == 5
     assert answer["best"] in answer["seconds"]
     assert answer["reason"]
+
+
+def test_the_answer_can_be_verified(plait):
+    words = ["which", "good:compute", "--args", "[3000]", "--batch", "20", "--verify", "--json"]
+    answer = json.loads(plait(*words).stdout)
+    assert set(answer["verified"]) == {"serial", "thread", "process"}
+    assert answer["best"] in answer["verified"]
+
+
+def test_the_machine_is_measured_anew_when_asked_to(plait, tmp_path):
+    words = ["which", "good:compute", "--args", "[9]", "--budget", "0.1"]
+
+    def run(*more):
+        ended = plait(*words, *more, env={"XDG_CACHE_HOME": str(tmp_path / "cache")})
+        assert ended.returncode == 0, ended.stderr
+        (file,) = (tmp_path / "cache" / "plait").iterdir()
+        return file, file.stat().st_ino
+
+    file, _ = run()
+    # As if the machine had been quiet: otherwise the next program would measure again by itself.
+    kept = json.loads(file.read_text())
+    file.write_text(json.dumps({**kept, "tries": 0}))
+    settled = file.stat().st_ino
+    assert run() == (file, settled)
+    assert run("--fresh") != (file, settled)
 
 
 def test_what_the_function_prints_is_not_in_the_json(plait):
@@ -225,7 +250,7 @@ def test_ctrl_c_ends_a_measurement_at_once(tmp_path):
         "from plait.__main__ import main; main()\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "which", "slow:call", "--batch", "4"],
+        [sys.executable, "-c", code, "which", "slow:call", "--batch", "4", "--verify"],
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from plait._loop.run import new_event_loop, run
     from plait._lost import LostArgs, __losthook__
     from plait._map import Map, map  # noqa: A004 - not for use in here
-    from plait._measure import Measurement, measure
+    from plait._measure import Measurement, Signals, measure
     from plait._parallel import Outcome, parallel
     from plait._per_worker import PerWorker, per_worker
     from plait._pickling.sharing import Shared
@@ -53,6 +53,7 @@ __all__ = [
     "ProcessPoolExecutor",
     "RemoteError",
     "Shared",
+    "Signals",
     "TaskGroup",
     "TaskTimeout",
     "Thread",
@@ -95,6 +96,7 @@ _HOME = {
     "ProcessPoolExecutor": "plait._processes",
     "RemoteError": "plait._errors",
     "Shared": "plait._pickling.sharing",
+    "Signals": "plait._measure",
     "TaskGroup": "plait._group",
     "TaskTimeout": "plait._errors",
     "Thread": "plait._stoppable",

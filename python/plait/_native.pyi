@@ -9,7 +9,7 @@ import sys
 import threading
 import traceback
 import weakref
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from types import CodeType, FrameType, GenericAlias, ModuleType
 from typing import (
     Any,
@@ -28,6 +28,8 @@ from typing import (
 from typing_extensions import Buffer
 
 import plait
+import plait._measure.machine
+import plait._measure.signals
 from plait._pickling.inbound import Inbound
 from plait._task import Terms
 from plait._thread_calls import Member
@@ -439,19 +441,8 @@ class WritePipeTransport(_Writes):
     def resume_reading(self) -> NoReturn: ...
     def is_reading(self) -> NoReturn: ...
 
-# choice.rs: the measured choice.
+# choice.rs: how much of a batch to run.
 
-def choose(
-    *,
-    coroutine: bool,
-    cores: int,
-    batch: int,
-    wall: float,
-    waited: float,
-    serial: float,
-    trials: Mapping[str, tuple[float, int, float] | str | None],
-    carriage: tuple[int, float] | None,
-) -> tuple[str, str]: ...
 def batch_size(cost: float, budget: float, least: int) -> int: ...
 
 @final
@@ -460,6 +451,63 @@ class Rounds:
     def part(self) -> int: ...
     def took(self, calls: int, seconds: float) -> None: ...
     def seconds(self) -> float | None: ...
+
+# estimate.rs: the estimate. A row: engine, width, chunk, seconds, warm-up, start, bytes.
+
+def estimate(
+    signals: plait._measure.signals.Signals,
+    overheads: plait._measure.machine.Overheads,
+    *,
+    batch: int,
+    cores: int,
+    others: float,
+    coroutine: bool,
+    threads: int,
+    processes: int,
+) -> tuple[list[tuple[str, int, int, float, float, float, int]], list[tuple[str, str]]]: ...
+def best_engine(seconds: list[tuple[str, float]], margin: float = ...) -> str: ...
+
+# probe.rs: seconds on the wall, of CPU, queued for a core, of the process's CPU; and pauses.
+
+@final
+class Probe:
+    def __new__(cls) -> Probe: ...
+    def begin(self) -> None: ...
+    def end(self) -> tuple[float, float, float, float, int]: ...
+
+# lock_sampler.rs: who holds the interpreter lock, and what a thread waits on.
+
+@final
+class LockSampler:
+    """Watches one thread at a time from a thread that never takes the interpreter lock.
+
+    Args:
+        period: seconds between two samples, on average (half of it to one and a half).
+        steady: keep that pace. Without it a long watch is sampled less and less often, and each
+            sample counts for as many as were left out.
+
+    Raises:
+        RuntimeError: who holds the lock cannot be read in this interpreter; the text says why.
+        ValueError: a period that is no positive number.
+    """
+
+    def __new__(cls, period: float = 0.0002, *, steady: bool = False) -> LockSampler: ...
+    def begin(self) -> bool:
+        """Watch the calling thread; False, and nothing is done, while another one is watched."""
+    def so_far(self) -> tuple[int, int, dict[str, int]]:
+        """Return what `end` would, and go on watching."""
+    def end(self) -> tuple[int, int, dict[str, int]]:
+        """End the watch, from any thread.
+
+        Returns:
+            How many samples were taken; in how many of them the thread held the lock; and in how
+            many it waited without it, by what on: "socket", "sleep", "file", "pipe", "lock",
+            "process", "other" (none that is 0). The rest ran without the lock, or waited for it or
+            for a core.
+
+        Raises:
+            RuntimeError: no thread is watched.
+        """
 
 # trace.rs: timelines. Times are seconds on the clock of `time.monotonic()`.
 

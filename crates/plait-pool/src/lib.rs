@@ -3,6 +3,8 @@
 mod alarms;
 pub mod choice;
 pub mod completion;
+pub mod estimate;
 pub mod process;
 pub mod queue;
+pub mod sampling;
 pub mod stopping;

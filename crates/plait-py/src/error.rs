@@ -9,6 +9,8 @@ use pyo3::PyErr;
 use pyo3::exceptions::{PyIndexError, PyOSError, PyRuntimeError, PyValueError};
 use pyo3::import_exception;
 
+use crate::hot::interpreter_lock::Unreadable;
+
 import_exception!(concurrent.futures.process, BrokenProcessPool);
 import_exception!(concurrent.futures.thread, BrokenThreadPool);
 import_exception!(queue, Full);
@@ -31,6 +33,9 @@ pub(crate) enum Error {
     /// Marks of flow control that cannot be.
     #[error(transparent)]
     Marks(#[from] plait_loop::flow::BadMarks),
+    /// The interpreter keeps its lock where we do not know.
+    #[error(transparent)]
+    Lock(#[from] Unreadable),
     /// A process pool does not do what was asked.
     #[error(transparent)]
     Pool(#[from] plait_pool::process::Error),
@@ -57,6 +62,7 @@ impl From<Error> for PyErr {
             Error::Engine(error) => PyValueError::new_err(error.to_string()),
             Error::Trace(error) => trace(&error),
             Error::Marks(error) => PyValueError::new_err(error.to_string()),
+            Error::Lock(reason) => PyRuntimeError::new_err(reason.to_string()),
             Error::Pool(process::Error::Sys(error)) => os_error(&error),
             Error::Pool(process::Error::Link(plait_shm::Error::Sys(error))) => os_error(&error),
             Error::Pool(reason @ process::Error::Broken(_)) => BrokenProcessPool::new_err(reason.to_string()),

@@ -3,6 +3,7 @@
 mod callees;
 mod choice;
 mod error;
+mod estimate;
 mod event_loop;
 mod executor;
 mod exiting;
@@ -11,7 +12,9 @@ mod future;
 mod handover;
 mod hot;
 mod image;
+mod lock_sampler;
 mod packer;
+mod probe;
 mod process_delivery;
 mod process_owner;
 mod process_pool;
@@ -47,14 +50,17 @@ mod _native {
         hot::plain::probe::register(module)?;
         callees::register(module)?;
         image::register(module)?;
+        lock_sampler::register(module)?;
         packer::register(module)?;
         process_pool::register(module)?;
+        probe::register(module)?;
         processes::register(module)?;
         worker::register(module)?;
         running::register(module)?;
         thread_call::register(module)?;
         thread_queue::register(module)?;
         choice::register(module)?;
+        estimate::register(module)?;
         trace::register(module)?;
         Ok(())
     }

@@ -7,6 +7,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("plait runs on Linux only, for now: its engines are built on epoll, futex, memfd and pidfd");
 
+pub mod accounts;
 pub mod alarm;
 pub mod allocator;
 pub mod aside;
@@ -27,6 +28,7 @@ pub mod memory;
 pub mod open;
 pub mod pagemap;
 pub mod pass;
+mod peek;
 pub mod pid;
 pub mod pipe;
 pub mod process;
@@ -37,5 +39,7 @@ pub mod slack;
 pub mod sparse;
 pub mod stopping;
 pub mod stream;
+pub mod symbol;
+pub mod waiting;
 
 pub use error::{Error, Result};

@@ -7,19 +7,21 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import click
 
 from plait._cli.target import arguments, function
 from plait._cli.terminal import Mistake, console
+from plait._cli.which_script import FunctionOrScript
 from plait._measure import measure
+from plait._measure.machine import overheads
 
 __all__ = ["which"]
 
 
-@click.command()
-@click.argument("target", metavar="MODULE:FUNCTION")
+@click.command(cls=FunctionOrScript)
+@click.argument("target", metavar="MODULE:FUNCTION | SCRIPT.py [ARGS]...")
 @click.option(
     "--args",
     "args_json",
@@ -41,17 +43,31 @@ __all__ = ["which"]
     metavar="SECONDS",
     help="About how long to call the function.",
 )
+@click.option("--verify", is_flag=True, help="Also run the batch under each method.")
+@click.option("--fresh", is_flag=True, help="Measure anew what each method costs on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def which(target: str, args_json: str, batch: int | None, budget: float, as_json: bool) -> None:
-    """Measure where a function runs best.
+def which(
+    target: str,
+    args_json: str,
+    batch: int | None,
+    budget: float,
+    verify: bool,
+    fresh: bool,
+    as_json: bool,
+) -> None:
+    """Find out where a function runs best, or the functions of a script.
 
-    The function IS CALLED MANY TIMES, also several times at once and in other
-    processes: it must be safe to repeat. Modules in the current directory can
-    be named.
+    The function IS CALLED SEVERAL TIMES: it must be safe to repeat. With
+    --verify it is also called several times at once, and in other processes.
+    Modules in the current directory can be named.
+
+    A script is run once, unchanged, and answered for when it ends: for those
+    of its functions whose calls take its time. What follows it is its own.
 
     \b
     plait which zlib:crc32 --args '["data"]'
     plait which mymodule:Class.method --args '[30000, "text"]' --batch 50
+    plait which script.py input.csv
     """  # noqa: D301
     args = arguments(args_json)
     fn = function(target)
@@ -59,12 +75,11 @@ def which(target: str, args_json: str, batch: int | None, budget: float, as_json
         raise Mistake(f"--batch must be from 1 to 1000000 calls, not {batch}")
     if not 0 < budget < float("inf"):
         raise Mistake(f"--budget must be a positive number of seconds, not {budget}")
+    if fresh:
+        overheads(fresh=True)
     try:
-        if as_json:
-            with _stdout_to_stderr():
-                measurement = measure(fn, *args, batch=batch, budget=budget)
-        else:
-            measurement = measure(fn, *args, batch=batch, budget=budget)
+        with _stdout_to_stderr() if as_json else nullcontext():
+            measurement = measure(fn, *args, batch=batch, budget=budget, verify=verify)
     except Exception:
         # The function's own: its traceback is what its author wants to see.
         traceback.print_exc()

@@ -1,4 +1,4 @@
-"""The measured choice: run a function under every engine that can run it, and compare."""
+"""The measured choice: what a function costs, and how a batch of it would do on every engine."""
 
 from __future__ import annotations
 
@@ -11,13 +11,21 @@ from typing import Any
 from plait import _all_engines
 from plait._binding import native
 from plait._measure.budget import Budget
-from plait._measure.carriage import Carriage, weigh
-from plait._measure.clocks import Clocks
-from plait._measure.coroutines import measure_coroutine
-from plait._measure.functions import IsCoroutine, Ran, pilot, pooled, serial
-from plait._measure.measurement import Figures, Measurement
+from plait._measure.cautions import caution
+from plait._measure.concluding import conclude
+from plait._measure.estimating import Estimates, estimates_of
+from plait._measure.machine import overheads
+from plait._measure.measurement import Measurement
+from plait._measure.reading import IsCoroutine, Read, read
+from plait._measure.reading_coroutines import on_a_loop, read_coroutine
+from plait._measure.signals import Signals
+from plait._measure.verifying import verify as run_for_real
+from plait._measure.verifying_coroutines import verify_coroutine
 
-__all__ = ["Measurement", "measure"]
+__all__ = ["Measurement", "Signals", "measure"]
+
+#: The engines count calls in 32 bits; nobody measures as many.
+_MOST = 1_000_000
 
 
 def measure(
@@ -26,22 +34,26 @@ def measure(
     *args: Any,
     batch: int | None = None,
     budget: float = 1.0,
+    verify: bool = False,
 ) -> Measurement:
-    """Find out where a function runs best, by running it.
+    """Find out where a function runs best, from what a few calls of it cost.
 
-    `fn(*args)` IS CALLED MANY TIMES, also several times at once, and in other processes: it must
-    be safe to repeat. First a few calls find out what one costs; then a batch of calls is made
-    one after another, in threads and in processes; a coroutine function is awaited one after
-    another and all at once on the loop. Pools are started, and warm, before the clock runs.
+    `fn(*args)` IS CALLED SEVERAL TIMES, in the calling thread and nowhere else (a coroutine
+    function on a loop): it must be safe to repeat. What a call costs and does is read off those
+    calls; how long a batch would take one after another, in threads, in processes or on the loop
+    is estimated from that and from what each engine costs on this machine. The latter is measured
+    once, which takes a second or two, and kept in a file under `~/.cache/plait`.
 
     Args:
         fn: The function, or coroutine function.
         *args: Its arguments, the same for each call.
-        batch: How many calls to compare the engines by ("few or many at once"). By default as
+        batch: How many calls to compare the methods by ("few or many at once"). By default as
             many as the budget pays for, 4 at least and 1,000 at most.
         budget: About how many seconds to spend in calls of `fn`. A call that has begun is never
-            cut short, and starting the pools comes on top. What does not fit is run in part, and
-            scaled; what does not fit at all is left out, and missing in `Measurement.seconds`.
+            cut short. Without `verify` a quarter of a second is enough, unless two calls take
+            longer.
+        verify: Also run the batch for real, in threads and processes too, as far as the budget
+            goes, and say where that differs from the estimate. `best` then follows the runs.
 
     Returns:
         The evidence and the recommendation.
@@ -59,18 +71,14 @@ def measure(
         raise ValueError(f"budget must be a positive number of seconds, not {budget!r}")
     purse = Budget(budget)
     if _is_coroutine_function(fn):
-        return _coroutine(fn, args, batch, purse)
+        return _coroutine(fn, args, batch, purse, verify)
     try:
-        return _function(fn, args, batch, purse)
+        return _function(fn, args, batch, purse, verify)
     except IsCoroutine:
         # Measured below, outside of this exception: it must not show up as
         # the context of what the coroutine raises.
         pass
-    return _coroutine(fn, args, batch, purse)
-
-
-#: The engines count calls in 32 bits; nobody measures as many.
-_MOST = 1_000_000
+    return _coroutine(fn, args, batch, purse, verify)
 
 
 def _is_coroutine_function(fn: Callable[..., Any]) -> bool:
@@ -80,74 +88,36 @@ def _is_coroutine_function(fn: Callable[..., Any]) -> bool:
 
 
 def _function(
-    fn: Callable[..., Any], args: tuple[Any, ...], batch: int | None, budget: Budget
+    fn: Callable[..., Any], args: tuple[Any, ...], batch: int | None, budget: Budget, verify: bool
 ) -> Measurement:
-    cores = _all_engines.cores()
-    first = pilot(fn, args, budget)
-    if batch is None:
-        batch = native.batch_size(first.call.wall, budget.left, min(2 * cores, 16))
-    carriage = weigh(fn, args, first.result)
-    seconds, call = serial(fn, args, first, batch, budget)
-
-    outcomes: dict[str, Ran | str | None] = {"thread": None, "process": None}
-    # What promises most goes first, should time be short: threads for what waits.
-    order = ["thread", "process"] if call.waited > call.cpu else ["process", "thread"]
-    if isinstance(carriage, str):
-        outcomes["process"] = carriage
-        order.remove("process")
-    for place, engine in enumerate(order):
-        share = budget.share(len(order) - place)
-        weight = carriage if engine == "process" and isinstance(carriage, Carriage) else None
-        outcomes[engine] = pooled(engine, fn, args, call, batch, budget, share, weight)
-    return _conclude(False, batch, seconds, call, outcomes, carriage, budget)
+    found = read(fn, args, budget)
+    size = _size(batch, found, budget, min(2 * _all_engines.cores(), 16))
+    estimated = _estimated(found, size, coroutine=False)
+    runs = run_for_real(fn, args, estimated.engines, size, budget) if verify else {}
+    return conclude(found, estimated, runs, size, budget, caution(fn))
 
 
 def _coroutine(
-    fn: Callable[..., Any], args: tuple[Any, ...], batch: int | None, budget: Budget
+    fn: Callable[..., Any], args: tuple[Any, ...], batch: int | None, budget: Budget, verify: bool
 ) -> Measurement:
-    batch, seconds, call, outcome = measure_coroutine(fn, args, batch, budget)
-    return _conclude(True, batch, seconds, call, {"loop": outcome}, None, budget)
+    async def run() -> Measurement:
+        found = await read_coroutine(fn, args, budget)
+        # "Many at once" has to show.
+        size = _size(batch, found, budget, 10)
+        estimated = _estimated(found, size, coroutine=True)
+        engines = estimated.engines
+        runs = await verify_coroutine(fn, args, engines, size, budget) if verify else {}
+        return conclude(found, estimated, runs, size, budget)
+
+    return on_a_loop(run)
 
 
-def _conclude(
-    coroutine: bool,
-    batch: int,
-    serial_seconds: float,
-    call: Clocks,
-    outcomes: dict[str, Ran | str | None],
-    carriage: Carriage | str | None,
-    budget: Budget,
-) -> Measurement:
-    """Have the choice made, and put it together with its evidence."""
-    ran = {engine: outcome for engine, outcome in outcomes.items() if isinstance(outcome, Ran)}
-    weight = carriage if isinstance(carriage, Carriage) else None
-    best, reason = native.choose(
-        coroutine=coroutine,
-        cores=_all_engines.cores(),
-        batch=batch,
-        wall=call.wall,
-        waited=call.waited,
-        serial=serial_seconds,
-        trials={
-            engine: (outcome.seconds, outcome.width, outcome.handout)
-            if isinstance(outcome, Ran)
-            else outcome
-            for engine, outcome in outcomes.items()
-        },
-        carriage=(weight.size, weight.seconds) if weight else None,
-    )
-    return Measurement(
-        best=best,
-        reason=reason,
-        seconds=Figures({"serial": serial_seconds, **{e: run.seconds for e, run in ran.items()}}),
-        batch=batch,
-        calls=budget.calls,
-        wall=call.wall,
-        cpu=call.cpu,
-        waited=call.waited,
-        pickled_bytes=weight.size if weight else None,
-        pickle_seconds=weight.seconds if weight else None,
-        handout=Figures({engine: run.handout for engine, run in ran.items()}),
-        workers=Figures({engine: run.width for engine, run in ran.items()}),
-        start_up=Figures({engine: run.start_up for engine, run in ran.items()}),
+def _size(batch: int | None, found: Read, budget: Budget, least: int) -> int:
+    return batch or native.batch_size(found.signals.wall, budget.total, least)
+
+
+def _estimated(found: Read, batch: int, *, coroutine: bool) -> Estimates:
+    # The function has been called here, and is new to a pool's workers.
+    return estimates_of(
+        found.signals, batch, overheads(), coroutine=coroutine, load=found.load, new=("process",)
     )

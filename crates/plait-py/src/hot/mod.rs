@@ -21,6 +21,7 @@ mod handle_context;
 pub(crate) mod handle_text;
 pub(crate) mod handle_type;
 pub(crate) mod instance;
+pub(crate) mod interpreter_lock;
 pub(crate) mod interrupt;
 pub(crate) mod large;
 mod layout;

@@ -1,0 +1,51 @@
+//! The probe around a call: what it cost the calling thread.
+
+use std::sync::Mutex;
+
+use plait_sys::accounts::Accounts;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+
+use crate::sync::lock;
+
+/// Reads the accounts of the thread that calls it. One probe watches one call
+/// at a time; it is made once and used again.
+#[pyclass(frozen, module = "plait._native")]
+struct Probe(Mutex<Option<Accounts>>);
+
+#[pymethods]
+impl Probe {
+    #[new]
+    fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// Begins, in the thread that is going to make the call.
+    fn begin(&self) {
+        // Nothing of ours runs between the reading and the call but the lock's release.
+        *lock(&self.0) = Some(Accounts::before());
+    }
+
+    /// Ends: seconds on the wall, of CPU time, in the queue for a core, of
+    /// CPU time of the whole process; and how often the thread stopped to
+    /// wait.
+    fn end(&self) -> PyResult<(f64, f64, f64, f64, u64)> {
+        let now = Accounts::after();
+        let Some(begun) = lock(&self.0).take() else {
+            return Err(PyRuntimeError::new_err("the probe ended before it began"));
+        };
+        let spent = now.since(&begun);
+        let seconds = |nanos: u64| nanos as f64 * 1e-9;
+        Ok((
+            seconds(spent.wall),
+            seconds(spent.cpu),
+            seconds(spent.queued),
+            seconds(spent.process_cpu),
+            spent.pauses,
+        ))
+    }
+}
+
+pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Probe>()
+}
