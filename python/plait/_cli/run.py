@@ -12,7 +12,7 @@ import click
 from plait._cli.terminal import Mistake
 from plait._run import environment
 
-__all__ = ["run"]
+__all__ = ["interpreter_flags", "run"]
 
 
 class _Run(click.Command):
@@ -29,7 +29,7 @@ class _Run(click.Command):
         return super().parse_args(ctx, args)
 
 
-def _flags() -> list[str]:
+def interpreter_flags() -> list[str]:
     """Return the options that this interpreter was given: warnings, -X, -O, ..."""
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     # Those are not among them.
@@ -84,5 +84,5 @@ def run(pools: bool, strict: bool, module: bool, script: str, arguments: tuple[s
     sys.stdout.flush()
     sys.stderr.flush()
     # In this very process: signals, terminal and exit status are the program's own.
-    words = [sys.executable, *_flags(), *target, *arguments]
+    words = [sys.executable, *interpreter_flags(), *target, *arguments]
     os.execve(sys.executable, words, environment(options))

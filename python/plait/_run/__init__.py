@@ -46,10 +46,16 @@ def begin(options: Iterable[str]) -> None:
     Args:
         options: "pools" puts plait's pools in the standard ones' places,
             "strict" has a program that has lost an exception end with a status
-            other than 0.
+            other than 0. "which" does none of all this: it has the program watched,
+            as `plait which` does.
 
     """
     options = set(options)
+    if "which" in options:
+        from plait import _which
+
+        _which.begin(options)
+        return
     if "strict" in options:
         # Registered before anything else is: it runs after all.
         atexit.register(_end_strictly, os.getpid())
