@@ -68,11 +68,16 @@ def parser(description: str) -> argparse.ArgumentParser:
     return made
 
 
+def written(name: str, *, record: bool) -> Path:
+    """Say where a report is written."""
+    return ROOT / ("benches/results" if record else "target/benches") / f"{name}.md"
+
+
 def write(name: str, lines: Sequence[str], *, record: bool) -> None:
     """Print the report and write it to a file."""
-    folder = ROOT / ("benches/results" if record else "target/benches")
-    folder.mkdir(parents=True, exist_ok=True)
+    file = written(name, record=record)
+    file.parent.mkdir(parents=True, exist_ok=True)
     text = "\n".join(lines) + "\n"
     sys.stdout.write(text)
-    (folder / f"{name}.md").write_text(text)
-    print(f"written to {(folder / name).relative_to(ROOT)}.md")
+    file.write_text(text)
+    print(f"written to {file.relative_to(ROOT)}")
