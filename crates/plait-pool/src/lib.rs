@@ -1,7 +1,6 @@
 //! Workers, their supervision, scheduling and the measured choice.
 
 mod alarms;
-pub mod checksum;
 pub mod choice;
 pub mod completion;
 pub mod estimate;

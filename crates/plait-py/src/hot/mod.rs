@@ -12,7 +12,6 @@ pub(crate) mod buffer;
 pub(crate) mod bytearray;
 pub(crate) mod call;
 pub(crate) mod cell;
-pub(crate) mod checksum;
 pub(crate) mod collected;
 pub(crate) mod context;
 pub(crate) mod finalize;
