@@ -143,7 +143,8 @@ fn processes(call: &Call, machine: &Machine, batch: &Batch, width: u32, chunk: u
     let slow = machine.slowdown(busy + hands);
 
     let by_parent = calls * parent * machine.slowdown(1.0 + busy.min(at_once)) + call.alone();
-    let by_cores = calls * (computing + parent) / machine.share(busy + hands) + call.waited();
+    // Who hands out takes a share of the cores, and wins none from others for it.
+    let by_cores = calls * (computing + parent) / machine.share(busy) + call.waited();
     // The worker that has the most calls.
     let most = f64::from((chunks.div_ceil(width).saturating_mul(chunk)).min(batch.calls));
     let by_time = most * (call.waited() + (call.alone() - call.waited() + worker) * slow);
