@@ -34,7 +34,7 @@ def _group(_: str, milliseconds: int) -> Figures:
         return programs.group(Path(directory), milliseconds / 1e3)
 
 
-_LIMIT = Bar(most=150, ahead=True)
+_LIMIT = Bar(most=150)
 
 ROWS = (
     Row(
