@@ -145,6 +145,9 @@ def default_pools_end_with_their_module() -> Iterator[None]:
 def end_default_engines() -> None:
     """End what otherwise lives as long as the process: the default pools and the loop."""
     end_default_pools()
+    automatic = sys.modules.get("plait._auto.pools")
+    if automatic is not None:
+        automatic.end()
     background = sys.modules.get("plait._engines.background")
     if background is not None:
         background._background.stop()

@@ -105,11 +105,10 @@ def test_a_result_of_a_thread_can_be_waited_for_on_the_loop():
 
 
 def test_auto():
-    assert plait.submit(where, on="auto").result(LIMIT)[0] != os.getpid()
-    lock = threading.Lock()
-    assert plait.submit(lambda held: os.getpid(), lock, on="auto").result(LIMIT) == os.getpid()
+    # More of it in test_auto.py.
+    assert plait.submit(where, on="auto").result(LIMIT) == where()
     assert plait.submit(where_on_loop, on="auto").result(LIMIT)[0] == os.getpid()
-    kept = plait.submit(plait.task(repr, capture=True), lock, on="auto")
+    kept = plait.submit(plait.task(repr, capture=True), threading.Lock(), on="auto")
     with pytest.raises(TypeError, match="pickle"):
         kept.result(LIMIT)
 

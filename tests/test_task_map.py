@@ -175,13 +175,9 @@ def test_in_an_executor_of_somebody_else():
 
 
 def test_where_auto_is():
+    # More of it in test_auto_map.py.
     here = os.getpid()
-    assert here not in set(plait.map(lambda _: os.getpid(), range(9)))
-    lock = threading.Lock()
-    # The function, or an item, cannot be pickled.
-    assert set(plait.map(lambda _: (lock, os.getpid())[1], range(9))) == {here}
-    pids = list(plait.map(lambda x: (os.getpid(), x)[0], [1, Unpicklable(2), 3]))
-    assert [pid == here for pid in pids] == [False, True, False]
+    assert set(plait.map(lambda _: os.getpid(), range(9))) == {here}
     # What `plait.task` says counts.
     assert set(plait.map(plait.task(lambda _: os.getpid(), on="thread"), range(9))) == {here}
     assert here not in set(plait.map(in_process, range(9)))

@@ -1,9 +1,10 @@
-"""What plait chooses for a row."""
+"""What plait chooses for a row: asked beforehand, and decided under way."""
 
 import time
 from typing import Any
 
 import plait
+from choice.methods import mapped
 from choice.rows import Arguments, Row
 
 
@@ -28,5 +29,18 @@ def measured(row: Row, arguments: Arguments, batch: int, *, told: bool) -> dict[
         "wall": found.wall,
         "cpu": found.cpu,
         "waited": found.waited,
+        "reason": found.reason,
+    }
+
+
+def decided(row: Row, arguments: Arguments, batch: int) -> dict[str, Any]:
+    """Let `plait.map` decide, and ask what it was when it is over."""
+    seconds, count = mapped(row, arguments, batch)
+    assert count == batch
+    found = plait.explain(row.function)
+    return {
+        "choice": found.decision,
+        "workers": {found.decision: found.width},
+        "took": seconds,
         "reason": found.reason,
     }

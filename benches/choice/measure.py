@@ -13,8 +13,8 @@ from choice.rows import Row
 
 # How long one step of a row may take, in seconds.
 PATIENCE = 180.0
-MEASURE = "measure"
-CHOOSERS = (MEASURE,)
+MEASURE, AUTO = "measure", "auto"
+CHOOSERS = (MEASURE, AUTO)
 CORES = len(os.sched_getaffinity(0))
 # What `concurrent.futures` takes for threads when it is not told.
 USUAL_THREADS = min(32, CORES + 4)

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import repeat
 from typing import Any
 
@@ -152,3 +152,12 @@ class Runs:
 def named(method: str, width: int) -> str:
     """Name a way: threads and processes by their number too."""
     return f"{method}@{width}" if method in (THREAD, PROCESS) else method
+
+
+def mapped(row: Row, arguments: Arguments, batch: int) -> tuple[float, int]:
+    """Time a `plait.map` that chooses for itself; tell also how many results it gave."""
+    inputs = columns(arguments, batch)
+    begun = time.perf_counter()
+    with closing(plait.map(row.function, *inputs)) as results:
+        count = sum(1 for _ in results)
+    return time.perf_counter() - begun, count

@@ -1,6 +1,6 @@
 """One step of a row, in a process of its own: `python -m choice.perform STEP ROW BATCH JSON`.
 
-The steps: `measure` tells what is chosen, `run` tells the times.
+The steps: `measure` and `auto` tell what is chosen, `run` tells the times.
 """
 
 import json
@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from child import reason
-from choice.choosers import measured
+from choice.choosers import decided, measured
 from choice.methods import Runs
 from choice.rows import BY_NAME, Arguments, Row
 
@@ -16,6 +16,8 @@ from choice.rows import BY_NAME, Arguments, Row
 def _step(step: str, row: Row, arguments: Arguments, batch: int, options: Any) -> Any:
     if step == "measure":
         return measured(row, arguments, batch, told=options["told"])
+    if step == "auto":
+        return decided(row, arguments, batch)
     runs = Runs(row, arguments, batch)
     if row.cold_workers:
         # The program itself has called it before, at least to measure it.

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from choice.judging import Judged, always, judge, mean_regret, medians, method_of
-from choice.measure import CHOOSERS, MEASURE, Result
+from choice.measure import AUTO, CHOOSERS, MEASURE, Result
 from choice.methods import METHODS, PROCESS, SERIAL, THREAD
 from notes import notes
 from report import table
@@ -47,6 +47,8 @@ def times_table(results: Sequence[Result]) -> list[str]:
     rows = []
     for result in results:
         asked, asked_regret = _judged(result, MEASURE)
+        decided, decided_regret = _judged(result, AUTO)
+        auto = result.chosen.get(AUTO)
         rows.append(
             [
                 f"{result.row.title} (`{result.row.name}`)",
@@ -54,9 +56,12 @@ def times_table(results: Sequence[Result]) -> list[str]:
                 *(_fastest_of(result, method) for method in METHODS),
                 asked,
                 asked_regret,
+                decided,
+                decided_regret,
+                "-" if auto is None else _milliseconds(auto["took"]),
             ]
         )
-    header = ["a call", "calls", *METHODS, "measure", "regret"]
+    header = ["a call", "calls", *METHODS, "measure", "regret", "auto", "regret", "auto, as run"]
     return table(header, rows)
 
 
@@ -145,8 +150,9 @@ def section(
     for chooser in CHOOSERS:
         judged = [found for result in results if (found := judge(result, chooser))]
         if judged:
-            verify = " with `verify=True`" if told else ""
-            lines += [f"Chosen by `plait.{chooser}`{verify}:", "", *confusion(judged), ""]
+            name = f"`plait.{chooser}`" if chooser == MEASURE else '`on="auto"`'
+            verify = " with `verify=True`" if told and chooser == MEASURE else ""
+            lines += [f"Chosen by {name}{verify}:", "", *confusion(judged), ""]
             lines += [*verdicts(judged, loaded=loaded), ""]
     if any(result.times for result in results):
         same = (THREAD, PROCESS, SERIAL)

@@ -9,6 +9,8 @@ from plait._binding import DebugBuildWarning, native
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from plait._auto.effects import Effect
+    from plait._auto.explanation import Explanation, explain
     from plait._engines.defaults import default_executor, set_default_executor
     from plait._errors import Killed, RemoteError, TaskTimeout, WorkerDied
     from plait._future import Future
@@ -39,7 +41,9 @@ __version__: str = native.__version__
 
 __all__ = [
     "DebugBuildWarning",
+    "Effect",
     "EventLoop",
+    "Explanation",
     "Future",
     "Killed",
     "LostArgs",
@@ -64,6 +68,7 @@ __all__ = [
     "WorkerStatistics",
     "__losthook__",
     "default_executor",
+    "explain",
     "get_context",
     "install",
     "losthook",
@@ -82,7 +87,9 @@ __all__ = [
 # Where each name lives. Loaded when first used: a program that wants one
 # engine does not pay for the others, and neither does a pool's worker.
 _HOME = {
+    "Effect": "plait._auto.effects",
     "EventLoop": "plait._loop.loop",
+    "Explanation": "plait._auto.explanation",
     "Future": "plait._future",
     "Killed": "plait._errors",
     "LostArgs": "plait._lost",
@@ -107,6 +114,7 @@ _HOME = {
     "WorkerStatistics": "plait._statistics",
     "__losthook__": "plait._lost",
     "default_executor": "plait._engines.defaults",
+    "explain": "plait._auto.explanation",
     "get_context": "plait._process.context",
     "install": "plait._loop.policy",
     "losthook": "plait._lost",

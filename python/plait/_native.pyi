@@ -467,6 +467,10 @@ def estimate(
 ) -> tuple[list[tuple[str, int, int, float, float, float, int]], list[tuple[str, str]]]: ...
 def best_engine(seconds: list[tuple[str, float]], margin: float = ...) -> str: ...
 
+# hot/checksum.rs
+
+def checksum(buffer: Buffer) -> int: ...
+
 # probe.rs: seconds on the wall, of CPU, queued for a core, of the process's CPU; and pauses.
 
 @final

@@ -33,6 +33,7 @@ from plait._pickling.sharing import Shared
 from plait._process_closing import Closing
 from plait._process_exit import Ending, check_not_exiting
 from plait._standard_views import StandardViews
+from plait._surroundings import Surroundings
 from plait._task import terms_of
 from plait._terms import Terms
 from plait._worker.chunk import STARRED
@@ -146,6 +147,8 @@ class ProcessPoolExecutor(
         self._max_pending = bound
         self._concurrency = width
         self._given_context = mp_context
+        # None: its calls run in this process.
+        self._surroundings: Surroundings | None = None
         self._max_tasks_per_child = max_tasks_per_child
         if os.environ.get("PLAIT_SERIAL", "") not in ("", "0"):
             from plait._serial import SerialOutbound, SerialPool
@@ -154,6 +157,7 @@ class ProcessPoolExecutor(
             self._pool: Any = SerialPool(initializer, tuple(initargs))
             self._ending = Ending(self._pool, exit_timeout)
             return
+        self._surroundings = Surroundings()
         arena = native.Arena(_arena_size)
         self._outbound = Outbound(arena)
         images: tuple[native.Image, ...] = ()
@@ -362,7 +366,7 @@ class ProcessPoolExecutor(
         fn: Callable[..., Any],
         mode: int,
         chunksize: int | None,
-        sender: type[Sender] = Sender,
+        sender: Callable[..., Sender] = Sender,
     ) -> tuple[Sender, Sizer]:
         """Make what a feed sends items with."""
         # A subclass's own `submit` sees every call, as with the standard map.

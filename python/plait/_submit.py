@@ -50,11 +50,11 @@ def submit(fn: Any, /, *args: Any, on: Any = None, **kwargs: Any) -> Any:
         args: its arguments.
         on: where to run it: "loop" (coroutine functions), "thread",
             "process", "serial" (here and now), "auto" (coroutine functions on
-            the loop, others in processes if they can be pickled, in threads if
-            not), or any `concurrent.futures.Executor`. None: what
-            `plait.task(on=...)` said, or else a coroutine function on the
-            loop, anything else in a thread. It is the only keyword that is not
-            the function's.
+            the loop, others where their first calls show that they belong, at
+            first here and now; see `plait.explain`), or any
+            `concurrent.futures.Executor`. None: what `plait.task(on=...)`
+            said, or else a coroutine function on the loop, anything else in a
+            thread. It is the only keyword that is not the function's.
         kwargs: its keywords.
 
     Returns:

@@ -109,6 +109,7 @@ def task(
     name: str | None = None,
     context: str | Iterable[str] = (),
     capture: bool = False,
+    parallel_safe: bool = False,
 ) -> TaskFunction[_P, _T]: ...
 
 
@@ -124,6 +125,7 @@ def task(
     name: str | None = None,
     context: str | Iterable[str] = (),
     capture: bool = False,
+    parallel_safe: bool = False,
 ) -> Callable[[Callable[_P, _T]], TaskFunction[_P, _T]]: ...
 
 
@@ -140,6 +142,7 @@ def task(
     name: str | None = None,
     context: str | Iterable[str] = (),
     capture: bool = False,
+    parallel_safe: bool = False,
 ) -> Any:
     """Give a function the terms on which it is run.
 
@@ -185,6 +188,10 @@ def task(
             `plait.submit` copies the whole context.
         capture: whether to keep what the task prints, for `Future.output`; in
             processes.
+        parallel_safe: says that calls may run at the same time, in threads and
+            in other processes, whatever their code looks like: for
+            `on="auto"`, which otherwise keeps a function where it is called
+            that changes something (`plait.explain` names the line).
 
     Raises:
         TypeError: `fn` cannot be called, an argument is not of its type, or
@@ -210,6 +217,7 @@ def task(
         name=name,
         context=context,
         capture=capture,
+        parallel_safe=parallel_safe,
     )
     if fn is None:
         return functools.partial(_bind, terms=terms)

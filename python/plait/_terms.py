@@ -35,6 +35,7 @@ class Terms(NamedTuple):
     backoff: Backoff = 0.0
     on: On | Away | None = None
     context: tuple[str, ...] = ()
+    parallel_safe: bool = False
 
     def limits(self) -> tuple[float | None, float, int]:
         """Return timeout, grace and retries, as the native engines take them."""
@@ -86,6 +87,7 @@ def checked(
     name: str | None,
     context: str | Iterable[str],
     capture: bool,
+    parallel_safe: bool,
 ) -> Terms:
     """Make terms of what a user wrote.
 
@@ -105,6 +107,7 @@ def checked(
         backoff=backoff if callable(backoff) else seconds(backoff, "backoff"),
         on=on if on is None else place(on),
         context=_variables(context),
+        parallel_safe=bool(parallel_safe),
     )
 
 

@@ -1,6 +1,7 @@
 //! Workers, their supervision, scheduling and the measured choice.
 
 mod alarms;
+pub mod checksum;
 pub mod choice;
 pub mod completion;
 pub mod estimate;

@@ -11,7 +11,7 @@ use pyo3::types::{PyBytes, PyList};
 
 use crate::error::{Error, Result};
 use crate::hot::block::{self, Block, LONG};
-use crate::hot::large;
+use crate::hot::{checksum, large};
 use crate::sync::lock;
 
 /// Shared memory that this process allocates from; none if there is none to
@@ -224,5 +224,6 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(views_after_fork_in_parent, module)?)?;
     module.add_function(wrap_pyfunction!(views_after_fork_in_child, module)?)?;
     module.add_function(wrap_pyfunction!(large::large_bytes, module)?)?;
+    module.add_function(wrap_pyfunction!(checksum::checksum, module)?)?;
     block::register(module)
 }

@@ -1,25 +1,21 @@
-"""Plain functions whose place is plait's to choose."""
+"""Plain functions whose place is plait's to choose, by what their calls have shown."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from plait._carried import carrying
-from plait._engines.defaults import default_executor
-from plait._engines.refusals import refusal
-from plait._engines.thread import ThreadEngine
-from plait._future import Future
-from plait._pickling.outbound import describe
+from plait._auto.calling import Caller
 
 if TYPE_CHECKING:
+    from plait._future import Future
     from plait._terms import Terms
 
 __all__ = ["AutoEngine"]
 
 
 class AutoEngine:
-    """Processes for what can be pickled, threads for the rest."""
+    """The calling thread, another thread, or a process: see `plait._auto`."""
 
     def submit(
         self,
@@ -28,14 +24,5 @@ class AutoEngine:
         kwargs: dict[str, Any],
         terms: Terms,
     ) -> Future[Any]:
-        """Have `fn` called in one of the two default pools."""
-        pool = default_executor("process")
-        pool._pool.check_open()
-        try:
-            carried = carrying(fn, terms.context) if terms.context else fn
-            call = pool._outbound.encode(carried, args, kwargs)
-        except Exception as error:
-            if refusal(fn, terms, "thread") is None:
-                return ThreadEngine(None).submit(fn, args, kwargs, terms)
-            return Future._failed(terms.name or describe(fn), error)
-        return pool._send(call, terms, carried, args, kwargs)
+        """Have `fn` called where its calls belong, as far as that is known."""
+        return Caller(fn, terms).submit(args, kwargs)

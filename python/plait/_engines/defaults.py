@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from plait._processes import ProcessPoolExecutor
     from plait._threads import ThreadPoolExecutor
 
-__all__ = ["default_executor", "set_default_executor"]
+__all__ = ["default_executor", "is_made", "renew", "set_default_executor"]
 
 _lock = threading.Lock()
 _pools: dict[str, Any] = {}
+# The kinds whose pool the user has set.
+_given: set[str] = set()
 # Those of the processes that this one was forked from: held, so that nothing ends them here.
 _inherited: list[dict[str, Any]] = []
 
@@ -82,6 +84,7 @@ def set_default_executor(kind: str, executor: Any) -> None:
     if executor is None:
         with _lock:
             _pools.pop(kind, None)
+            _given.discard(kind)
         return
     wanted = _class(kind)
     if not isinstance(executor, wanted):
@@ -91,6 +94,25 @@ def set_default_executor(kind: str, executor: Any) -> None:
         )
     with _lock:
         _pools[kind] = executor
+        _given.add(kind)
+
+
+def is_made(kind: str) -> bool:
+    """Whether there is such a pool by now."""
+    return kind in _pools
+
+
+def renew(kind: str, pool: Any) -> Any:
+    """Put a new pool in the place of that one; None if the user has set it.
+
+    The one before ends when nobody holds it any more and what it has accepted is done.
+    """
+    with _lock:
+        if kind in _given:
+            return None
+        if _pools.get(kind) is pool:
+            _pools[kind] = _make(kind)
+        return _pools[kind]
 
 
 def _check_kind(kind: str) -> None:
@@ -118,10 +140,10 @@ def _make(kind: str) -> Any:
 
 
 def _after_fork_in_child() -> None:
-    global _lock, _pools
+    global _lock, _pools, _given
     _lock = threading.Lock()
     _inherited.append(_pools)
-    _pools = {}
+    _pools, _given = {}, set()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

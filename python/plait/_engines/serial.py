@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
@@ -55,8 +56,12 @@ def _call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any])
     return run_coroutine(value)
 
 
+_AUTO = os.path.join(os.path.dirname(os.path.dirname(__file__)), "_auto")
+_OURS = (__file__, *(os.path.join(_AUTO, name) for name in ("calling.py", "measuring.py")))
+
+
 def _beyond(frames: TracebackType | None) -> TracebackType | None:
     """Skip our own frames."""
-    while frames is not None and frames.tb_frame.f_code.co_filename == __file__:
+    while frames is not None and frames.tb_frame.f_code.co_filename in _OURS:
         frames = frames.tb_next
     return frames

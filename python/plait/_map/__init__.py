@@ -118,17 +118,18 @@ def map(
     timeout of `plait.task`, or whose worker process dies. What the input raises
     ends the map, when all results before it have been given out.
 
-    Plain functions go to processes in chunks of about a millisecond of work.
-    If a process dies, the items of its chunk are called again, each by itself,
-    so that all others have their results: functions whose calls must not be
-    repeated get terms (`plait.task(timeout=...)`), and travel one by one.
+    Calls in processes travel in chunks of about a millisecond of work. If a
+    process dies, the items of its chunk are called again there, each by
+    itself, so that all others have their results: functions whose calls must
+    not be repeated get terms (`plait.task(timeout=...)`), and travel one by
+    one.
 
     Args:
         fn: takes as many arguments as there are iterables.
         iterables: read up to the end of the shortest.
         on: where to run it, as for `plait.submit`. "auto": where `plait.task`
-            said; or else a coroutine function on the loop, anything else in
-            processes if it can be pickled, in threads if not.
+            said; or else a coroutine function on the loop, anything else where
+            its first calls show that it belongs (see `plait.explain`).
         ordered: whether results come in the order of the items, or as they are
             there.
         window: how many items may be under way or have results that nobody has

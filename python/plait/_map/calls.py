@@ -1,22 +1,18 @@
-"""How the items of `plait.map` are sent: one by one as `plait.submit` does, or in chunks."""
+"""How items of `plait.map` are sent one by one, as `plait.submit` does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from plait._engines.thread import ThreadEngine
 from plait._future import Future
-from plait._mapping.sending import Sender
 from plait._mapping.sizing import Sizer
-from plait._terms import DEFAULT
-from plait._worker.chunk import AWAITED, Reply, run_chunk
 
 if TYPE_CHECKING:
     from plait._engines.engine import Engine
     from plait._terms import Terms
 
-__all__ = ["ChoosingSender", "SingleSender", "Steady"]
+__all__ = ["SingleSender", "Steady"]
 
 
 class SingleSender:
@@ -44,21 +40,6 @@ class SingleSender:
         if self._starred:
             return [(submit(fn, tuple(item), {}, terms), [item]) for item in items]
         return [(submit(fn, (item,), {}, terms), [item]) for item in items]
-
-
-class ChoosingSender(Sender):
-    """Sends what can be pickled to processes, in chunks, and has threads take the rest."""
-
-    def _refused(self, item: Any) -> Future[Reply]:
-        if self._mode & AWAITED:
-            # A thread would only make a coroutine.
-            return super()._refused(item)
-        args = (self._fn, self._mode, [item], _keep)
-        return ThreadEngine(None).submit(run_chunk, args, {}, DEFAULT)
-
-
-def _keep(error: BaseException) -> BaseException:
-    return error
 
 
 class Steady(Sizer):

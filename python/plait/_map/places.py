@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plait._engines.choosing import engine_for
 from plait._engines.defaults import default_executor
-from plait._engines.refusals import kind_of, refusal
-from plait._map.calls import ChoosingSender, SingleSender, Steady
+from plait._engines.refusals import kind_of
+from plait._map.calls import SingleSender, Steady
 from plait._map.flow import Flow
+from plait._mapping.chunk import Send
 from plait._mapping.feed import LOOKAHEAD
-from plait._mapping.inputs import together
-from plait._mapping.sending import Sender
+from plait._mapping.inputs import is_settled, together
 from plait._mapping.sizing import Sizer
 from plait._task import bare, is_coroutine_function, terms_of
 from plait._terms import DEFAULT
@@ -82,19 +82,19 @@ def make_flow(
 
     """
     kind, starred = place.kind, len(iterables) > 1
-    if kind == "auto" and not _can_be_sent(place):
-        kind = "thread"
+    if kind == "auto":
+        return _auto_flow(place, iterables, length, window, ordered, in_coroutine)
     if kind == "loop" and not in_coroutine and asyncio._get_running_loop() is not None:
         raise RuntimeError(
             "this thread runs the event loop that the coroutines of the map need: to wait for them "
             "here would stop both for ever; use `async for`"
         )
     pool: Any = place.pool
-    if kind in ("process", "auto") and place.is_plain:
+    sender: Send
+    if kind == "process" and place.is_plain:
         pool = default_executor("process") if pool is None else pool
         mode = GO_ON | (STARRED if starred else 0)
-        kind_of_sender = ChoosingSender if kind == "auto" else Sender
-        sender, sizer = pool._map_with(bare(place.fn), mode, None, kind_of_sender)
+        sender, sizer = pool._map_with(bare(place.fn), mode, None)
         bound = LOOKAHEAD
     else:
         where: Any = kind if pool is None else pool
@@ -114,16 +114,27 @@ def make_flow(
     )
 
 
-def _can_be_sent(place: Place) -> bool:
-    """Tell whether processes can have the function."""
-    if refusal(place.fn, place.terms, "thread") is not None:
-        # Then it has to.
-        return True
-    try:
-        default_executor("process")._outbound.encode(place.fn, (), {})
-    except Exception:
-        return False
-    return True
+def _auto_flow(
+    place: Place,
+    iterables: tuple[Iterable[Any], ...],
+    length: int | None,
+    window: int | None,
+    ordered: bool,
+    in_coroutine: bool,
+) -> Flow:
+    from plait._auto.flow import AutoFlow
+    from plait._auto.mapping import AutoSender
+
+    sender = AutoSender(
+        place.fn,
+        place.terms,
+        starred=len(iterables) > 1,
+        beside_loop=in_coroutine,
+        changing=not all(map(is_settled, iterables)),
+        window=window,
+        length=length,
+    )
+    return AutoFlow(sender, together(iterables), length=length, ordered=ordered)
 
 
 def _sizer(kind: str, pool: Any, window: int | None) -> Sizer:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-__all__ = ["copy", "rows", "together"]
+__all__ = ["copy", "is_settled", "rows", "together"]
 
 # Nobody can change them.
 _FIXED = (tuple, range, str, bytes, frozenset)
@@ -30,6 +30,11 @@ def copy(items: Iterable[Any]) -> Sequence[Any] | frozenset[Any] | None:
     if type(items) in _FIXED:
         return items  # type: ignore[return-value]
     return list(items) if type(items) in _COPIED else None
+
+
+def is_settled(items: Iterable[Any]) -> bool:
+    """Whether reading the input runs no code of the user's."""
+    return type(items) in _FIXED or type(items) in _COPIED
 
 
 def rows(iterables: tuple[Iterable[Any], ...]) -> tuple[Iterator[Any], int | None]:

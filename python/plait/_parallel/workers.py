@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from plait import _alarms
+from plait._surroundings import Surroundings
 
 if TYPE_CHECKING:
     from plait._processes import ProcessPoolExecutor
@@ -57,7 +57,7 @@ class _Kept:
 
     def take(self, limit: int) -> ProcessPoolExecutor:
         """Return a pool; who has it keeps it from ending."""
-        seen = limit, _surroundings()
+        seen = limit, Surroundings()
         before = None
         with self._lock:
             if self._alarm is not None:
@@ -101,15 +101,6 @@ class _Kept:
             pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown()
-
-
-def _surroundings() -> object:
-    """Tell what processes have from this one when they are started."""
-    try:
-        directory = os.getcwd()
-    except FileNotFoundError:
-        directory = None
-    return dict(os.environ), directory, list(sys.path), list(sys.argv)
 
 
 def end() -> None:

@@ -37,6 +37,9 @@ def run_chunk(
 ) -> Reply:
     """Call `fn` for each item; `keep` makes of an exception what is kept of it."""
     begun = time.perf_counter()
+    if fn.__class__.__module__ == "plait._auto.guarding":
+        # Once for all items, and it refuses them all.
+        fn = fn.checked()  # type: ignore[attr-defined]
     if mode & AWAITED:
         fn = _awaited(fn)
     values: list[Any] = []

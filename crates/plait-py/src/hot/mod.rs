@@ -12,6 +12,7 @@ pub(crate) mod buffer;
 pub(crate) mod bytearray;
 pub(crate) mod call;
 pub(crate) mod cell;
+pub(crate) mod checksum;
 pub(crate) mod collected;
 pub(crate) mod context;
 pub(crate) mod finalize;

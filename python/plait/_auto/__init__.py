@@ -1,0 +1,25 @@
+"""`on="auto"`: where a function runs is measured on its real calls, and what it does is seen first.
+
+A result never depends on where a call has run. So before a call leaves the place where it was made,
+its code is read (`reading.py`, `callees.py`) for what makes that a matter: it writes something that
+others see, it asks where it is, it reads what others write. What no code tells (functions in C)
+shows in a pickle of the arguments before and after the first calls (`comparing.py`). What workers
+of a process would have of the globals that it reads is compared by them (`guarding.py`).
+
+| file | what it is |
+|---|---|
+| `values.py` | what a variable may refer to, as far as code tells |
+| `tables.py` | what is known of functions and methods whose code is not read |
+| `reading.py` | reads the bytecode of one function |
+| `callees.py` | follows the calls between the user's functions |
+| `effects.py` | what comes of it, and whether it counts for given arguments |
+| `fixed.py` | values that cannot change |
+| `comparing.py` | arguments before and after a call |
+| `digesting.py` | one value here and another there: are they equal? |
+| `guarding.py` | calls that a worker refuses whose globals differ |
+| `record.py` | what is known of a function, and of its calls |
+| `measuring.py` | a real call, and what it shows |
+| `deciding.py` | from that to a decision |
+| `lane.py` | one call after another, beside a loop |
+| `explanation.py` | `plait.explain` |
+"""

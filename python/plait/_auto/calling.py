@@ -1,0 +1,253 @@
+"""Calls of one function, each sent where it belongs."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from dataclasses import replace
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from plait._auto import pools
+from plait._auto.chained import Chained
+from plait._auto.deciding import Need
+from plait._auto.digesting import Incomparable
+from plait._auto.effects import Effect
+from plait._auto.guarding import Differs, Guarded, digests_of
+from plait._auto.lane import in_lane
+from plait._auto.measuring import Sample, observed
+from plait._auto.record import record_of
+from plait._carried import carrying
+from plait._engines.defaults import default_executor
+from plait._engines.process import ProcessEngine
+from plait._engines.serial import SerialEngine
+from plait._future import Future
+from plait._pickling.outbound import describe
+from plait._terms import Terms
+
+__all__ = ["Caller"]
+
+# Nobody knows how many single calls are to come: as many again as there were, and at least so many.
+_FEW = 16
+# Comparing what a function reads may take that part of a call, or of a chunk of so many seconds.
+_COMPARED, _CHUNK = 0.2, 1e-3
+
+
+class Caller:
+    """Sends the calls of a function, and has some of them measured."""
+
+    def __init__(self, fn: Callable[..., Any], terms: Terms) -> None:
+        """Send nothing yet."""
+        self._fn = fn
+        self.terms = terms
+        self.name = terms.name or describe(fn)
+        self.record, self._before, self._keywords = record_of(fn)
+
+    # -- single calls -------------------------------------------------------
+
+    def submit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+        """Have one call made."""
+        if self.terms.capture:
+            # Nothing else keeps what a call prints.
+            return ProcessEngine(None).submit(self._fn, args, kwargs, self.terms)
+        loop = asyncio._get_running_loop()
+        effect = self.effect_on(args, kwargs)
+        if effect is not None and effect.keeps == "here":
+            self.record.calls += 1
+            return self.in_turn(loop, args, kwargs)
+        if self.terms.timeout is not None:
+            # Nothing but a process is stopped for certain.
+            return self.in_process(args, kwargs) or self.in_thread(args, kwargs)
+        if self.record.wants_look():
+            batch = max(_FEW, self.record.calls)
+            elsewhere = loop is not None or self._is_elsewhere()
+            return self.first(elsewhere, args, kwargs, partial(self.need, batch))
+        decision = self.record.decision
+        if decision is None or decision.method == "serial":
+            return self.here(args, kwargs) if loop is None else self.in_thread(args, kwargs)
+        if decision.method == "process":
+            sent = self.in_process(args, kwargs)
+            if sent is not None:
+                return sent
+            # What cannot be carried there may be what threads must not share.
+            return self.in_turn(loop, args, kwargs)
+        return self.in_thread(args, kwargs)
+
+    @property
+    def depends_on_arguments(self) -> bool:
+        """Whether numbers and strings for arguments could matter to what keeps a call here."""
+        record = self.record
+        return not self.terms.parallel_safe and (
+            record.found is not None
+            or bool(self._before)
+            or record.analysis.binds_all
+            or record.analysis.has_open_defaults
+        )
+
+    def _is_elsewhere(self) -> bool:
+        """Whether calls are not made in this thread any more: those that are measured neither."""
+        decision = self.record.decision
+        return decision is not None and decision.method != "serial"
+
+    def effect_on(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Effect | None:
+        """Tell what keeps a call where it is made; None: nothing."""
+        if self.terms.parallel_safe:
+            return None
+        keywords = {**self._keywords, **kwargs} if self._keywords else kwargs
+        return self.record.effect_on((*self._before, *args), keywords)
+
+    def need(self, batch: int) -> Need:
+        """Say what is to come."""
+        barred = []
+        always = () if self.terms.parallel_safe else self.record.analysis.always
+        effect = next(iter(always), None)
+        if effect is not None:
+            barred.append(("process", str(effect)))
+        else:
+            begun = perf_counter()
+            found = self.digests()
+            if isinstance(found, str):
+                barred.append(("process", found))
+            elif perf_counter() - begun > _COMPARED * max(self._wall(), _CHUNK):
+                barred.append(("process", "reads globals that take long to be compared there"))
+        new = () if self.record.is_known_there else ("process",)
+        return Need(batch, pools.is_cold(), tuple(barred), new, pools.width())
+
+    def _wall(self) -> float:
+        signals = self.record.signals()
+        return 0.0 if signals is None else signals.wall
+
+    # -- where --------------------------------------------------------------
+
+    def here(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+        """Make a call now, in this thread."""
+        begun = perf_counter()
+        future = SerialEngine().submit(self._fn, args, kwargs, self.terms)
+        self.record.note_cost_here(perf_counter() - begun)
+        return future
+
+    def first(
+        self,
+        elsewhere: bool,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        need: Callable[[], Need] | None,
+    ) -> Future[Any]:
+        """Make a call that is measured, and decide by it.
+
+        Args:
+            elsewhere: whether in another thread: this one runs a loop.
+            args: its arguments.
+            kwargs: its keywords.
+            need: what is to come; None: the caller decides.
+
+        """
+        fn = partial(self._measured, need, elsewhere)
+        terms = self.terms._replace(name=self.name)
+        if not elsewhere:
+            return SerialEngine().submit(fn, args, kwargs, terms)
+        return pools.threads()._submit(fn, args, kwargs, terms, copy_context())
+
+    def _measured(
+        self, need: Callable[[], Need] | None, beside: bool, /, *args: Any, **kwargs: Any
+    ) -> Any:
+        keywords = {**self._keywords, **kwargs}
+        record = self.record
+
+        def note(sample: Sample) -> None:
+            # Beside others, what the process has computed is not this call's alone.
+            record.note(replace(sample, process_cpu=sample.cpu) if beside else sample)
+            if need is not None and record.decision is None and record.knows_enough():
+                record.decide(need())
+
+        return observed(
+            partial(self._fn, *args, **kwargs),
+            (*self._before, *args),
+            keywords,
+            note,
+            compare=not self.terms.parallel_safe and record.found is None,
+            shares=record.analysis.returns_shared,
+            state=None if self.terms.parallel_safe else record.state,
+        )
+
+    def in_thread(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+        """Have a thread make a call."""
+        decision = self.record.decision
+        wide = decision is None or decision.method == "thread"
+        pool = pools.threads() if wide else default_executor("thread")
+        return pool._submit(self._fn, args, kwargs, self.terms, copy_context())
+
+    def in_process(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any] | None:
+        """Have a process make a call; None if that cannot be."""
+        if self.record.kept is not None:
+            return None
+        pool, digests = pools.processes(), self.digests()
+        if isinstance(pool, str) or isinstance(digests, str):
+            why = pool if isinstance(pool, str) else str(digests)
+            if self.terms.timeout is None:
+                self.record.forget(why)
+            return None
+        pool._pool.check_open()
+        try:
+            fn = carrying(self._fn, self.terms.context) if self.terms.context else self._fn
+            sent = Guarded(fn, digests, self.name) if digests else fn
+            call = pool._outbound.encode(sent, args, kwargs)
+        except Exception:
+            # It says so where it is looked at: what it is keeps it here.
+            return None
+        future = pool._send(call, self.terms, sent, args, kwargs)
+        self.record.is_known_there = True
+        if not digests:
+            return future
+        guarded = Chained(self.name, partial(self._elsewhere, args, kwargs, copy_context()))
+        guarded.follow(future)
+        return guarded
+
+    def _elsewhere(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], context: Any, error: BaseException
+    ) -> Future[Any] | None:
+        """Have a thread make the call that a process has refused."""
+        if not isinstance(error, Differs):
+            return None
+        self.refuse(error)
+        return pools.threads()._submit(self._fn, args, kwargs, self.terms, context)
+
+    def refuse(self, error: Differs) -> None:
+        """Send nothing more to processes."""
+        self.record.keep(f"reads {error}, which processes have another value of")
+
+    def digests(self) -> tuple[tuple[str, str, bytes], ...] | str:
+        """Make the digests that processes compare; or say why there are none."""
+        reads = self.record.analysis.reads
+        if not reads or self.terms.parallel_safe:
+            return ()
+        try:
+            return digests_of(reads)
+        except Incomparable as error:
+            return str(error)
+
+    def in_turn(
+        self,
+        loop: asyncio.AbstractEventLoop | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Future[Any]:
+        """Have a call made before any other that is submitted after it."""
+        if loop is not None:
+            start = partial(
+                pools.threads()._submit, self._fn, args, kwargs, self.terms, copy_context()
+            )
+            return in_lane(loop, self.name, start)
+        if self.terms.timeout is None:
+            return SerialEngine().submit(self._fn, args, kwargs, self.terms)
+        # This thread cannot be stopped: another makes the call, and this one waits for it.
+        future = pools.threads()._submit(self._fn, args, kwargs, self.terms, copy_context())
+        try:
+            concurrent.futures.wait([future])
+        except BaseException:
+            future.cancel()
+            raise
+        return future

@@ -1,0 +1,183 @@
+"""Arguments before and after a call: a pickle of each, for what no code tells.
+
+Small pickles are compared as they are, the buffers of large arrays by a checksum of 64 bits. What
+nobody can change (`fixed.py`) is not pickled for this.
+"""
+
+from __future__ import annotations
+
+import operator
+import time
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from plait._auto.fixed import is_fixed
+from plait._binding import native
+from plait._pickling.pickler import dumps
+
+__all__ = ["Arguments", "Scale"]
+
+# As much of a pickle is kept as it is; of the rest, its checksum.
+_KEPT = 1 << 16
+# What is written at once and larger is no frame of small objects but one object.
+_ONE = 1 << 18
+# So many bytes of small objects are pickled for a look: that takes about 50 ms.
+_MOST = 16 << 20
+# So many elements of a result are looked at.
+_LOOKED = 1000
+
+
+class TooLarge(Exception):
+    """There is more to be pickled than a look is worth."""
+
+
+class Scale:
+    """Takes in a pickle, as a packer does, and keeps its size.
+
+    Raises:
+        TooLarge: there are too many small objects in it.
+
+    """
+
+    def __init__(self) -> None:
+        """Have nothing."""
+        self.size = 0
+        self._small = 0
+
+    def write(self, data: Any) -> int:
+        """Take in a part."""
+        size = len(data)
+        self.size += size
+        if size < _ONE:
+            self._small += size
+            if self._small > _MOST:
+                raise TooLarge("it has more than 16 MB of small objects")
+        return size
+
+    def buffer(self, buffer: Any) -> bool:
+        """Take in a buffer that travels beside the pickle."""
+        with buffer.raw() as raw:
+            self.size += raw.nbytes
+        return False
+
+    def clear(self) -> None:
+        """Begin again."""
+        self.size = self._small = 0
+
+
+class _Trace(Scale):
+    """Keeps what tells a pickle from another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: list[bytes] = []
+        self._sums: list[int] = []
+
+    def write(self, data: Any) -> int:
+        size = super().write(data)
+        if type(data) is bytes and size >= _ONE:
+            # An object of the user's, which nobody can change.
+            self._sums.append(size)
+        elif self.size <= _KEPT:
+            self._kept.append(bytes(data))
+        else:
+            self._sums.append(native.checksum(data))
+        return size
+
+    def buffer(self, buffer: Any) -> bool:
+        with buffer.raw() as raw:
+            self.size += raw.nbytes
+            # Of what cannot be written to, the size is as good.
+            self._sums.append(raw.nbytes if raw.readonly else native.checksum(raw))
+        return False
+
+    def clear(self) -> None:
+        super().clear()
+        self._kept.clear()
+        self._sums.clear()
+
+    def found(self) -> object:
+        return b"".join(self._kept), self._sums, self.size
+
+
+class Arguments:
+    """The arguments of a call, as they were before it.
+
+    Attributes:
+        size: Bytes of their pickle.
+        seconds: How long pickling them took.
+        problem: Why they cannot be pickled, as a clause; None if they can.
+    """
+
+    def __init__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Look at them."""
+        self._call = args, dict(kwargs)
+        self.problem: str | None = None
+        self._fixed = all(map(is_fixed, args)) and all(map(is_fixed, kwargs.values()))
+        begun = time.perf_counter()
+        self._before, self.size = self._trace()
+        self.seconds = time.perf_counter() - begun
+
+    def _trace(self) -> tuple[object, int]:
+        trace: Any = _Trace()
+        try:
+            dumps(self._call, trace)
+        except Exception as error:
+            self.problem = _problem(self._call, error)
+        return trace.found(), trace.size
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether a change could not be seen: they can change, and cannot be pickled."""
+        return self.problem is not None and not self._fixed
+
+    def have_changed(self) -> bool:
+        """Whether they are others now."""
+        if self._fixed or self.problem is not None:
+            return False
+        before, problem = self._before, self.problem
+        after, _ = self._trace()
+        return after != before or self.problem != problem
+
+    def have_become(self, args: tuple[Any, ...]) -> bool:
+        """Whether those, which are the arguments now, are others than before."""
+        if self.problem is not None:
+            # All that there is cannot be changed; but others can be in their places.
+            return any(map(operator.is_not, args, self._call[0]))
+        self._call, self._fixed = (args, {}), False
+        return self.have_changed()
+
+    def contain(self, result: Any) -> bool:
+        """Whether what a call has returned is, or has in it, what it was given."""
+        args, kwargs = self._call
+        given = {id(value) for value in (*args, *kwargs.values()) if not is_fixed(value)}
+        if not given:
+            return False
+        if id(result) in given:
+            return True
+        if isinstance(result, list | tuple | set | frozenset):
+            return any(id(value) in given for value in islice(result, _LOOKED))
+        return isinstance(result, dict) and any(
+            id(value) in given for value in islice(result.values(), _LOOKED)
+        )
+
+
+def _problem(call: tuple[tuple[Any, ...], Mapping[str, Any]], error: Exception) -> str:
+    """Say which argument cannot be pickled, and why."""
+    args, kwargs = call
+    parts = [(f"argument {number}", value) for number, value in enumerate(args, 1)]
+    parts += [(f"argument `{name}`", value) for name, value in kwargs.items()]
+    for name, value in parts:
+        trace: Any = _Trace()
+        try:
+            dumps(value, trace)
+        except Exception as found:
+            error = found
+            kind = type(value).__qualname__
+            return f"its {name}, of type {kind}, cannot be pickled ({_text(error)})"
+    return f"its arguments cannot be pickled ({_text(error)})"
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,40 @@
+"""A map whose look-ahead changes with the place where its items run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from plait._map.flow import Flow, Part
+
+if TYPE_CHECKING:
+    from plait._auto.mapping import AutoSender
+
+__all__ = ["AutoFlow"]
+
+
+class AutoFlow(Flow):
+    """Reads as far ahead as the sender says."""
+
+    def __init__(
+        self, sender: AutoSender, items: Iterator[Any], *, length: int | None, ordered: bool
+    ) -> None:
+        """Read nothing yet."""
+        self._auto = sender
+        super().__init__(sender, items, sender.sizer, length=length, bound=1, ordered=ordered)
+
+    def send_again(self, part: Part) -> None:
+        """Send the items of a chunk that has failed as a whole once more, each by itself."""
+        self._auto.repeats = True
+        try:
+            super().send_again(part)
+        finally:
+            self._auto.repeats = False
+
+    @property
+    def _bound(self) -> int:
+        return self._auto.sizer.bound
+
+    @_bound.setter
+    def _bound(self, bound: int) -> None:
+        self._auto.sizer.bound = bound

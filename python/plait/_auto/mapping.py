@@ -1,0 +1,402 @@
+"""The items of a `plait.map` whose place is plait's to choose.
+
+The first items are called one by one, by whoever takes the results (beside a loop: in a thread);
+their calls are the measurement. Then the rest goes where it belongs, in chunks where calls are
+short. Items that must stay where they are called are called there, each when its result is wanted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from plait._auto import pools
+from plait._auto.calling import Caller
+from plait._auto.chained import Chained
+from plait._auto.deciding import Decision, Need
+from plait._auto.fixed import is_fixed, is_plain
+from plait._auto.guarding import Differs, Guarded
+from plait._auto.lane import in_lane
+from plait._auto.sizes import AutoSizer
+from plait._engines.defaults import default_executor
+from plait._engines.thread import ThreadEngine
+from plait._future import Future
+from plait._map.calls import Steady
+from plait._mapping.feed import LOOKAHEAD
+from plait._mapping.sending import Sender
+from plait._mapping.sizing import Sizer
+from plait._task import bare
+from plait._terms import DEFAULT
+from plait._worker.chunk import GO_ON, STARRED, Reply, run_chunk
+
+if TYPE_CHECKING:
+    from plait._measure.signals import Signals
+    from plait._terms import Terms
+
+    _Sent = list[tuple[Future[Any], list[Any]]]
+
+__all__ = ["AutoSender"]
+
+# Calls that are shorter go to threads in chunks, in seconds.
+_SHORT = 2e-4
+# Calls wait whose waiting is so much of their time.
+_WAITING = 0.2
+# Without a known end: so many seconds of work are taken to be left, and so many calls at most.
+_AHEAD, _MOST = 1.0, 100_000
+# So many single items may be under way or have results that nobody has taken.
+_SINGLES = 1024
+# So many items are remembered of an input that may give out one object again and again.
+_REMEMBERED = 4
+
+
+class AutoSender:
+    """Sends the items of one map.
+
+    Args:
+        fn: the function.
+        terms: its terms.
+        starred: whether items are tuples of arguments.
+        beside_loop: whether a coroutine takes the results.
+        changing: whether reading the input runs code of the user's, which may change what it has
+            given out before.
+        window: how many items the user wants under way.
+        length: how many items there are, if that is known.
+
+    """
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        terms: Terms,
+        *,
+        starred: bool,
+        beside_loop: bool,
+        changing: bool,
+        window: int | None,
+        length: int | None,
+    ) -> None:
+        """Send nothing yet."""
+        self._fn = fn
+        self._caller = Caller(fn, terms)
+        self._starred = starred
+        self._loop = asyncio._get_running_loop() if beside_loop else None
+        self._window = window
+        self._length = length
+        self._mode = GO_ON | (STARRED if starred else 0)
+        # Whether calls may be made in chunks: on no terms, and not each in a context of its own.
+        self._is_plain = (
+            terms._replace(on=None, name=None, grace=DEFAULT.grace) in _PLAIN
+            and not self._caller.record.analysis.uses_context
+        )
+        self._changing = changing and not terms.parallel_safe
+        self._seen: deque[Any] = deque(maxlen=_REMEMBERED)
+        self._number = 0
+        # With which item another call is measured, and how many were when it was decided.
+        self._next_look = self._measured = 0
+        #: Whether the futures that were made last are those of single items.
+        self.single = True
+        #: Whether items are sent that were sent before, with others of which one was to blame.
+        self.repeats = False
+        self._sent_away: Callable[[list[Any]], _Sent] | None = None
+        self.sizer = AutoSizer(self._learn)
+        self._decision: Decision | None = None
+        # Kept alive as long as this.
+        self._pool: object = None
+        self._send: Callable[[list[Any]], _Sent] = self._first
+        if terms.timeout is not None or terms.capture:
+            self._go_each()
+
+    def __call__(self, items: list[Any]) -> _Sent:
+        """Send items; return the futures, each with its items.
+
+        Raises:
+            RuntimeError: the engine takes nothing more.
+
+        """
+        if self.repeats and self._sent_away is not None:
+            # What a process has died of is not tried here.
+            return self._sent_away(items)
+        self._number += len(items)
+        record = self._caller.record
+        record.calls += len(items)
+        if self._send == self._first:
+            if self._is_decidable(items):
+                self._follow(record.decide(self._need()))
+        elif self._decision is not None and record.decision is None:
+            # Calls cost something else by now.
+            self._begin_again()
+        elif self._is_look(items):
+            return self._looked_at(items)
+        if self._send not in (self._bound, self._here):
+            for place, item in enumerate(items):
+                if self._is_bound(item):
+                    before = self._send(items[:place]) if place else []
+                    self._go(self._bound, None)
+                    if before and not self.single:
+                        # The rest is of the same kind.
+                        return [*before, *map(self._bound_reply, items[place:])]
+                    return [*before, *self._bound(items[place:])]
+        return self._send(items)
+
+    # -- stages -------------------------------------------------------------
+
+    def _first(self, items: list[Any]) -> _Sent:
+        """Make calls that are measured."""
+        self.single = True
+        first, beside = self._caller.first, self._loop is not None
+        return [(first(beside, self._arguments(item), {}, None), [item]) for item in items]
+
+    def _is_look(self, items: list[Any]) -> bool:
+        """Whether an item is measured of those that go elsewhere: where is not settled yet."""
+        decision = self._decision
+        return (
+            len(items) == 1
+            and decision is not None
+            and decision.method != "serial"
+            and self._number >= self._next_look
+            and not self._caller.record.is_settled
+            and not self._is_bound(items[0])
+        )
+
+    def _looked_at(self, items: list[Any]) -> _Sent:
+        """Have a call measured, in a thread, and decide anew by those that were."""
+        self._next_look = self._number + max(2, self._number // 3)
+        record = self._caller.record
+        if record.measured > self._measured:
+            self._measured = record.measured
+            before, made = self._decision, record.decide(self._need())
+            if before is None or (made.method, made.width) != (before.method, before.width):
+                self._follow(made)
+                if made.method == "serial":
+                    return self._send(items)
+        self.single = True
+        return [(self._caller.first(True, self._arguments(items[0]), {}, None), items)]
+
+    def _bound(self, items: list[Any]) -> _Sent:
+        """Make calls one after another, where they belong."""
+        self.single = True
+        in_turn, loop = self._caller.in_turn, self._loop
+        return [(in_turn(loop, self._arguments(item), {}), [item]) for item in items]
+
+    def _bound_reply(self, item: Any) -> tuple[Future[Any], list[Any]]:
+        """Make a call likewise, of which comes what comes of a chunk."""
+        fn, mode = bare(self._fn), self._mode
+        if self._loop is None:
+            reply = copy_context().run(run_chunk, fn, mode, [item], _keep_here)
+            return Future._succeeded(reply), [item]
+        args = (fn, mode, [item], _keep)
+        start = partial(ThreadEngine(None).submit, run_chunk, args, {}, DEFAULT)
+        return in_lane(self._loop, self._caller.name, start), [item]
+
+    def _here(self, items: list[Any]) -> _Sent:
+        """Make calls one after another in this thread; beside a loop, in another."""
+        caller = self._caller
+        if self._loop is not None:
+            self.single = False
+            args = (bare(self._fn), self._mode, items, _keep)
+            return [(ThreadEngine(None).submit(run_chunk, args, {}, DEFAULT), items)]
+        if not self._is_plain:
+            self.single = True
+            return [(caller.here(self._arguments(item), {}), [item]) for item in items]
+        self.single = False
+        run = copy_context().run
+        reply = run(run_chunk, bare(self._fn), self._mode, items, _keep_here)
+        return [(Future._succeeded(reply), items)]
+
+    def _threads(self, pool: Any, chunked: bool, items: list[Any]) -> _Sent:
+        """Have threads make calls."""
+        self.single = not chunked
+        if chunked:
+            args = (bare(self._fn), self._mode, items, _keep)
+            return [(ThreadEngine(pool).submit(run_chunk, args, {}, DEFAULT), items)]
+        submit, fn, terms = ThreadEngine(pool).submit, self._fn, self._caller.terms
+        return [(submit(fn, self._arguments(item), {}, terms), [item]) for item in items]
+
+    def _processes(self, send: Sender, items: list[Any]) -> _Sent:
+        """Have processes make calls."""
+        try:
+            sent: _Sent = send(items)
+        finally:
+            self.single = send.single
+        return sent
+
+    def _each(self, items: list[Any]) -> _Sent:
+        """Have each item's call sent by itself, on terms that not every place can keep."""
+        self.single = True
+        submit = self._caller.submit
+        return [(submit(self._arguments(item), {}), [item]) for item in items]
+
+    # -- from stage to stage ------------------------------------------------
+
+    def _go(self, send: Callable[[list[Any]], _Sent], sizer: Sizer | None, bound: int = 1) -> None:
+        """Send so from now on; without a sizer, one item when its result is wanted."""
+        self._send = send
+        if sizer is None:
+            self.sizer.use(Steady(1), 1)
+        else:
+            self.sizer.use(sizer, bound if self._window is None else self._window)
+
+    def _begin_again(self) -> None:
+        self._decision = None
+        self._go(self._first, None)
+
+    def _is_decidable(self, items: list[Any]) -> bool:
+        """Whether the calls that were measured are enough, of items such as these."""
+        record = self._caller.record
+        if record.found is not None or not record.knows_enough():
+            return False
+        # Of an input that gives out one object again and again the first few items tell.
+        return not self._changing or self._number > _REMEMBERED or all(map(is_fixed, items))
+
+    def _follow(self, decision: Decision) -> None:
+        """Send items where it was decided."""
+        self._decision = decision
+        self._measured = self._caller.record.measured
+        if decision.method == "process":
+            if self._follow_to_processes():
+                return
+        elif decision.method == "thread":
+            signals = self._caller.record.signals()
+            width = self._width(decision, signals)
+            chunked = self._is_plain and signals is not None and signals.wall < _SHORT
+            sizer = Sizer(width, None) if chunked else Steady(2 * width)
+            send = partial(self._threads, pools.threads_of(width), chunked)
+            self._go(send, sizer, LOOKAHEAD if chunked else max(_SINGLES, 2 * width))
+            return
+        self._go(self._here, Sizer(1, None if self._is_plain else 1), LOOKAHEAD)
+
+    def _width(self, decision: Decision, signals: Signals | None) -> int:
+        """Tell how many threads are to have calls."""
+        if self._window is not None:
+            return self._window
+        waits = signals is not None and signals.waited > _WAITING * signals.wall
+        # Where calls wait, threads beyond what is estimated cost next to nothing, and too few much.
+        return max(1, min(2 * decision.width, pools.MOST_THREADS) if waits else decision.width)
+
+    def _follow_to_processes(self) -> bool:
+        pool = pools.processes()
+        if isinstance(pool, str):
+            return False
+        if not self._is_plain:
+            self._go_each()
+            return True
+        fn = bare(self._fn)
+        make = partial(_ProcessSender, caller=self._caller, loop=self._loop)
+        send, sizer = pool._map_with(fn, self._mode, None, make)
+        self._pool = pool
+        self._sent_away = partial(self._processes, send)
+        self._caller.record.is_known_there = True
+        self._go(self._sent_away, sizer, LOOKAHEAD)
+        return True
+
+    def _go_each(self) -> None:
+        sizer = Sizer(default_executor("process")._max_workers, 1)
+        self._go(self._each, sizer, max(_SINGLES, sizer.depth()))
+
+    def _need(self) -> Need:
+        left = None if self._length is None else max(0, self._length - self._number) + 1
+        if left is None:
+            signals = self._caller.record.signals()
+            wall = 1e-6 if signals is None else max(signals.wall, 1e-6)
+            left = min(max(int(_AHEAD / wall), 16), _MOST)
+        need = self._caller.need(left)
+        changed = pools.processes() if not need.cold else None
+        if isinstance(changed, str):
+            need = need._replace(barred=(*need.barred, ("process", changed)))
+        return need
+
+    def _learn(self, count: int, seconds: float) -> None:
+        """Take in how long some calls have run; called with the lock of the flow."""
+        self._caller.record.note_cost(seconds / count)
+
+    # -- items --------------------------------------------------------------
+
+    def _arguments(self, item: Any) -> tuple[Any, ...]:
+        return tuple(item) if self._starred else (item,)
+
+    def _is_bound(self, item: Any) -> bool:
+        """Whether a call must stay where it is made, by what is known of it."""
+        if not self._caller.depends_on_arguments and is_plain(item):
+            return False
+        arguments = self._arguments(item)
+        effect = self._caller.effect_on(arguments, {})
+        if effect is not None and effect.keeps == "here":
+            return True
+        return self._changing and any(map(self._is_again, arguments))
+
+    def _is_again(self, value: Any) -> bool:
+        """Whether the input has given out this object before, and can change it."""
+        if is_fixed(value):
+            return False
+        found = any(value is seen for seen in self._seen)
+        self._seen.append(value)
+        if found:
+            self._caller.record.note_bound(
+                "is given the same object again by its input, which may change it in between"
+            )
+        return found
+
+
+_PLAIN = (DEFAULT, DEFAULT._replace(parallel_safe=True))
+
+
+class _ProcessSender(Sender):
+    """Sends chunks to processes, which refuse them where their globals are others."""
+
+    def __init__(self, *args: Any, caller: Caller, loop: Any, **kwargs: Any) -> None:
+        """Send nothing yet."""
+        super().__init__(*args, **kwargs)
+        self._plain_fn = self._fn
+        self._caller = caller
+        self._loop = loop
+
+    def __call__(self, items: list[Any]) -> list[tuple[Future[Reply], list[Any]]]:
+        """Send items; see `Sender`."""
+        digests = self._caller.digests()
+        if not digests:
+            return super().__call__(items)
+        if isinstance(digests, str):
+            # What it reads cannot be compared any more.
+            self._caller.record.keep(digests)
+            return [(self._made_here(items), items)]
+        self._fn = Guarded(self._plain_fn, digests, self._name)
+        sent: list[tuple[Future[Reply], list[Any]]] = []
+        for future, part in super().__call__(items):
+            guarded = Chained(self._name, partial(self._again, part))
+            guarded.follow(future)
+            sent.append((guarded, part))
+        return sent
+
+    def _again(self, items: list[Any], error: BaseException) -> Future[Any] | None:
+        if not isinstance(error, Differs):
+            return None
+        self._caller.refuse(error)
+        return self._in_thread(items)
+
+    def _refused(self, item: Any) -> Future[Reply]:
+        return self._made_here([item])
+
+    def _made_here(self, items: list[Any]) -> Future[Reply]:
+        if self._loop is not None:
+            return self._in_thread(items)
+        run = copy_context().run
+        return Future._succeeded(run(run_chunk, self._plain_fn, self._mode, items, _keep_here))
+
+    def _in_thread(self, items: list[Any]) -> Future[Any]:
+        args = (self._plain_fn, self._mode, items, _keep)
+        return ThreadEngine(None).submit(run_chunk, args, {}, DEFAULT)
+
+
+def _keep(error: BaseException) -> BaseException:
+    return error
+
+
+def _keep_here(error: BaseException) -> BaseException:
+    # Ctrl-C in the thread of whoever takes the results is his.
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        raise error
+    return error

@@ -1,0 +1,178 @@
+"""A real call, and what it shows of its function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from time import perf_counter
+from types import GeneratorType
+from typing import Any
+
+from plait._auto.comparing import Arguments, Scale
+from plait._auto.effects import Effect
+from plait._auto.fixed import is_fixed, is_plain
+from plait._binding import native
+from plait._pickling.pickler import dumps
+
+__all__ = ["Sample", "observed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What one call has shown; seconds and bytes."""
+
+    wall: float
+    cpu: float
+    queued: float
+    process_cpu: float
+    pauses: int
+    # How often the thread was looked at, how often it held the interpreter lock, and what it
+    # waited on how often.
+    looks: tuple[int, int, Mapping[str, int]]
+    argument_bytes: int | None = None
+    result_bytes: int | None = None
+    pickle_seconds: float | None = None
+    unpicklable: str | None = None
+    # What the comparison of the arguments has found; None: nothing, or it was not made.
+    effect: Effect | None = None
+    # Why its result cannot come from another process, as a clause about the function.
+    bound: str | None = None
+    # Whether the function has raised.
+    failed: bool = False
+
+
+def observed(
+    call: Callable[[], Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    note: Callable[[Sample], None],
+    *,
+    compare: bool,
+    shares: bool = False,
+    state: Callable[[], list[Any]] | None = None,
+) -> Any:
+    """Make a call, and tell `note` what it has shown.
+
+    Args:
+        call: makes it.
+        args: its arguments, for a look before and after it.
+        kwargs: its keywords.
+        note: is told, also where the call raises.
+        compare: whether to look for arguments that it changes.
+        shares: whether its code returns what others have as well, or may.
+        state: lists what it may change beside its arguments.
+
+    Returns:
+        What the call returns.
+
+    Raises:
+        BaseException: what the call raises.
+
+    """
+    before = Arguments(args, kwargs)
+    around = None if state is None else Arguments(tuple(state()), {})
+
+    def noted(sample: Sample) -> None:
+        if around is not None and state is not None and sample.effect is None:
+            sample = replace(sample, effect=_changed(around, state))
+        note(sample)
+
+    watch, probe = _watch(), native.Probe()
+    probe.begin()
+    try:
+        result = call()
+    except BaseException:
+        spent, looks = probe.end(), _unwatch(watch)
+        noted(_sample(spent, looks, before, compare, None, shares, failed=True))
+        raise
+    spent, looks = probe.end(), _unwatch(watch)
+    noted(_sample(spent, looks, before, compare, result, shares))
+    return result
+
+
+def _changed(before: Arguments, state: Callable[[], list[Any]]) -> Effect | None:
+    """Tell whether a call has changed what it reads or holds."""
+    if before.is_unseen:
+        return Effect("reads or holds objects that it may change: they cannot be looked into")
+    if before.have_become(tuple(state())):
+        return Effect("changes what it reads or holds: a pickle of that differed after a call")
+    return None
+
+
+def _sample(
+    spent: tuple[float, float, float, float, int],
+    looks: tuple[int, int, Mapping[str, int]],
+    before: Arguments,
+    compare: bool,
+    result: Any,
+    shares: bool,
+    *,
+    failed: bool = False,
+) -> Sample:
+    effect = None
+    if compare:
+        if before.have_changed():
+            effect = Effect("changes its arguments: a pickle of them differed after a call")
+        elif before.is_unseen:
+            effect = Effect(f"may change its arguments: {before.problem}")
+    size, seconds, problem, bound = None, before.seconds, before.problem, None
+    if problem is None and not failed:
+        if before.contain(result):
+            bound = "returns an object that it was given, of which a process would make a copy"
+        elif shares and not is_fixed(result):
+            bound = "returns an object that others have, of which a process would make a copy"
+        elif isinstance(result, GeneratorType) or hasattr(type(result), "__next__"):
+            bound = "returns an iterator, which goes on where it was made"
+        else:
+            size, took, problem = _weighed(result)
+            seconds += took
+    carried = problem is None
+    return Sample(
+        *spent,
+        looks=looks,
+        argument_bytes=before.size if carried else None,
+        result_bytes=size if carried else None,
+        # It is unpickled, too, which takes about as long.
+        pickle_seconds=2 * seconds if carried else None,
+        unpicklable=problem,
+        effect=effect,
+        bound=bound,
+        failed=failed,
+    )
+
+
+def _weighed(result: Any) -> tuple[int | None, float, str | None]:
+    """Weigh a result: its size in bytes, how long pickling it took, and why it cannot be done."""
+    if is_plain(result) and not isinstance(result, str | bytes):
+        return 16, 1e-6, None
+    begun = perf_counter()
+    packer = Scale()
+    try:
+        dumps(result, packer)  # type: ignore[arg-type]
+    except Exception as error:
+        kind = type(result).__qualname__
+        text = " ".join(str(error).split())
+        clause = f"its result, of type {kind}, cannot be pickled ({type(error).__name__}: {text})"
+        return None, 0.0, clause
+    return packer.size, perf_counter() - begun, None
+
+
+# The one sampler, which watches one thread at a time: who finds it busy does without.
+_samplers: list[native.LockSampler | None] = []
+
+
+def _watch() -> native.LockSampler | None:
+    """Have this thread watched, if nobody else is; return what `_unwatch` needs."""
+    if not _samplers:
+        try:
+            _samplers.append(native.LockSampler())
+        except RuntimeError:
+            # Who holds the lock cannot be read in this interpreter.
+            _samplers.append(None)
+    sampler = _samplers[0]
+    return sampler if sampler is not None and sampler.begin() else None
+
+
+def _unwatch(sampler: native.LockSampler | None) -> tuple[int, int, Mapping[str, int]]:
+    """End the watch: samples, those with the interpreter lock, and what was waited on."""
+    return (0, 0, {}) if sampler is None else sampler.end()

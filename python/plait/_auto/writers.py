@@ -1,0 +1,81 @@
+"""Who else in a module changes one of its globals."""
+
+from __future__ import annotations
+
+import dis
+from collections.abc import Iterator
+from types import CodeType, FunctionType
+from typing import Any
+
+from plait._auto.callees import MISSING, Program, Site, TooLarge, unwrapped
+from plait._auto.fixed import is_fixed
+from plait._auto.values import Known
+
+__all__ = ["writer_of"]
+
+_BINDING = ("STORE_GLOBAL", "DELETE_GLOBAL")
+
+
+def writer_of(namespace: dict[str, Any], name: str) -> Site | None:
+    """Find code of a module that binds one of its globals anew, or changes what it is bound to."""
+    value = namespace.get(name, MISSING)
+    for function in _functions(namespace):
+        for code in _parts(function.__code__):
+            if name not in code.co_names:
+                continue
+            for instruction in dis.get_instructions(code):
+                if instruction.opname in _BINDING and instruction.argval == name:
+                    return _site(function, f"`{function.__qualname__}` binds", instruction)
+        if value is not MISSING and not is_fixed(value) and name in _all_names(function.__code__):
+            site = _changes(function, value)
+            if site is not None:
+                return site
+    return None
+
+
+def _changes(function: FunctionType, value: object) -> Site | None:
+    try:
+        summary = Program().of_function(function)
+    except TooLarge:
+        code = function.__code__
+        return Site(f"`{function.__qualname__}` may change", code.co_filename, code.co_firstlineno)
+    for write in summary.writes.values():
+        if type(write.root) is Known and write.root.obj is value:
+            return Site(f"`{function.__qualname__}` changes", write.file, write.line)
+    return None
+
+
+def _site(function: FunctionType, text: str, instruction: dis.Instruction) -> Site:
+    positions = instruction.positions
+    line = function.__code__.co_firstlineno
+    if positions is not None and positions.lineno is not None:
+        line = positions.lineno
+    return Site(text, function.__code__.co_filename, line)
+
+
+def _functions(namespace: dict[str, Any]) -> Iterator[FunctionType]:
+    """List the functions that a module has of its own, those of its classes included."""
+    for value in list(namespace.values()):
+        if isinstance(value, type) and value.__module__ == namespace.get("__name__"):
+            found: list[Any] = list(vars(value).values())
+        else:
+            found = [value]
+        for part in found:
+            if isinstance(part, staticmethod | classmethod):
+                part = part.__func__
+            elif isinstance(part, property):
+                part = part.fget
+            function, _ = unwrapped(part)
+            if isinstance(function, FunctionType) and function.__globals__ is namespace:
+                yield function
+
+
+def _parts(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _parts(constant)
+
+
+def _all_names(code: CodeType) -> set[str]:
+    return {name for part in _parts(code) for name in part.co_names}

@@ -1,0 +1,329 @@
+"""`plait.map(on="auto")`: where the items go, and that this changes no result."""
+
+import itertools
+import os
+import signal
+import threading
+
+import pytest
+from choosing import choose, here
+from tasks import wait_for_file
+
+import plait
+from plait._auto.record import record_of
+
+LIMIT = 60
+
+seen = []
+factor = 3
+
+where = plait.task(lambda _: here(), parallel_safe=True)
+
+
+class Unpicklable:
+    def __init__(self, value):
+        self.value = value
+
+    def __reduce__(self):
+        raise TypeError("stays here")
+
+
+def outcomes(results):
+    """Take all results; what is raised takes its place."""
+    taken = []
+    while True:
+        try:
+            taken.append(next(results))
+        except StopIteration:
+            return taken
+        except Exception as error:
+            taken.append(error)
+
+
+def die_at(place, x):
+    if x == place:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x
+
+
+def square(x):
+    return x * x
+
+
+def times(x):
+    return x * factor
+
+
+def note(x):
+    seen.append(x)
+    return len(seen)
+
+
+@pytest.fixture(autouse=True)
+def untouched(monkeypatch):
+    """Know no function, and leave no trace."""
+    monkeypatch.setattr("plait._auto.record._records", {})
+    monkeypatch.setattr("plait._auto.record._by_code", {})
+    yield
+    seen.clear()
+
+
+def in_coroutine(results):
+    async def main():
+        return [result async for result in results]
+
+    return plait.run(main())
+
+
+ways = pytest.mark.parametrize("take", [list, in_coroutine])
+methods = pytest.mark.parametrize("method", ["serial", "thread", "process"])
+
+
+@ways
+@methods
+def test_where(monkeypatch, take, method):
+    choose(monkeypatch, method)
+    results = take(plait.map(where, range(500)))
+    mine, (process, thread) = here(), results[-1]
+    # The first ones are called in this process, here or beside the loop.
+    assert results[0][0] == mine[0]
+    assert (results[0] == mine) is (take is list)
+    assert (process != mine[0]) is (method == "process")
+    if method == "serial":
+        assert ((process, thread) == mine) is (take is list)
+    elif method == "thread":
+        assert thread != mine[1]
+
+
+@ways
+@methods
+@pytest.mark.parametrize("ordered", [True, False])
+def test_results(monkeypatch, take, method, ordered):
+    choose(monkeypatch, method)
+    results = take(plait.map(square, range(3000), ordered=ordered))
+    assert sorted(results) == [x * x for x in range(3000)]
+    if ordered:
+        assert results == sorted(results)
+
+
+@ways
+@methods
+def test_several_iterables_and_no_end(monkeypatch, take, method):
+    choose(monkeypatch, method)
+    assert take(plait.map(pow, range(300), itertools.repeat(2))) == [x * x for x in range(300)]
+    results = plait.map(square, itertools.count(), window=9)
+    if take is list:
+        assert list(itertools.islice(results, 300)) == [x * x for x in range(300)]
+    results.close()
+
+
+@methods
+def test_failures_are_raised_in_their_places(monkeypatch, method):
+    choose(monkeypatch, method)
+
+    def fail(x):
+        if x % 7 == 3:
+            raise ValueError(x)
+        return x
+
+    taken = outcomes(plait.map(fail, range(100)))
+    assert [getattr(x, "args", (x,))[0] for x in taken] == list(range(100))
+    failed = [x for x in taken if isinstance(x, ValueError)]
+    assert len(failed) == 14
+    assert all(f"In item {x.args[0]} of plait.map(" in "".join(x.__notes__) for x in failed)
+
+    async def main():
+        return [x async for x in plait.map(fail, range(100), return_exceptions=True)]
+
+    assert [getattr(x, "args", (x,))[0] for x in plait.run(main())] == list(range(100))
+
+
+@ways
+@methods
+def test_effects_come_one_after_another(monkeypatch, take, method):
+    choose(monkeypatch, method)
+    assert take(plait.map(note, range(200))) == list(range(1, 201))
+    assert seen == list(range(200))
+    assert plait.explain(note).decision == "serial"
+
+
+def test_a_call_with_an_effect_is_made_when_its_result_is_wanted():
+    read = []
+
+    def items():
+        for x in range(100):
+            read.append(x)
+            yield x
+
+    results = plait.map(note, items())
+    assert seen == []
+    for number in range(1, 50):
+        assert next(results) == number
+        assert seen == read == list(range(number))
+    results.close()
+    assert seen == list(range(49))
+
+
+@ways
+@methods
+def test_an_object_that_the_input_gives_out_again(monkeypatch, take, method):
+    choose(monkeypatch, method)
+
+    def items():
+        buffer = [0]
+        for x in range(100):
+            buffer[0] = x
+            yield buffer
+
+    assert take(plait.map(sum, items())) == list(range(100))
+
+
+@ways
+@pytest.mark.parametrize("method", ["thread", "process"])
+def test_items_that_can_be_changed_are_looked_at(monkeypatch, take, method):
+    choose(monkeypatch, method)
+
+    def first(row):
+        found = row[0]
+        if len(row) > 1:
+            row.append(found)
+        return found
+
+    rows = [(x,) for x in range(50)] + [[x, x] for x in range(50, 100)]
+    assert take(plait.map(first, rows)) == list(range(100))
+    assert rows[50:] == [[x, x, x] for x in range(50, 100)]
+
+
+@ways
+def test_items_that_cannot_be_pickled(monkeypatch, take):
+    choose(monkeypatch, "process")
+    items = [*range(50), Unpicklable(50), *range(51, 100)]
+    value = plait.task(lambda x: getattr(x, "value", x), parallel_safe=True)
+    assert take(plait.map(value, items)) == list(range(100))
+
+
+@ways
+def test_globals_that_are_others_in_processes(monkeypatch, take):
+    choose(monkeypatch, "process")
+    assert take(plait.map(times, range(200))) == [3 * x for x in range(200)]
+    monkeypatch.setattr(f"{__name__}.factor", 4)
+    assert take(plait.map(times, range(200))) == [4 * x for x in range(200)]
+    assert plait.explain(times).reason == (
+        f"reads `{__name__}.factor`, which processes have another value of"
+    )
+
+
+@methods
+def test_each_call_is_made_once(monkeypatch, tmp_path, method):
+    choose(monkeypatch, method)
+    path = str(tmp_path / "calls")
+
+    def call(x):
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(file, b"%d\n" % x)
+        vars(os)["close"](file)
+
+    call = plait.task(call, parallel_safe=True)
+    assert list(plait.map(call, range(500))) == [None] * 500
+    with open(path) as file:
+        assert sorted(map(int, file)) == list(range(500))
+
+
+def test_a_worker_that_dies_costs_its_own_item(monkeypatch):
+    choose(monkeypatch, "process")
+    call = plait.task(die_at, parallel_safe=True)
+    taken = outcomes(plait.map(call, itertools.repeat(60), range(99)))
+    assert [x for x in taken if not isinstance(x, plait.WorkerDied)] == [
+        x for x in range(99) if x != 60
+    ]
+
+
+@methods
+def test_terms(monkeypatch, method):
+    choose(monkeypatch, method)
+    attempts = []
+
+    def third(x):
+        attempts.append(x)
+        if attempts.count(x) < 3:
+            raise OSError
+        return x
+
+    assert list(plait.map(plait.task(third, retries=2), range(20))) == list(range(20))
+    assert len(attempts) == 60
+    again = plait.task(square, retries=1)
+    assert list(plait.map(again, range(100))) == [x * x for x in range(100)]
+
+
+@ways
+def test_a_timeout_stops_an_item(take):
+    # In here: a process need not import this module within the timeout.
+    def hang_at_three(x):
+        while x == 3:
+            pass
+        return x
+
+    fn = plait.task(hang_at_three, timeout=1)
+    taken = take(plait.map(fn, range(9), return_exceptions=True))
+    assert type(taken.pop(3)) is plait.TaskTimeout
+    assert taken == [0, 1, 2, 4, 5, 6, 7, 8]
+
+
+def test_a_loop_is_never_blocked(tmp_path):
+    go = tmp_path / "go"
+
+    async def main():
+        results = plait.map(wait_for_file, [str(go)] * 20)
+        first = plait.submit(anext_of, results)
+        go.touch()
+        return [await first, *[x async for x in results]]
+
+    async def anext_of(results):
+        return await anext(results)
+
+    assert plait.run(main()) == ["go"] * 20
+
+
+def test_calls_that_wait_wait_at_once(monkeypatch, tmp_path):
+    choose(monkeypatch, "thread", width=20)
+    barrier = threading.Barrier(20)
+    meet = plait.task(lambda x: x if x < 24 else barrier.wait(LIMIT), parallel_safe=True)
+    taken = list(plait.map(meet, range(44)))
+    assert sorted(taken[24:]) == list(range(20))
+
+
+def test_an_interrupt_is_not_the_failure_of_an_item(monkeypatch):
+    choose(monkeypatch, "serial")
+
+    def interrupt(x):
+        if x == 50:
+            raise KeyboardInterrupt
+        return x
+
+    results = plait.map(interrupt, range(100))
+    with pytest.raises(KeyboardInterrupt):
+        list(results)
+
+
+def test_a_decision_is_remembered(monkeypatch):
+    made = choose(monkeypatch, "thread")
+    first, *_ = plait.map(where, range(50))
+    assert first == here()
+    assert plait.explain(where).width == 2
+    # It is decided for each map, by its length; not by calls here.
+    count = len(made)
+    first, *_ = plait.map(where, range(50))
+    assert first != here()
+    assert len(made) > count
+
+
+def test_decided_anew_until_two_decisions_agree(monkeypatch):
+    made = choose(monkeypatch, "thread")
+    # One by one, as calls are that are not short.
+    single = plait.task(where, retries=1)
+    list(plait.map(single, range(200)))
+    assert 3 <= len(made) <= 20
+    assert record_of(single)[0].is_settled
+    count = plait.explain(single).measured
+    list(plait.map(single, range(200)))
+    assert plait.explain(single).measured == count
