@@ -6,6 +6,8 @@ What is to happen within a second is given ten: a busy machine does not decide.
 import os
 import re
 import signal
+import subprocess
+import sys
 import textwrap
 import threading
 from pathlib import Path
@@ -267,3 +269,17 @@ def test_an_idle_pool_wakes_nothing(program):
     assert not {name: count for name, count in woken.items() if count}
     program.process.send_signal(signal.SIGUSR1)
     assert program.end() == (0, "1 2\n", "")
+
+
+def test_a_template_whose_program_ended_without_listening_ends_silently():
+    code = """
+import socket
+from plait._worker import forking
+
+control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+control.send(b"nobody reads this")
+other.close()
+forking._receive(control)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")

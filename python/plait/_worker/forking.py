@@ -89,7 +89,11 @@ def reset_signals() -> None:
 
 def _receive(control: socket.socket) -> tuple[int, tuple[int, int, int], list[int] | None]:
     """Receive a message and its descriptors; None if there was no room for them all."""
-    message, fds, complete = receive_fds(control, MESSAGE.size, _MAX_FDS)
+    try:
+        message, fds, complete = receive_fds(control, MESSAGE.size, _MAX_FDS)
+    except ConnectionResetError:
+        # The user's process has ended before it has read what it was told.
+        os._exit(1)
     if not message:
         os._exit(1)
     kind, *numbers = MESSAGE.unpack(message)
