@@ -331,4 +331,105 @@ class Thing:
         return Thing, ()
 def f(x):
     return n[0]
+
+--- method_of_what_is_in_an_argument: here
+class Step:
+    log = []
+    def run(self, x):
+        if x > 5:
+            self.after(x)
+        return len(self.log)
+    def after(self, x):
+        self.log.append(x)
+def items():
+    step = Step()
+    return [(step, i) for i in range(12)]
+def f(pair):
+    return pair[0].run(pair[1])
+
+--- argument_counts_reads: here
+class Row:
+    reads = 0
+    def __init__(self, x):
+        self.x = x
+    @property
+    def value(self):
+        if self.x > 5:
+            Row.reads += 1
+        return self.x, Row.reads
+def items():
+    return [Row(i) for i in range(12)]
+def f(row):
+    return row.value
+
+--- argument_counts_additions: here
+class Money:
+    added = 0
+    def __init__(self, x):
+        self.x = x
+    def __add__(self, other):
+        if self.x > 5:
+            Money.added += 1
+        return self.x + other, Money.added
+def items():
+    return [Money(i) for i in range(12)]
+def f(money):
+    return money + 1
+
+--- argument_counts_comparisons: here
+class Money:
+    compared = 0
+    def __init__(self, x):
+        self.x = x
+    def __lt__(self, other):
+        if self.x > 5:
+            Money.compared += 1
+        return self.x < other.x
+def items():
+    return [[Money(i), Money(i - 1)] for i in range(12)]
+def f(pair):
+    return min(pair).x, Money.compared
+
+--- lazy_property: here
+class Lazy:
+    def __init__(self, x):
+        self.x, self.found = x, None
+    @property
+    def double(self):
+        if self.found is None and self.x > 5:
+            self.found = 2 * self.x
+        return self.found
+rows = [Lazy(i) for i in range(12)]
+def items():
+    return rows
+def f(row):
+    return row.double
+
+--- template_method: here
+import abc
+class Step(abc.ABC):
+    log = []
+    def run(self, x):
+        self.after(x)
+        return len(self.log)
+    def after(self, x):
+        pass
+class Logged(Step):
+    def after(self, x):
+        if x > 5:
+            self.log.append(x)
+f = Logged().run
+
+--- registers_in_its_class: here
+class Base:
+    known = {}
+    def __init__(self, n):
+        if n > 5:
+            type(self).known[n] = self
+class Thing(Base):
+    @classmethod
+    def make(cls, n):
+        cls(n)
+        return len(cls.known)
+f = Thing.make
 """)

@@ -505,4 +505,63 @@ def items():
         yield row
 def f(row):
     return row[0] + 1
+
+--- input_reuses_what_is_in_a_tuple:
+def items():
+    row = []
+    for x in range(12):
+        row.append(x)
+        yield x, row
+def f(pair):
+    return pair[0], len(pair[1])
+
+--- input_gives_itself:
+class Reader:
+    n = 0
+    def __iter__(self):
+        return self
+    def __next__(self):
+        if self.n == 12:
+            raise StopIteration
+        self.n += 1
+        return self
+items = Reader
+def f(reader):
+    return reader.n
+
+--- method_of_a_list: here
+log = []
+f = log.append
+
+--- method_of_a_dict: here
+stock = {n: str(n) for n in range(24)}
+f = stock.pop
+def items():
+    return [min(stock) + n for n in range(12)]
+
+--- partial_with_a_store: here
+import functools
+def put(x, *, store):
+    if x > 5:
+        store[x] = x
+    return len(store)
+f = functools.partial(put, store={})
+
+--- part_of_an_argument: this process
+import operator
+def items():
+    return [[[i]] for i in range(12)]
+f = operator.itemgetter(0)
+
+--- part_of_an_argument_by_code: this process
+def items():
+    return [[[i]] for i in range(12)]
+def f(rows):
+    return rows[0] if rows[0][0] > 5 else None
+
+--- iterator_argument: here
+def items():
+    return [iter(range(i, i + 5)) for i in range(12)]
+def f(numbers):
+    return next(numbers)
 """)

@@ -409,4 +409,57 @@ def f(x):
             file.write(str(x))
         with open(path) as file:
             return file.read()
+
+--- class_data_behind_an_object: | | m.Client.base = "b"
+class Client:
+    base = "a"
+    def url(self, x):
+        return self.base + str(x)
+client = Client()
+def f(x):
+    return client.url(x) if x > 5 else x
+
+--- code_replaced: | | m.f.__code__ = (lambda x: -x).__code__
+def f(x):
+    return x * x
+
+--- defined_again: | | exec("def f(x): return -x", vars(m))
+def f(x):
+    return x * x
+
+--- helper_defined_again: | | exec("def helper(x): return -x", vars(m))
+def helper(x):
+    return x * x
+def f(x):
+    return helper(x)
+
+--- printed_elsewhere: | import io, sys; m.text = sys.stdout = io.StringIO()
+def f(x):
+    if x == 7:
+        print("seven")
+    return x
+
+--- deep_recursion: | import sys; sys.setrecursionlimit(4000)
+def deep(n):
+    return 0 if n == 0 else 1 + deep(n - 1)
+def f(x):
+    return deep(2500) if x > 5 else x
+
+--- long_numbers: | import sys; sys.set_int_max_str_digits(0)
+def f(x):
+    return len(str(10**5000)) if x > 5 else x
+
+--- map_within:
+import plait
+def cell(pair):
+    return pair[0] * pair[1]
+def f(x):
+    return list(plait.map(cell, [(x, n) for n in range(8)]))
+
+--- submit_within:
+import plait
+def cell(a, b):
+    return a * b
+def f(x):
+    return [plait.submit(cell, x, n, on="auto").result(60) for n in range(8)]
 """)
