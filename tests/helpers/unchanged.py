@@ -22,6 +22,8 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
+import numpy
+
 import plait
 
 __all__ = ["WAYS", "Case", "cases_of", "outcome", "plainly"]
@@ -180,8 +182,7 @@ def _restored():
     dumps, limit, digits = json.dumps, sys.getrecursionlimit(), sys.get_int_max_str_digits()
     state, context = random.getstate(), decimal.getcontext().copy()
     random.seed(1)
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(1)
+    numpy.random.seed(1)
     try:
         yield
     finally:
@@ -200,8 +201,7 @@ def _restored():
 def _outside():
     """List what programs change beside their globals."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
-    numpy = sys.modules.get("numpy")
-    state = b"" if numpy is None else numpy.random.get_state()[1].tobytes()
+    state = numpy.random.get_state()[1].tobytes()
     context = str(decimal.getcontext())
     return (
         random.getstate(),
