@@ -12,16 +12,18 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from plait._auto import pools
 from plait._auto.calling import Caller
 from plait._auto.chained import Chained
 from plait._auto.deciding import Decision, Need
-from plait._auto.fixed import is_fixed, is_plain
+from plait._auto.fixed import are_plain, is_fixed
 from plait._auto.guarding import Differs, Guarded
-from plait._auto.lane import in_lane
+from plait._auto.lane import Start, in_lane
 from plait._auto.sizes import AutoSizer
+from plait._auto.unread import NotRead, without_reading
 from plait._engines.defaults import default_executor
 from plait._engines.thread import ThreadEngine
 from plait._future import Future
@@ -87,11 +89,7 @@ class AutoSender:
         self._window = window
         self._length = length
         self._mode = GO_ON | (STARRED if starred else 0)
-        # Whether calls may be made in chunks: on no terms, and not each in a context of its own.
-        self._is_plain = (
-            terms._replace(on=None, name=None, grace=DEFAULT.grace) in _PLAIN
-            and not self._caller.record.analysis.uses_context
-        )
+        self._has_terms = terms._replace(on=None, name=None, grace=DEFAULT.grace) not in _PLAIN
         self._changing = changing and not terms.parallel_safe
         self._seen: deque[Any] = deque(maxlen=_REMEMBERED)
         self._number = 0
@@ -123,6 +121,13 @@ class AutoSender:
         self._number += len(items)
         record = self._caller.record
         record.calls += len(items)
+        if self._send != self._bound:
+            try:
+                place = self._first_bound(items)
+            except NotRead:
+                return self._unread(items)
+            if place is not None:
+                return self._bound_from(place, items)
         if self._send == self._first:
             if self._is_decidable(items):
                 self._follow(record.decide(self._need()))
@@ -131,15 +136,6 @@ class AutoSender:
             self._begin_again()
         elif self._is_look(items):
             return self._looked_at(items)
-        if self._send not in (self._bound, self._here):
-            for place, item in enumerate(items):
-                if self._is_bound(item):
-                    before = self._send(items[:place]) if place else []
-                    self._go(self._bound, None)
-                    if before and not self.single:
-                        # The rest is of the same kind.
-                        return [*before, *map(self._bound_reply, items[place:])]
-                    return [*before, *self._bound(items[place:])]
         return self._send(items)
 
     # -- stages -------------------------------------------------------------
@@ -150,6 +146,20 @@ class AutoSender:
         first, beside = self._caller.first, self._loop is not None
         return [(first(beside, self._arguments(item), {}, None), [item]) for item in items]
 
+    def _unread(self, items: list[Any]) -> _Sent:
+        """Have threads read what the calls would call, and make them where they may be made."""
+        self.single = True
+        caller, loop, sent = self._caller, self._loop, []
+        assert loop is not None
+        for item in items:
+            arguments = self._arguments(item)
+            free: Start = partial(caller.first, True, arguments, {}, None)
+            if self._has_terms:
+                free = partial(caller.free, loop, arguments, {})
+            kept = caller.kept(arguments, {})
+            sent.append((caller.once_read(loop, arguments, {}, free, kept), [item]))
+        return sent
+
     def _is_look(self, items: list[Any]) -> bool:
         """Whether an item is measured of those that go elsewhere: where is not settled yet."""
         decision = self._decision
@@ -159,7 +169,6 @@ class AutoSender:
             and decision.method != "serial"
             and self._number >= self._next_look
             and not self._caller.record.is_settled
-            and not self._is_bound(items[0])
         )
 
     def _looked_at(self, items: list[Any]) -> _Sent:
@@ -175,6 +184,15 @@ class AutoSender:
                     return self._send(items)
         self.single = True
         return [(self._caller.first(True, self._arguments(items[0]), {}, None), items)]
+
+    def _bound_from(self, place: int, items: list[Any]) -> _Sent:
+        """Make the calls from that item on where they belong, and those before it as before."""
+        before = self._send(items[:place]) if place else []
+        self._go(self._bound, None)
+        if before and not self.single:
+            # The rest is of the same kind.
+            return [*before, *map(self._bound_reply, items[place:])]
+        return [*before, *self._bound(items[place:])]
 
     def _bound(self, items: list[Any]) -> _Sent:
         """Make calls one after another, where they belong."""
@@ -318,13 +336,39 @@ class AutoSender:
     def _arguments(self, item: Any) -> tuple[Any, ...]:
         return tuple(item) if self._starred else (item,)
 
+    @property
+    def _is_plain(self) -> bool:
+        """Whether calls may be made in chunks: on no terms, nor each in a context of its own."""
+        return not self._has_terms and not self._caller.record.analysis.uses_context
+
+    def _first_bound(self, items: list[Any]) -> int | None:
+        """Find the first item whose call must be made where it is.
+
+        Raises:
+            NotRead: a thread must first read what calls would call.
+
+        """
+        if self._caller.terms.parallel_safe:
+            return None
+        if self._loop is None:
+            return self._looked_for(items)
+        with without_reading():
+            return self._looked_for(items)
+
+    def _looked_for(self, items: list[Any]) -> int | None:
+        caller = self._caller
+        caller.record.check()
+        if not caller.depends_on_arguments and are_plain(
+            chain.from_iterable(items) if self._starred else items
+        ):
+            return None
+        return next((place for place, item in enumerate(items) if self._is_bound(item)), None)
+
     def _is_bound(self, item: Any) -> bool:
         """Whether a call must stay where it is made, by what is known of it."""
-        if not self._caller.depends_on_arguments and is_plain(item):
-            return False
         arguments = self._arguments(item)
-        effect = self._caller.effect_on(arguments, {})
-        if effect is not None and effect.keeps == "here":
+        # Here, and not beside the loop: who has to read code for that, raises.
+        if self._caller.is_bound(None, arguments, {}):
             return True
         return self._changing and any(map(self._is_again, arguments))
 
