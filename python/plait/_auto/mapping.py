@@ -132,8 +132,10 @@ class AutoSender:
             if self._is_decidable(items):
                 self._follow(record.decide(self._need()))
         elif self._decision is not None and record.decision is None:
-            # Calls cost something else by now.
+            # Calls cost something else by now: one at a time, when these are done.
+            sent = self._send(items)
             self._begin_again()
+            return sent
         elif self._is_look(items):
             return self._looked_at(items)
         return self._send(items)

@@ -146,7 +146,9 @@ class Flow:
             left = self._left()
             if len(self._pending) >= self._sizer.depth(left):
                 return 0
-            return min(self._sizer.size(left, self._bound), self._bound - self._waiting)
+            # Less may wait by now than was sent before.
+            room = max(0, self._bound - self._waiting)
+            return min(self._sizer.size(left, self._bound), room)
 
     def _left(self) -> int | None:
         """How many items there are to read, if that is known."""
