@@ -22,7 +22,6 @@ from plait._auto.measuring import Sample, observed
 from plait._auto.record import record_of
 from plait._auto.unread import NotRead, without_reading
 from plait._carried import carrying
-from plait._engines.defaults import default_executor
 from plait._engines.process import ProcessEngine
 from plait._engines.serial import SerialEngine
 from plait._future import Future
@@ -83,10 +82,10 @@ class Caller:
             return self.in_process(args, kwargs) or self.in_thread(args, kwargs)
         if self.record.wants_look():
             batch = max(_FEW, self.record.calls)
-            elsewhere = loop is not None or self._is_elsewhere()
+            elsewhere = loop is not None or (self._is_elsewhere() and not pools.is_deepest())
             return self.first(elsewhere, args, kwargs, partial(self.need, batch))
         decision = self.record.decision
-        if decision is None or decision.method == "serial":
+        if decision is None or decision.method == "serial" or pools.is_deepest():
             return self.here(args, kwargs) if loop is None else self.in_thread(args, kwargs)
         if decision.method == "process":
             sent = self.in_process(args, kwargs)
@@ -243,8 +242,7 @@ class Caller:
         """Have a thread make a call."""
         decision = self.record.decision
         wide = decision is None or decision.method == "thread"
-        pool = pools.threads() if wide else default_executor("thread")
-        return pool._submit(self._fn, args, kwargs, self.terms, copy_context())
+        return pools.threads(wide=wide)._submit(self._fn, args, kwargs, self.terms, copy_context())
 
     def in_process(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any] | None:
         """Have a process make a call; None if that cannot be."""

@@ -31,6 +31,13 @@ class AutoFlow(Flow):
         finally:
             self._auto.repeats = False
 
+    def end(self) -> None:
+        """Leave what it had to other maps."""
+        with self._lock:
+            idle = not self._pending
+        if idle:
+            self._auto.end()
+
     @property
     def _bound(self) -> int:
         return self._auto.sizer.bound

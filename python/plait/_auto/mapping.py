@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from plait._auto import pools
@@ -53,6 +53,8 @@ _AHEAD, _MOST = 1.0, 100_000
 _SINGLES = 1024
 # So many items are remembered of an input that may give out one object again and again.
 _REMEMBERED = 4
+# So many levels of what is in it, and so many parts of each, are looked for again.
+_DEEP, _WIDE = 2, 32
 
 
 class AutoSender:
@@ -91,7 +93,7 @@ class AutoSender:
         self._mode = GO_ON | (STARRED if starred else 0)
         self._has_terms = terms._replace(on=None, name=None, grace=DEFAULT.grace) not in _PLAIN
         self._changing = changing and not terms.parallel_safe
-        self._seen: deque[Any] = deque(maxlen=_REMEMBERED)
+        self._seen: deque[list[Any]] = deque(maxlen=_REMEMBERED)
         self._number = 0
         # With which item another call is measured, and how many were when it was decided.
         self._next_look = self._measured = 0
@@ -102,6 +104,7 @@ class AutoSender:
         self._sent_away: Callable[[list[Any]], _Sent] | None = None
         self.sizer = AutoSizer(self._learn)
         self._decision: Decision | None = None
+        self._lease: pools.Lease | None = None
         # Kept alive as long as this.
         self._pool: object = None
         self._send: Callable[[list[Any]], _Sent] = self._first
@@ -209,7 +212,9 @@ class AutoSender:
             reply = copy_context().run(run_chunk, fn, mode, [item], _keep_here)
             return Future._succeeded(reply), [item]
         args = (fn, mode, [item], _keep)
-        start = partial(ThreadEngine(None).submit, run_chunk, args, {}, DEFAULT)
+        start = partial(
+            ThreadEngine(pools.threads(wide=False)).submit, run_chunk, args, {}, DEFAULT
+        )
         return in_lane(self._loop, self._caller.name, start), [item]
 
     def _here(self, items: list[Any]) -> _Sent:
@@ -218,7 +223,12 @@ class AutoSender:
         if self._loop is not None:
             self.single = False
             args = (bare(self._fn), self._mode, items, _keep)
-            return [(ThreadEngine(None).submit(run_chunk, args, {}, DEFAULT), items)]
+            return [
+                (
+                    ThreadEngine(pools.threads(wide=False)).submit(run_chunk, args, {}, DEFAULT),
+                    items,
+                )
+            ]
         if not self._is_plain:
             self.single = True
             return [(caller.here(self._arguments(item), {}), [item]) for item in items]
@@ -284,10 +294,23 @@ class AutoSender:
             width = self._width(decision, signals)
             chunked = self._is_plain and signals is not None and signals.wall < _SHORT
             sizer = Sizer(width, None) if chunked else Steady(2 * width)
-            send = partial(self._threads, pools.threads_of(width), chunked)
+            if pools.is_deepest():
+                self._go_here()
+                return
+            self._lease = pools.Lease(width)
+            send = partial(self._threads, self._lease.pool, chunked)
             self._go(send, sizer, LOOKAHEAD if chunked else max(_SINGLES, 2 * width))
             return
+        self._go_here()
+
+    def _go_here(self) -> None:
         self._go(self._here, Sizer(1, None if self._is_plain else 1), LOOKAHEAD)
+
+    def end(self) -> None:
+        """Leave the threads to other maps: no call is under way in them."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.end()
 
     def _width(self, decision: Decision, signals: Signals | None) -> int:
         """Tell how many threads are to have calls."""
@@ -378,13 +401,40 @@ class AutoSender:
         """Whether the input has given out this object before, and can change it."""
         if is_fixed(value):
             return False
-        found = any(value is seen for seen in self._seen)
-        self._seen.append(value)
+        parts = _parts(value)
+        found = any(part is old for seen in self._seen for old in seen for part in parts)
+        self._seen.append(parts)
         if found:
             self._caller.record.note_bound(
                 "is given the same object again by its input, which may change it in between"
             )
         return found
+
+
+def _parts(value: Any) -> list[Any]:
+    """List a value and what is in it, as far as it can be changed; some levels deep."""
+    found = [value]
+    level = found
+    for _ in range(_DEEP):
+        inner: list[Any] = []
+        for part in level:
+            if isinstance(part, dict):
+                inner += islice(part.values(), _WIDE)
+            elif isinstance(part, list | tuple | set | frozenset | deque):
+                inner += islice(part, _WIDE)
+            else:
+                inner += islice(_attributes(part).values(), _WIDE)
+        level = [part for part in inner[:_WIDE] if not is_fixed(part)]
+        found += level
+    return found
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    try:
+        found = vars(value)
+    except TypeError:
+        return {}
+    return found if type(found) is dict else {}
 
 
 _PLAIN = (DEFAULT, DEFAULT._replace(parallel_safe=True))
@@ -434,7 +484,7 @@ class _ProcessSender(Sender):
 
     def _in_thread(self, items: list[Any]) -> Future[Any]:
         args = (self._plain_fn, self._mode, items, _keep)
-        return ThreadEngine(None).submit(run_chunk, args, {}, DEFAULT)
+        return ThreadEngine(pools.threads(wide=False)).submit(run_chunk, args, {}, DEFAULT)
 
 
 def _keep(error: BaseException) -> BaseException:

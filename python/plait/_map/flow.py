@@ -303,6 +303,9 @@ class Flow:
 
     # -- the end ------------------------------------------------------------
 
+    def end(self) -> None:
+        """Take note that nothing more is wanted."""
+
     def close(self, taken: Part | None = None) -> list[Part]:
         """Read no more, and withdraw what has not begun.
 

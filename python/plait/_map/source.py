@@ -202,6 +202,8 @@ class Source:
 
     def _finish(self) -> None:
         self._closed = True
+        if self._flow is not None:
+            self._flow.end()
         if self._bar is not None:
             self._bar.end()
 
@@ -217,6 +219,8 @@ class Source:
         flow, self._flow, part, self._part = self._flow, None, self._part, None
         missed = [failures[place] for place in sorted(failures) if place >= given]
         self._losses.left(missed, [] if flow is None else flow.close(part))
+        if flow is not None:
+            flow.end()
         if self._bar is not None:
             self._bar.end()
 
