@@ -205,6 +205,13 @@ class AutoSender:
         in_turn, loop = self._caller.in_turn, self._loop
         return [(in_turn(loop, self._arguments(item), {}), [item]) for item in items]
 
+    def call_in_turn(self) -> Callable[[Any], Any] | None:
+        """Return what makes an item's call, where all that are left belong here; or None."""
+        if self._send != self._bound or self._loop is not None or self._has_terms:
+            return None
+        fn = bare(self._fn)
+        return (lambda item: fn(*item)) if self._starred else fn
+
     def _bound_reply(self, item: Any) -> tuple[Future[Any], list[Any]]:
         """Make a call likewise, of which comes what comes of a chunk."""
         fn, mode = bare(self._fn), self._mode
