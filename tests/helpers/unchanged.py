@@ -171,6 +171,9 @@ def outcome(case, way):
             "globals": told({k: v for k, v in vars(module).items() if not k.startswith("__")}),
             "outside": _outside(),
         }
+        for value in vars(module).values():
+            if isinstance(value, io.IOBase | sqlite3.Connection):
+                value.close()
     return module.f, end
 
 
