@@ -14,8 +14,10 @@ import plait
 
 # A module that is made anew for each run.
 CODE = """
+import functools
 import itertools
 import random
+import sys
 
 count = 0
 log = []
@@ -34,6 +36,85 @@ class Box:
         return self.value
 
 box = Box()
+
+class Worker:
+    made = 0
+    seen = []
+    def __init__(self, sink):
+        self.sink = sink
+        self.own = []
+        type(self).made += 1
+    def work(self, x):
+        self.own.append(x)
+        return self.keep(x)
+    def keep(self, x):
+        if x > 3:
+            self.sink.append(x)
+        return len(self.own), len(self.sink)
+    @property
+    def latest(self):
+        self.seen.append(len(self.seen))
+        return self.seen[-1]
+
+class Quiet(Worker):
+    def keep(self, x):
+        return super().keep(x) if x > 2 else (0, 0)
+
+class Hook:
+    pass
+
+hook = Hook()
+hook.call = log.append
+
+class Pure:
+    factors = (1, 2)
+    def __init__(self, x):
+        self.x, self.rows = x, []
+    def __add__(self, other):
+        return Pure(self.x + other.x)
+    def run(self):
+        for factor in self.factors:
+            self.rows.append(self.x * factor)
+        return self.rows
+
+def works(x):
+    return Worker(log).work(x)
+
+def works_quietly(x):
+    return Quiet([]).work(x)
+
+def works_by_super(x):
+    return Quiet(log).work(x)
+
+def latest(x):
+    return Worker([]).latest if x > 2 else x
+
+def made(x):
+    return Worker.made + x
+
+def hooked(x):
+    return hook.call(x) if x > 3 else x
+
+def handed(x):
+    return list(map(log.append, [x])) if x > 3 else x
+
+def partly(x):
+    return functools.partial(log.append, x)() if x > 2 else x
+
+def by_name(x):
+    setattr(sys.modules[__name__], "count", x) if x > 3 else None
+    return x
+
+def by_class(x):
+    return (Pure(x) + Pure(1)).run()
+
+def generated(x):
+    def numbers():
+        for i in range(x):
+            if i > 2:
+                log.append(i)
+            yield i
+    return sum(numbers())
 
 def pure(x):
     found = [i * x for i in range(5)]
@@ -124,6 +205,17 @@ OTHERS = [
     "nested",
     "fail",
     "step",
+    "works",
+    "works_quietly",
+    "works_by_super",
+    "latest",
+    "made",
+    "hooked",
+    "handed",
+    "partly",
+    "by_name",
+    "by_class",
+    "generated",
 ]
 DATA = ["count", "log", "table", "scale"]
 
@@ -147,6 +239,7 @@ def run(program, call):
     came = [outcome() for outcome in pending]
     same = [value is rows for value in came]
     left = [getattr(module, name) for name in DATA], module.box.value, rows, random.random()
+    left += module.Worker.made, module.Worker.seen, module.Quiet.made
     return repr((came, same, left, next(module.numbers)))
 
 

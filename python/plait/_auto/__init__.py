@@ -12,6 +12,10 @@ of a process would have of the globals that it reads is compared by them (`guard
 | `tables.py` | what is known of functions and methods whose code is not read |
 | `reading.py` | reads the bytecode of one function |
 | `callees.py` | follows the calls between the user's functions |
+| `functions.py` | what is behind wrappers, and what parameters are in a call |
+| `objects.py` | what attributes and methods do, by the class of their object |
+| `making.py` | classes that code makes, and objects |
+| `classes.py` | the user's classes: what stands in them, and what runs unasked |
 | `effects.py` | what comes of it, and whether it counts for given arguments |
 | `fixed.py` | values that cannot change |
 | `comparing.py` | arguments before and after a call |

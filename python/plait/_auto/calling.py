@@ -102,6 +102,7 @@ class Caller:
         return not self.terms.parallel_safe and (
             record.found is not None
             or bool(self._before)
+            or bool(self._keywords)
             or record.analysis.binds_all
             or record.analysis.has_open_defaults
         )

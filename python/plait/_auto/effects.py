@@ -8,14 +8,26 @@ import sys
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from plait._auto.callees import MISSING, Program, TooLarge, unwrapped
+from plait._auto.callees import Program, TooLarge
+from plait._auto.classes import (
+    all_methods,
+    definition,
+    function_of,
+    functions_in,
+    implicit,
+    is_users_class,
+    kinds_in,
+    parts_of,
+    users_classes,
+)
 from plait._auto.fixed import is_fixed
-from plait._auto.reading import Summary, Write, parameters
-from plait._auto.tables import MUTATORS, is_generator_state, is_user_code
-from plait._auto.values import Known, Param, name_of
+from plait._auto.functions import MISSING, unwrapped
+from plait._auto.reading import Asked, Summary, Write, parameters
+from plait._auto.tables import ALIASING, MUTATORS, is_generator_state, is_user_code
+from plait._auto.values import CLASS, Known, Param, name_of
 from plait._auto.writers import writer_of
 from plait._pickling.placing import module_of_globals
 
@@ -53,28 +65,39 @@ class Analysis:
     def __init__(self, function: Any) -> None:
         """Read the code of what `unwrapped` has found."""
         self._names: tuple[str, ...] = ("args",)
+        self._code: weakref.ref[CodeType] | None = None
         self._count = 0
         #: What counts for all arguments.
         self.always: tuple[Effect, ...] = ()
         #: What counts where the argument can be changed, by its name.
         self.on_arguments: dict[str, Effect] = {}
+        # Of that, what its class does not matter to.
+        self._direct: dict[str, Effect] = {}
+        # What counts where a method of the argument leads to what others have, or is one of C.
+        self._by_methods: list[tuple[str, str, bool, Effect]] = []
         #: Names of modules that data were found by: as (module, path).
         self.reads: frozenset[tuple[str, str]] = frozenset()
         #: Whether the code returns what it was given, or what others have as well.
         self.returns_shared = False
-        # Methods that are called of arguments, by the names of these.
-        self._asked: tuple[tuple[str, str], ...] = ()
+        # What is called, or looked up, of arguments.
+        self._asked: tuple[Asked, ...] = ()
+        # What it returns of its arguments: the name, whether as a whole.
+        self._returned: list[tuple[str, bool, Effect]] = []
+        # Where it prints.
+        self._prints: Effect | None = None
         # What `_caller` has made stands for a function that has no code to be read.
         self._stands_for: str | None = None
         if isinstance(function, FunctionType) and is_user_code(function.__code__):
             code = function.__code__
             self._names = parameters(code)
+            self._code = weakref.ref(code)
             self._count = code.co_argcount
         else:
             self._stands_for = _name(function)
             function = _caller(function)
         # Nothing that is kept holds the function, nor what has it.
         self._depends: tuple[_Binding, ...] = ()
+        self._held: tuple[_Attribute, ...] = ()
         self._classes: tuple[weakref.ref[type], ...] = ()
         program = Program()
         try:
@@ -87,16 +110,25 @@ class Analysis:
         else:
             self._conclude(function, program, summary)
         self._defaults = _defaults(function)
-        #: Whether a default that can be changed may be used: no argument tells of it.
-        self.has_open_defaults = not all(map(is_fixed, self._defaults.values()))
+        self._open_defaults = not all(map(is_fixed, self._defaults.values()))
         self._is_code = self._stands_for is None
 
     def _conclude(self, function: FunctionType, program: Program, summary: Summary) -> None:
         always: list[Effect] = []
+        self._conclude_returns(summary, always)
         for write in sorted(summary.writes.values(), key=_place):
-            if type(write.root) is Param:
-                effect = self._effect(write.text, write.file, write.line, write.root.name)
-                self.on_arguments.setdefault(write.root.name, effect)
+            root = write.root
+            if type(root) is Param and CLASS not in root.path:
+                effect = self._effect(write.text, write.file, write.line, root.name)
+                by = next((step for step in root.path if step.endswith("()")), None)
+                if by is not None:
+                    self._by_methods.append((root.name, by[:-2], True, effect))
+                    continue
+                if write.method and not root.path:
+                    self._by_methods.append((root.name, write.method, False, effect))
+                else:
+                    self._direct.setdefault(root.name, effect)
+                self.on_arguments.setdefault(root.name, effect)
             else:
                 always.append(self._effect(write.text, write.file, write.line))
         always += [self._effect(*site) for site in program.places.values()]
@@ -105,13 +137,36 @@ class Analysis:
         # What binds most comes first.
         always.sort(key=lambda effect: effect.keeps != "here")
         self.always = tuple(always)
+        if self._stands_for is None:
+            program.compare_itself(function)
         self.reads = frozenset(program.reads)
         self.returns_shared = any(
             type(root) is Param or type(root) is Known for root in summary.returns
         )
         self._classes = tuple(map(weakref.ref, program.classes))
-        self._asked = tuple((name_of(root), method) for root, method in summary.asked)
+        self._asked = tuple(asked for asked in summary.asked if type(asked.root) is Param)
+        if program.prints is not None:
+            self._prints = self._effect(*program.prints, keeps="process")
         self._depends = tuple(_Binding(function, *found) for found in program.depends.values())
+        self._held = tuple(_Attribute(*found) for found in program.attributes_of.values())
+
+    def _conclude_returns(self, summary: Summary, always: list[Effect]) -> None:
+        """Take note of what is returned that is no object of the function's own."""
+        for (root, is_whole), (file, line) in summary.shares.items():
+            name = name_of(root)
+            text = (
+                f"returns `{name}`, which others have"
+                if is_whole
+                else f"returns what is in `{name}`"
+            )
+            effect = self._effect(text, file, line, keeps="process")
+            if type(root) is Known:
+                if _is_open(root.obj, is_whole):
+                    always.append(effect)
+            elif type(root) is Param:
+                by = next((step for step in root.path if step.endswith("()")), None)
+                if CLASS not in root.path and by is None:
+                    self._returned.append((root.name, is_whole, effect))
 
     def _effect(
         self, text: str, file: str, line: int, argument: str | None = None, keeps: str = "here"
@@ -129,14 +184,17 @@ class Analysis:
             for name in path.split("."):
                 namespace = value if isinstance(value, dict) else getattr(value, "__dict__", {})
                 value = namespace.get(name)
-            found.append(value)
+            if not isinstance(value, FunctionType | type):
+                found.append(value)
         if self._is_code:
             found += self._defaults.values()
             found += held_by(function)
         for reference in self._classes:
             cls = reference()
             if cls is not None:
-                found.append({name: value for name, value in vars(cls).items() if _is_data(value)})
+                found.append(
+                    {name: value for name, value in vars(cls).items() if _is_data(name, value)}
+                )
         return found
 
     @property
@@ -149,29 +207,83 @@ class Analysis:
         """Whether the code asks for a context variable."""
         return any(effect.keeps == "process" for effect in self.always)
 
+    @property
+    def has_open_defaults(self) -> bool:
+        """Whether calls with arguments that cannot be changed are to be looked at all the same."""
+        # A default that can be changed may be used; or it prints where that is kept.
+        return self._open_defaults or (
+            self._prints is not None and sys.stdout is not sys.__stdout__
+        )
+
     def holds(self, function: Any) -> bool:
-        """Whether what the code of the function calls is still the same."""
-        return all(binding.holds(function) for binding in self._depends)
+        """Whether the code of the function, and what it calls, is still the same."""
+        if self._code is not None and getattr(function, "__code__", None) is not self._code():
+            return False
+        return all(binding.holds(function) for binding in self._depends) and all(
+            held.holds() for held in self._held
+        )
 
     def effect_on(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Effect | None:
         """Tell what binds a call with such arguments the most; None: nothing."""
         if self.binds_all:
             return self.always[0]
         values = self._bound(args, kwargs)
-        for name, effect in self.on_arguments.items():
-            if any(not is_fixed(value) for value in values.get(name, ())):
+        for name, effect in self._direct.items():
+            if any(map(_can_be_set, values.get(name, ()))):
                 return effect
-        if any(not is_fixed(value) for held in values.values() for value in held):
-            for name, method in self._asked:
-                for value in values.get(name, ()):
-                    effect_of_method = _of_method(value, name, method)
-                    if effect_of_method is not None:
-                        return effect_of_method
+        open_values = {
+            name: [value for value in held if not is_fixed(value)] for name, held in values.items()
+        }
+        if any(open_values.values()):
+            effect_of_argument = self._of_arguments(open_values)
+            if effect_of_argument is not None:
+                return effect_of_argument
         for value in (*args, *kwargs.values()):
             effect_of_callable = _of_callable(value)
             if effect_of_callable is not None:
                 return effect_of_callable
-        return self.always[0] if self.always else None
+        if self.always:
+            return self.always[0]
+        if self._prints is not None and sys.stdout is not sys.__stdout__:
+            # What is printed goes into an object of this process.
+            return self._prints
+        for name, is_whole, effect in self._returned:
+            if any(_is_open(value, is_whole) for value in open_values.get(name, ())):
+                return effect
+        return None
+
+    def _of_arguments(self, values: Mapping[str, list[Any]]) -> Effect | None:
+        """Tell what the code does to arguments that is seen in their classes alone."""
+        for name, method, is_result, effect in self._by_methods:
+            for value in values.get(name, ()):
+                own = definition(type(value), method)
+                function = None if own is None else function_of(own[1])
+                if function is None:
+                    found = method in ALIASING if is_result else True
+                else:
+                    # The user's method says itself what it does: see below.
+                    found = is_result and analyse(function).returns_shared
+                if found:
+                    return effect
+        for name, held in values.items():
+            for value in held:
+                found_in = _of_value(value, name)
+                if found_in is not None:
+                    return found_in
+        for asked in self._asked:
+            for value in values.get(asked.root.name, ()):  # type: ignore[union-attr]
+                found_in = _of_asked(value, asked)
+                if found_in is not None:
+                    return found_in
+        return None
+
+    def of_object(self, name: str, cls: type | None) -> Effect | None:
+        """Tell what the code changes of its argument of that name, an object of that class."""
+        for argument, method, is_result, effect in self._by_methods:
+            held = None if cls is None else definition(cls, method)
+            if argument == name and not is_result and (held is None or not function_of(held[1])):
+                return effect
+        return self._direct.get(name)
 
     def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, list[Any]]:
         """Tell what each parameter may be in a call."""
@@ -213,7 +325,10 @@ def _name(fn: Any) -> str:
 def _read_and_written(function: FunctionType, program: Program) -> list[Effect]:
     """Find globals that a function reads, and others in their modules change."""
     found = []
-    for module_name, path in program.reads:
+    for (module_name, path), value in program.reads.items():
+        if isinstance(value, FunctionType | type):
+            # Where it is replaced, that is seen before a call.
+            continue
         module = sys.modules.get(module_name)
         namespace = function.__globals__ if module is None else vars(module)
         site = None if "." in path else writer_of(namespace, path)
@@ -221,6 +336,31 @@ def _read_and_written(function: FunctionType, program: Program) -> list[Effect]:
             text = f"reads the global `{path}`, which {site.text}"
             found.append(Effect(text, site.file, site.line))
     return found
+
+
+class _Attribute:
+    """What an attribute of an object was, without holding either."""
+
+    __slots__ = ("_name", "_owner", "_value")
+
+    def __init__(self, owner: Any, name: str, value: Any) -> None:
+        self._name = name
+        self._owner = _weakly(owner)
+        self._value = _weakly(value)
+
+    def holds(self) -> bool:
+        """Whether it is the same still; nobody knows of what cannot be held weakly."""
+        owner, value = self._owner(), self._value()
+        if owner is None or value is None:
+            return True
+        return getattr(owner, "__dict__", {}).get(self._name) is value
+
+
+def _weakly(value: Any) -> Callable[[], Any]:
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return lambda: None
 
 
 class _Binding:
@@ -282,7 +422,30 @@ def held_by(function: Any, depth: int = 3) -> list[Any]:
     return found
 
 
-def _is_data(value: Any) -> bool:
+def _can_be_set(value: Any) -> bool:
+    """Whether code can change an object: of classes, functions and modules the attributes."""
+    return isinstance(value, type | FunctionType | ModuleType) or not is_fixed(value)
+
+
+def _is_open(value: Any, is_whole: bool) -> bool:
+    """Whether it can be told from its copy: a value, or something in it."""
+    if is_fixed(value):
+        return False
+    if is_whole:
+        return True
+    if isinstance(value, bytearray):
+        return False
+    inside = parts_of(value)
+    if inside is None:
+        # Of an array of numpy's the parts share its data.
+        return True
+    return any(not is_fixed(part) for part in inside)
+
+
+def _is_data(name: str, value: Any) -> bool:
+    if name[:2] == name[-2:] == "__":
+        # Python itself adds some as a class is used.
+        return False
     return not callable(value) and not hasattr(type(value), "__get__") and not _is_slot(value)
 
 
@@ -314,8 +477,15 @@ def _unreadable(function: FunctionType, error: Exception) -> Effect:
 
 def _of_callable(value: Any) -> Effect | None:
     """Tell what a function does that is an argument, and may be called."""
-    if not callable(value) or isinstance(value, type):
+    if not callable(value):
         return None
+    if isinstance(value, type):
+        if not is_users_class(value):
+            return None
+        known = _makers.get(value)
+        if known is None:
+            known = _makers[value] = Analysis(value)
+        return known.always[0] if known.always else None
     function, before = unwrapped(value)
     if isinstance(function, FunctionType):
         if not is_user_code(function.__code__):
@@ -335,20 +505,90 @@ def _of_callable(value: Any) -> Effect | None:
     return None
 
 
-def _of_method(value: Any, name: str, method: str) -> Effect | None:
-    """Tell what a method does that the code calls of an argument."""
-    own = getattr(type(value), method, None)
-    if not isinstance(own, FunctionType) or not is_user_code(own.__code__):
+def _of_value(value: Any, name: str) -> Effect | None:
+    """Tell what methods of an argument do that run where no code names them."""
+    kinds, _ = kinds_in(value)
+    for cls in kinds:
+        for function in implicit(cls, "given"):
+            found = _of_function(function, cls)
+            if found is not None:
+                text = f"has `{name}`, of which `{function.__qualname__}()` {found.text}"
+                return Effect(text, found.file, found.line, name, found.keeps)
+    return None
+
+
+def _of_asked(value: Any, asked: Asked) -> Effect | None:
+    """Tell what is done by what the code calls, or looks up, of an argument."""
+    name = asked.root.name  # type: ignore[union-attr]
+    if not asked.name:
+        for function in functions_in(value):
+            found = _of_callable(function)
+            if found is not None:
+                return found
+        if callable(value):
+            return None
+        kinds, _ = kinds_in(value)
+        for cls in kinds:
+            # Some method of it, found by a name that was made up.
+            for function in all_methods(cls):
+                found = _of_function(function)
+                if found is not None:
+                    return Effect(found.text, found.file, found.line, name, found.keeps)
         return None
-    analysis = analyse(own)
-    first = parameters(own.__code__)[:1]
-    found = analysis.on_arguments.get(first[0]) if first else None
-    if found is not None:
-        text = f"calls `{name}.{method}()`, which {found.text}"
-        return Effect(text, found.file, found.line, name)
-    return analysis.always[0] if analysis.always else None
+    kinds, _ = kinds_in(value)
+    having = [cls for cls in kinds if definition(cls, asked.name) is not None]
+    if not having and asked.how == "call" and definition(type(value), asked.name) is None:
+        having = [cls for cls in users_classes() if asked.name in vars(cls)]
+    for cls in having or kinds:
+        for method in (
+            (asked.name, "__getattribute__") if having else ("__getattr__", "__getattribute__")
+        ):
+            held = definition(cls, method)
+            if held is None or (
+                method == asked.name and asked.how == "get" and isinstance(held[1], FunctionType)
+            ):
+                continue
+            found = _of_function(_called_of(held[1]), cls)
+            if found is not None:
+                mark = "" if asked.how == "get" else "()"
+                text = f"calls `{name}.{asked.name}{mark}`, which {found.text}"
+                return Effect(text, found.file, found.line, name, found.keeps)
+    return None
 
 
+def _called_of(raw: Any) -> FunctionType | None:
+    """Find the function that runs where an attribute of a class is called, or looked up."""
+    getter = definition(type(raw), "__get__")
+    if getter is not None and isinstance(getter[1], FunctionType):
+        return function_of(getter[1])
+    return function_of(raw)
+
+
+def _of_function(
+    function: FunctionType | None, cls: type | None = None, seen: tuple[Any, ...] = ()
+) -> Effect | None:
+    """Tell what a method does to its object, of that class, or to anything that others have."""
+    if function is None or not is_user_code(function.__code__) or function in seen:
+        return None
+    analysis = analyse(function)
+    first = parameters(function.__code__)[:1]
+    found = analysis.of_object(first[0], cls) if first else None
+    if found is None and analysis.always:
+        found = analysis.always[0]
+    if found is not None or cls is None:
+        return found
+    for asked in analysis._asked:
+        if (asked.root.name,) != first or asked.root.path:  # type: ignore[union-attr]
+            continue
+        held = definition(cls, asked.name) if asked.name else None
+        if held is not None and (asked.how != "get" or not isinstance(held[1], FunctionType)):
+            found = _of_function(_called_of(held[1]), cls, (*seen, function))
+            if found is not None:
+                return found
+    return None
+
+
+_makers: weakref.WeakKeyDictionary[type, Analysis] = weakref.WeakKeyDictionary()
 # By code: what functions in arguments do is asked for each call.
 _analyses: dict[int, tuple[FunctionType, Analysis]] = {}
 _MOST = 512

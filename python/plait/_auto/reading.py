@@ -10,29 +10,37 @@ from __future__ import annotations
 
 import dis
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from plait._auto.steps import STEPS
 from plait._auto.values import (
+    ANY,
+    CLASS,
+    ITEMS,
     NOTHING,
     NULL,
     Cell,
     Code,
+    Const,
     Free,
     Fresh,
     Known,
     Method,
     Param,
     Root,
+    Super,
     Value,
+    further,
+    widened,
 )
 
 if TYPE_CHECKING:
     from plait._auto.callees import Program
 
-__all__ = ["Reader", "State", "Summary", "Write", "parameters"]
+__all__ = ["Asked", "Given", "Reader", "State", "Summary", "Write", "parameters"]
 
 # What is made in functions that are called so deep in others is told apart.
 _DEEPEST = 4
@@ -48,8 +56,32 @@ class Write(NamedTuple):
     text: str
     file: str
     line: int
-    # What is put there.
+    # What is put there, and where: as an item or under the name of an attribute.
     stored: Value = NOTHING
+    step: str = ITEMS
+    # The method that does so where it is one of C; a class of the user's may have another.
+    method: str = ""
+
+
+class Asked(NamedTuple):
+    """Something that is called, or looked up, of an object whose class is not known here."""
+
+    root: Root
+    # The method, or the attribute; "": the object itself is called.
+    name: str
+    # "call"; "get": it is looked up, as a property may be; "hand": code that is not read has it.
+    how: str
+
+
+class Given(NamedTuple):
+    """What such calls are given."""
+
+    arguments: tuple[Value, ...]
+    keywords: dict[str, Value]
+    rest: Value
+    # Where.
+    file: str
+    line: int
 
 
 class Summary:
@@ -57,14 +89,18 @@ class Summary:
 
     def __init__(self) -> None:
         """Do nothing."""
-        self.writes: dict[tuple[Root, str, int], Write] = {}
+        self.writes: dict[tuple[Root, str, int, str], Write] = {}
         self.returns: Value = NOTHING
-        # Of what the code makes: what it has put in.
-        self.contents: dict[Fresh, Value] = {}
-        # Methods that are called of arguments, whose kinds are known when it is called.
-        self.asked: set[tuple[Root, str]] = set()
-        # Arguments that are called.
-        self.called: set[Root] = set()
+        # Where it returns what is no object of its own, and whether as a whole.
+        self.shares: dict[tuple[Root, bool], tuple[str, int]] = {}
+        # Of what the code makes: what it has put in, by attribute.
+        self.contents: dict[Fresh, dict[str, Value]] = {}
+        # What is asked of arguments, whose kinds are known when it is called.
+        self.asked: dict[Asked, Given] = {}
+        # Arguments that are handed to code which is not read: it may call them.
+        self.handed: set[Root] = set()
+        # Of the body of a class: what it binds.
+        self.names: dict[str, Value] = {}
 
 
 class State:
@@ -86,8 +122,7 @@ class State:
         news = False
         for place, value in enumerate(other.stack[: len(self.stack)]):
             if not value <= self.stack[place]:
-                self.stack[place] |= value
-                news = True
+                news = self._widen(self.stack, place, value) or news
         return self.join_variables(other.variables) or news
 
     def join_variables(self, variables: dict[str, Value]) -> bool:
@@ -96,9 +131,14 @@ class State:
         for name, value in variables.items():
             known = self.variables.get(name, NOTHING)
             if not value <= known:
-                self.variables[name] = known | value
-                news = True
+                news = self._widen(self.variables, name, value) or news
         return news
+
+    @staticmethod
+    def _widen(held: Any, place: Any, value: Value) -> bool:
+        known: Value = held[place] if isinstance(held, list) else held.get(place, NOTHING)
+        held[place] = wide = widened(known | value)
+        return wide != known
 
 
 class Reader:
@@ -134,9 +174,13 @@ class Reader:
         self.cells: dict[str, Value] = dict.fromkeys(code.co_cellvars, NOTHING)
         # Of the present instruction.
         self.line = code.co_firstlineno
+        #: Where something is done that comes of a call there, if it is known better.
+        self.elsewhere: tuple[str, int] | None = None
         self._offset = 0
         # The names of the keywords of the next call, up to 3.12.
         self.keywords: tuple[str, ...] = ()
+        # Of functions that are made here: what those of their parameters are that are not given.
+        self.defaults: dict[int, Value] = {}
         # How many packages up the present import is relative to.
         self.import_level = 0
         # By offset: the two constants that were loaded just before an instruction.
@@ -144,6 +188,11 @@ class Reader:
         self._changed = False
 
     # -- what others ask for ------------------------------------------------
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Tell where the code is that does what is read now."""
+        return self.elsewhere or (self.code.co_filename, self.line)
 
     def read(self) -> Summary:
         """Read the code."""
@@ -168,7 +217,20 @@ class Reader:
             self._flow(instructions, places, handlers, variables)
             if not self._changed:
                 break
+        for root in self.summary.returns:
+            parts = self.summary.contents.get(root, {}) if isinstance(root, Fresh) else {}
+            for step, held in parts.items():
+                if step.startswith("[") and step != ITEMS:
+                    # `return rows, 1`.
+                    self._share(held)
         return self.summary
+
+    def _share(self, value: Value) -> None:
+        """Note that it returns, or returns something with, what is no object of its own."""
+        for root in value:
+            if isinstance(root, Param | Known):
+                is_whole = not root.path if isinstance(root, Param) else not root.is_part
+                self.summary.shares.setdefault((root, is_whole), self.place)
 
     def _find_constants(self, instructions: list[dis.Instruction]) -> None:
         for place, instruction in enumerate(instructions):
@@ -177,38 +239,83 @@ class Reader:
                 first, second = (None if i is None else i.argval for i in before)
                 self.constants[instruction.offset] = first, second
 
-    def write(self, value: Value, text: str, stored: Value = NOTHING) -> None:
+    def write(
+        self, value: Value, text: str, stored: Value = NOTHING, step: str = ITEMS, method: str = ""
+    ) -> None:
         """Note a change of what `value` may refer to."""
         for root in value:
             if type(root) is Fresh:
-                self.put(root, stored)
-            elif type(root) is Cell:
-                continue
-            elif type(root) is Method:
+                self.put(root, stored, step)
+            elif type(root) is Method or type(root) is Super:
                 self.write(root.receiver, text, stored)
-            elif type(root) is not Code:
-                self._note(Write(root, text, self.code.co_filename, self.line, stored))
+            elif type(root) in (Param, Free, Known):
+                self._note(Write(root, text, *self.place, stored, step, method))
 
     def adopt(self, write: Write, root: Root, stored: Value) -> None:
         """Note a change that code makes which this code calls."""
         if type(root) is Fresh:
-            self.put(root, stored)
+            self.put(root, stored, write.step)
         elif type(root) in (Param, Free, Known):
             self._note(write._replace(root=root, stored=stored))
+
+    def ask(
+        self,
+        asked: Asked,
+        arguments: Sequence[Value] = (),
+        keywords: Mapping[str, Value] | None = None,
+        rest: Value = NOTHING,
+    ) -> None:
+        """Note that something is called or looked up of an object whose class is not known."""
+        self.program.work(1)
+        known = self.summary.asked.get(asked)
+        if known is None:
+            given = Given(tuple(arguments), dict(keywords or {}), rest, *self.place)
+        else:
+            places = zip_longest(known.arguments, arguments, fillvalue=NOTHING)
+            given = Given(
+                tuple(one | other for one, other in places),
+                {
+                    name: known.keywords.get(name, NOTHING) | (keywords or {}).get(name, NOTHING)
+                    for name in {*known.keywords, *(keywords or {})}
+                },
+                known.rest | rest,
+                known.file,
+                known.line,
+            )
+        if given != known:
+            self.summary.asked[asked] = given
+
+    def note_defaults(self, functions: Value, values: Value) -> None:
+        """Note what a function that is made here holds beside its variables."""
+        for root in functions:
+            if type(root) is Code:
+                known = self.defaults.get(id(root.made_of), NOTHING)
+                self.defaults[id(root.made_of)] = known | values | self.inside(values)
+
+    def hand_out(self, value: Value) -> None:
+        """Note that the code returns something, or yields it."""
+        self._share(value)
+        returns = widened(self.summary.returns | value)
+        if returns == self.summary.returns:
+            return
+        self.summary.returns = returns
+        # What is made here may be called once the variables that it shares are out of sight.
+        self.program.escape(self, value)
 
     def bind(self, name: str, stored: Value) -> None:
         """Note that an inner function binds a variable which it shares."""
         if name in self.cells:
             if not stored <= self.cells[name]:
-                self.cells[name] |= stored
-                self._changed = True
+                wide = widened(self.cells[name] | stored)
+                self._changed = self._changed or wide != self.cells[name]
+                self.cells[name] = wide
         else:
             text = f"binds `{name}`, a variable of the function around it"
-            self._note(Write(Free(name), text, self.code.co_filename, self.line, stored))
+            self._note(Write(Free(name), text, *self.place, stored))
 
-    def fresh(self, contents: Value = NOTHING, mark: int = 0) -> Value:
+    def fresh(self, contents: Value = NOTHING, mark: int = 0, kind: Any = None) -> Value:
         """Make the root of what the present instruction makes."""
-        root = Fresh(self._offset * 4 + mark)
+        root = Fresh(self._offset * 4 + mark, kind)
         self.put(root, contents)
         return frozenset({root})
 
@@ -218,38 +325,76 @@ class Reader:
         while isinstance(number, tuple):
             depth, number = depth + 1, number[1]
         # Of functions that call themselves no depth has an end.
-        return Fresh((self._offset, root.number if depth < _DEEPEST else number))
+        return Fresh((self._offset, root.number if depth < _DEEPEST else number), root.kind)
 
-    def put(self, root: Fresh, contents: Value) -> None:
+    def put(self, root: Fresh, contents: Value, step: str = ITEMS) -> None:
         """Put something into what this code has made."""
-        known = self.summary.contents.get(root, NOTHING)
+        parts = self.summary.contents.setdefault(root, {})
+        known = parts.get(step, NOTHING)
         if not contents <= known:
-            self.summary.contents[root] = known | contents
-            self._changed = True
-        else:
-            self.summary.contents.setdefault(root, known)
+            contents = frozenset(part for part in contents if type(part) is not Const)
+            wide = widened(known | contents)
+            if wide != known:
+                parts[step] = wide
+                self._changed = True
 
     def inside(self, value: Value) -> Value:
         """Tell what may be in an object."""
+        return self.at(value, ITEMS)
+
+    def at(self, value: Value, step: str) -> Value:
+        """Tell what is one step on from an object."""
+        self.program.work(1 + len(value))
         found: set[Root] = set()
         for root in value:
             if type(root) is Fresh:
-                found |= self.summary.contents.get(root, NOTHING)
-            elif type(root) is Method:
+                parts = self.summary.contents.get(root, {})
+                if step == CLASS:
+                    found |= self.program.class_of(root)
+                elif step == ITEMS:
+                    found.update(*parts.values())
+                elif step.startswith("["):
+                    # Of a list nobody knows which item it is.
+                    found |= parts.get(step, NOTHING) | parts.get(ITEMS, NOTHING)
+                    if not any(part.startswith("[") for part in parts):
+                        found.update(*parts.values())
+                else:
+                    found |= parts.get(step, NOTHING) | parts.get(ITEMS, NOTHING)
+            elif type(root) is Param or type(root) is Free:
+                found.add(further(root, ITEMS if step.startswith("[") else step))
+            elif type(root) is Known:
+                found |= self.program.class_of(root) if step == CLASS else {root.part()}
+            elif type(root) is Method or type(root) is Super:
                 found |= root.receiver
-            elif type(root) is not Code and type(root) is not Cell:
-                found.add(root)
         return frozenset(found)
+
+    def along(self, value: Value, path: tuple[str, ...]) -> Value:
+        """Tell what is at the end of a way from an object."""
+        for step in path:
+            if step == ANY:
+                value = self.everything(value)
+            elif step.endswith("()"):
+                value = self.program.returned(self, value, step[:-2])
+            elif step in (ITEMS, CLASS):
+                value = self.at(value, step)
+            else:
+                value = self.program.attributes(self, value, step)
+        return value
 
     def everything(self, value: Value) -> Value:
         """Tell what an object may be, and all that may be in it."""
         found, todo = set(value), list(value)
         while todo:
-            for root in self.inside(frozenset({todo.pop()})):
-                if root not in found:
-                    found.add(root)
-                    todo.append(root)
-        return frozenset(found)
+            root = todo.pop()
+            if type(root) is Param or type(root) is Free:
+                found.add(further(root, ANY))
+                continue
+            for part in self.inside(frozenset({root})):
+                if part not in found:
+                    found.add(part)
+                    todo.append(part)
+        self.program.work(len(found))
+        return widened(frozenset(found))
 
     def variable(self, name: str) -> Value:
         """Tell what a variable refers to that is shared with functions in or around this one."""
@@ -264,7 +409,7 @@ class Reader:
     # -- the flow -----------------------------------------------------------
 
     def _note(self, write: Write) -> None:
-        key = (write.root, write.file, write.line)
+        key = (write.root, write.file, write.line, write.step)
         known = self.summary.writes.get(key)
         if known is None:
             self.summary.writes[key] = write
@@ -412,7 +557,7 @@ _ENDS = _words(
 _PLAIN = _words(
     "NOP RESUME CACHE PRECALL MAKE_CELL COPY_FREE_VARS POP_TOP POP_EXCEPT END_FOR POP_ITER "
     "END_SEND EXTENDED_ARG SETUP_ANNOTATIONS PUSH_EXC_INFO CHECK_EXC_MATCH CHECK_EG_MATCH "
-    "RAISE_VARARGS RERAISE LOAD_ASSERTION_ERROR LOAD_COMMON_CONSTANT LOAD_BUILD_CLASS GEN_START "
+    "RAISE_VARARGS RERAISE LOAD_ASSERTION_ERROR LOAD_COMMON_CONSTANT GEN_START "
     "RETURN_GENERATOR ASYNC_GEN_WRAP CLEANUP_THROW NOT_TAKEN INTERPRETER_EXIT RETURN_CONST "
     "GET_LEN MATCH_MAPPING MATCH_SEQUENCE WITH_EXCEPT_START PREP_RERAISE_STAR"
 )

@@ -16,10 +16,10 @@ from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any, NamedTuple
 
-from plait._auto.callees import keywords_of, unwrapped
 from plait._auto.deciding import Decision, Need, decided
 from plait._auto.effects import Analysis, Effect
 from plait._auto.fixed import is_fixed, is_plain
+from plait._auto.functions import keywords_of, unwrapped
 from plait._auto.measuring import Sample
 from plait._auto.unread import about_to_read
 from plait._measure.signals import Signals
@@ -133,6 +133,9 @@ class Record:
             effect = self.analysis.effect_on(args, kwargs)
         if effect is not None:
             self.bound = effect
+            bars = effect.keeps == "process" and self.kept is None
+            if bars and effect not in self.analysis.always:
+                self.keep(str(effect))
         return effect
 
     def state(self) -> list[Any]:

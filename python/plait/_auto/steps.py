@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import builtins
 import dis
 import sys
 from collections.abc import Callable
 from types import CodeType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from plait._auto.values import NOTHING, NULL, Code, Fresh, Known, Method, Value, name_of
+from plait._auto.values import (
+    NOTHING,
+    NULL,
+    Code,
+    Const,
+    Fresh,
+    Known,
+    Method,
+    Super,
+    Value,
+    called,
+)
 
 if TYPE_CHECKING:
     from plait._auto.reading import Reader, State
@@ -18,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["STEPS"]
 
 STEPS: dict[str, _Step] = {}
+
+# Names of attributes are shorter.
+_NAME = 80
 
 
 def _step(*names: str) -> Callable[[_Step], _Step]:
@@ -100,7 +115,20 @@ def _load_global(reader: Reader, i: dis.Instruction, state: State) -> None:
 
 @_step("LOAD_NAME")
 def _load_name(reader: Reader, i: dis.Instruction, state: State) -> None:
-    state.stack.append(reader.program.load_global(reader, i.argval))
+    value = reader.summary.names.get(i.argval)
+    state.stack.append(reader.program.load_global(reader, i.argval) if value is None else value)
+
+
+@_step("STORE_NAME")
+def _store_name(reader: Reader, i: dis.Instruction, state: State) -> None:
+    (value,) = reader.pops(state, 1)
+    known = reader.summary.names.get(i.argval, NOTHING)
+    reader.summary.names[i.argval] = known | value
+
+
+@_step("LOAD_BUILD_CLASS")
+def _load_build_class(reader: Reader, i: dis.Instruction, state: State) -> None:
+    state.stack.append(frozenset({Known(builtins.__build_class__, "class")}))
 
 
 @_step("LOAD_FROM_DICT_OR_GLOBALS")
@@ -123,8 +151,12 @@ def _store_global(reader: Reader, i: dis.Instruction, state: State) -> None:
 
 @_step("LOAD_CONST", "LOAD_SMALL_INT")
 def _load_const(reader: Reader, i: dis.Instruction, state: State) -> None:
-    code = i.argval if isinstance(i.argval, CodeType) else None
-    state.stack.append(NOTHING if code is None else frozenset({Code(code)}))
+    value: Value = NOTHING
+    if isinstance(i.argval, CodeType):
+        value = frozenset({Code(i.argval)})
+    elif isinstance(i.argval, str) and len(i.argval) < _NAME and i.argval.isidentifier():
+        value = frozenset({Const(i.argval)})
+    state.stack.append(value)
 
 
 # -- the stack ----------------------------------------------------------------
@@ -151,13 +183,13 @@ def _copy(reader: Reader, i: dis.Instruction, state: State) -> None:
 @_step("RETURN_VALUE")
 def _return(reader: Reader, i: dis.Instruction, state: State) -> None:
     (value,) = reader.pops(state, 1)
-    reader.summary.returns |= value
+    reader.hand_out(value)
 
 
 @_step("YIELD_VALUE")
 def _yield(reader: Reader, i: dis.Instruction, state: State) -> None:
     (value,) = reader.pops(state, 1)
-    reader.summary.returns |= value
+    reader.hand_out(value)
     state.stack.append(NOTHING)
 
 
@@ -168,74 +200,57 @@ def _yield(reader: Reader, i: dis.Instruction, state: State) -> None:
 def _load_attr(reader: Reader, i: dis.Instruction, state: State) -> None:
     (owner,) = reader.pops(state, 1)
     is_method = i.opname == "LOAD_METHOD" or (sys.version_info >= (3, 12) and (i.arg or 0) & 1)
-    value = _attribute(reader, owner, i.argval, method=bool(is_method))
+    value = reader.program.attributes(reader, owner, i.argval, is_called=bool(is_method))
     state.stack += [value, NULL] if is_method else [value]
 
 
 @_step("LOAD_SUPER_ATTR")
 def _load_super_attr(reader: Reader, i: dis.Instruction, state: State) -> None:
-    _, _, owner = reader.pops(state, 3)
-    value: Value = frozenset({Method(i.argval, owner)})
-    state.stack += [value, NULL] if (i.arg or 0) & 1 else [value]
-
-
-def _attribute(reader: Reader, owner: Value, name: str, *, method: bool) -> Value:
-    found: set[Any] = set()
-    others: set[Any] = set()
-    for root in owner:
-        if type(root) is Known:
-            led = reader.program.attribute(reader, root, name)
-            if led is not None:
-                found |= led
-                continue
-        if type(root) is Method:
-            # What a method returns or has is as much the object's as the method itself.
-            others |= root.receiver
-        else:
-            others.add(root)
-    if others:
-        rest = frozenset(others)
-        # What is called later may be a method, too: `push = stack.append`.
-        found.add(Method(name, rest))
-        if not method:
-            found |= reader.inside(rest)
-    return frozenset(found)
+    _, after, owner = reader.pops(state, 3)
+    is_method = bool((i.arg or 0) & 1)
+    value = reader.program.attributes(
+        reader, frozenset({Super(after, owner)}), i.argval, is_called=is_method
+    )
+    state.stack += [value, NULL] if is_method else [value]
 
 
 @_step("STORE_ATTR")
 def _store_attr(reader: Reader, i: dis.Instruction, state: State) -> None:
     value, owner = reader.pops(state, 2)
-    reader.write(owner, f"sets the attribute `{i.argval}` of {_called(owner)}", value)
+    reader.program.set_attribute(reader, owner, i.argval, value)
 
 
 @_step("DELETE_ATTR")
 def _delete_attr(reader: Reader, i: dis.Instruction, state: State) -> None:
     (owner,) = reader.pops(state, 1)
-    reader.write(owner, f"deletes the attribute `{i.argval}` of {_called(owner)}")
+    reader.program.delete_attribute(reader, owner, i.argval)
 
 
 @_step("STORE_SUBSCR")
 def _store_item(reader: Reader, i: dis.Instruction, state: State) -> None:
-    value, owner, _ = reader.pops(state, 3)
-    reader.write(owner, f"sets an item of {_called(owner)}", value)
+    value, owner, key = reader.pops(state, 3)
+    reader.program.run(reader, owner, "__setitem__", [key, value])
+    reader.write(owner, f"sets an item of {called(owner)}", value)
 
 
 @_step("DELETE_SUBSCR")
 def _delete_item(reader: Reader, i: dis.Instruction, state: State) -> None:
-    owner, _ = reader.pops(state, 2)
-    reader.write(owner, f"deletes an item of {_called(owner)}")
+    owner, key = reader.pops(state, 2)
+    reader.program.run(reader, owner, "__delitem__", [key])
+    reader.write(owner, f"deletes an item of {called(owner)}")
 
 
 @_step("STORE_SLICE")
 def _store_slice(reader: Reader, i: dis.Instruction, state: State) -> None:
     value, owner, _, _ = reader.pops(state, 4)
-    reader.write(owner, f"sets items of {_called(owner)}", reader.inside(value))
+    reader.program.run(reader, owner, "__setitem__", [NOTHING, value])
+    reader.write(owner, f"sets items of {called(owner)}", reader.inside(value))
 
 
 @_step("BINARY_SUBSCR")
 def _item(reader: Reader, i: dis.Instruction, state: State) -> None:
-    owner, _ = reader.pops(state, 2)
-    state.stack.append(reader.inside(owner))
+    owner, key = reader.pops(state, 2)
+    state.stack.append(reader.program.item(reader, owner, key))
 
 
 @_step("BINARY_SLICE")
@@ -248,21 +263,42 @@ def _slice(reader: Reader, i: dis.Instruction, state: State) -> None:
 def _binary(reader: Reader, i: dis.Instruction, state: State) -> None:
     left, right = reader.pops(state, 2)
     if i.argrepr == "[]":
-        state.stack.append(reader.inside(left))
+        state.stack.append(reader.program.item(reader, left, right))
     elif i.argrepr.endswith("="):
-        reader.write(left, f"changes {_called(left)} by `{i.argrepr}`", reader.inside(right))
+        method = _IN_PLACE.get(i.argrepr)
+        if method is not None:
+            reader.program.run(reader, left, method, [right])
+        reader.write(left, f"changes {called(left)} by `{i.argrepr}`", reader.inside(right))
         # The same object, or a new one where it cannot be changed.
         state.stack.append(left)
     else:
         # `a + b` of two lists has what both have.
         inside = reader.inside(left) | reader.inside(right)
-        state.stack.append(reader.fresh(inside) if i.argrepr in "+|&-^*" else NOTHING)
+        state.stack.append(reader.fresh(inside, mark=1) if i.argrepr in "+|&-^*" else NOTHING)
+
+
+_IN_PLACE = {
+    "+=": "__iadd__",
+    "-=": "__isub__",
+    "*=": "__imul__",
+    "@=": "__imatmul__",
+    "/=": "__itruediv__",
+    "//=": "__ifloordiv__",
+    "%=": "__imod__",
+    "**=": "__ipow__",
+    "<<=": "__ilshift__",
+    ">>=": "__irshift__",
+    "&=": "__iand__",
+    "^=": "__ixor__",
+    "|=": "__ior__",
+}
 
 
 @_step("UNPACK_SEQUENCE")
 def _unpack(reader: Reader, i: dis.Instruction, state: State) -> None:
     (value,) = reader.pops(state, 1)
-    state.stack += [reader.inside(value)] * (i.arg or 0)
+    # The last is on top of the stack first.
+    state.stack += [reader.at(value, f"[{place}]") for place in reversed(range(i.arg or 0))]
 
 
 @_step("UNPACK_EX")
@@ -287,10 +323,10 @@ def _next(reader: Reader, i: dis.Instruction, state: State) -> None:
     state.stack.append(reader.inside(state.stack[-1]) if state.stack else NOTHING)
 
 
-@_step("BEFORE_WITH")
+@_step("BEFORE_WITH", "BEFORE_ASYNC_WITH")
 def _enter(reader: Reader, i: dis.Instruction, state: State) -> None:
     (value,) = reader.pops(state, 1)
-    reader.program.enter(reader, value)
+    reader.program.enter(reader, value, is_async=i.opname == "BEFORE_ASYNC_WITH")
     state.stack += [NOTHING, value | reader.inside(value)]
 
 
@@ -311,7 +347,28 @@ def _build(reader: Reader, i: dis.Instruction, state: State) -> None:
         count *= 2
     elif i.opname == "BUILD_CONST_KEY_MAP":
         count += 1
-    state.stack.append(reader.fresh(NOTHING.union(*reader.pops(state, count))))
+    parts = reader.pops(state, count)
+    if i.opname == "BUILD_TUPLE":
+        found = reader.fresh()
+        for root in found:
+            if type(root) is Fresh:
+                for place, part in enumerate(parts):
+                    reader.put(root, part, f"[{place}]")
+    else:
+        found = reader.fresh(NOTHING.union(*parts))
+    state.stack.append(found)
+
+
+@_step("MATCH_KEYS")
+def _match_keys(reader: Reader, i: dis.Instruction, state: State) -> None:
+    subject = state.stack[-2] if len(state.stack) > 1 else NOTHING
+    state.stack.append(reader.fresh(reader.inside(subject)))
+
+
+@_step("MATCH_CLASS")
+def _match_class(reader: Reader, i: dis.Instruction, state: State) -> None:
+    subject, _, _ = reader.pops(state, 3)
+    state.stack.append(reader.fresh(reader.inside(subject)))
 
 
 @_step("LIST_APPEND", "SET_ADD", "MAP_ADD")
@@ -368,7 +425,7 @@ def _import(reader: Reader, i: dis.Instruction, state: State) -> None:
 @_step("IMPORT_FROM")
 def _import_from(reader: Reader, i: dis.Instruction, state: State) -> None:
     module = state.stack[-1] if state.stack else NOTHING
-    state.stack.append(_attribute(reader, module, i.argval, method=False))
+    state.stack.append(reader.program.attributes(reader, module, i.argval))
 
 
 # -- functions and calls ------------------------------------------------------
@@ -379,13 +436,14 @@ def _make_function(reader: Reader, i: dis.Instruction, state: State) -> None:
     (code,) = reader.pops(state, 1)
     if sys.version_info < (3, 13):
         flags = i.arg or 0
-        reader.pops(state, (flags & 0x0F).bit_count())
+        reader.note_defaults(code, NOTHING.union(*reader.pops(state, (flags & 0x0F).bit_count())))
     state.stack.append(code)
 
 
 @_step("SET_FUNCTION_ATTRIBUTE")
 def _set_function_attribute(reader: Reader, i: dis.Instruction, state: State) -> None:
-    _, function = reader.pops(state, 2)
+    value, function = reader.pops(state, 2)
+    reader.note_defaults(function, value)
     state.stack.append(function)
 
 
@@ -429,9 +487,3 @@ def _callee(first: Value, second: Value) -> tuple[Value, list[Value]]:
     if second == NULL:
         return first, []
     return first, [second]
-
-
-def _called(owner: Value) -> str:
-    """Call what is changed by its name."""
-    names = {f"`{name}`" for name in map(name_of, owner) if name}
-    return " or ".join(sorted(names)) or "an object"

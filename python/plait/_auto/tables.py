@@ -16,13 +16,17 @@ from typing import Any
 __all__ = [
     "ADOPTING",
     "ALIASING",
+    "CHANGING_ARGUMENT",
     "CHANGING_FIRST",
     "COPYING",
     "MUTATORS",
     "PASSING",
+    "changed_argument",
     "is_generator_state",
+    "is_harmless",
     "is_place_bound",
     "is_user_code",
+    "passes_on",
     "place_question",
     "shared_state",
 ]
@@ -60,6 +64,9 @@ ADOPTING = _words(
 )
 
 
+_LOCK = type(threading.Lock())
+
+
 def _of(module: str, names: str) -> set[int]:
     # By identity: some callables cannot be hashed.
     found = sys.modules.get(module) or __import__(module)
@@ -68,7 +75,7 @@ def _of(module: str, names: str) -> set[int]:
 
 #: Functions whose result is, or leads to, one of their arguments.
 PASSING = frozenset(
-    _of("builtins", "enumerate zip iter next reversed getattr min max map filter vars super")
+    _of("builtins", "enumerate zip iter next reversed min max map filter vars memoryview")
     | _of("itertools", "chain islice cycle repeat tee takewhile dropwhile starmap groupby")
     | _of("operator", "itemgetter attrgetter getitem")
 )
@@ -83,12 +90,20 @@ COPYING = frozenset(
 
 #: Functions that change their first argument.
 CHANGING_FIRST = frozenset(
-    _of("builtins", "next setattr delattr")
+    _of("builtins", "next")
     | _of("heapq", "heappush heappop heapify heapreplace heappushpop")
     | _of("bisect", "insort insort_left insort_right")
     | _of("operator", "setitem delitem iadd iand iconcat ior isub ixor imul")
     | _of("functools", "update_wrapper")
 )
+
+#: Functions and methods of libraries that change an argument, by name: which one.
+CHANGING_ARGUMENT = {
+    "pack_into": 1,
+    **dict.fromkeys(_words("recv_into recvfrom_into readinto readinto1 shuffle"), 0),
+}
+# Functions of numpy that change their first argument.
+_FILLING = _words("copyto put place putmask put_along_axis fill_diagonal at")
 
 # Functions that tell where they are called.
 _QUESTIONS = (
@@ -129,6 +144,37 @@ _SHARED = (
     | _of("weakref", "finalize")
     | _of("decimal", "setcontext localcontext getcontext")
 )
+
+
+# Functions of numpy whose result may share the data of what they are given.
+_VIEWS = _words(
+    "asarray asanyarray ascontiguousarray asfortranarray ravel reshape transpose squeeze swapaxes "
+    "moveaxis rollaxis expand_dims broadcast_to broadcast_arrays atleast_1d atleast_2d atleast_3d "
+    "split array_split hsplit vsplit diagonal frombuffer real imag flip fliplr flipud rot90 "
+    "asmatrix require sliding_window_view"
+)
+
+
+def passes_on(obj: Any) -> bool:
+    """Whether the result of a library's function may be, or share, what it is given."""
+    module, name = getattr(obj, "__module__", None), getattr(obj, "__name__", None)
+    return isinstance(module, str) and module.startswith("numpy") and name in _VIEWS
+
+
+def changed_argument(obj: Any) -> int | None:
+    """Tell which argument a function of a library changes; None: none that is known."""
+    module, name = getattr(obj, "__module__", None), getattr(obj, "__name__", "")
+    owner = getattr(obj, "__self__", None)
+    if name == "pack_into" and type(owner).__name__ == "Struct":
+        return 0
+    if (isinstance(module, str) and module.startswith("numpy")) or hasattr(owner, "nin"):
+        return 0 if name in _FILLING else CHANGING_ARGUMENT.get(name)
+    return CHANGING_ARGUMENT.get(name)
+
+
+def is_harmless(obj: Any) -> bool:
+    """Whether what the methods of an object change is no result."""
+    return type(obj) is _LOCK
 
 
 def place_question(obj: Any) -> bool:
