@@ -91,11 +91,6 @@ def f(x):
         put(log)
     return len(log)
 
---- pop_by_the_type: here
-stock = list(range(100))
-def f(x):
-    return [].__class__.pop(stock) if x > 5 else x
-
 --- append_by_the_type: here
 log = []
 def f(x):
