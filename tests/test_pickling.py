@@ -11,6 +11,7 @@ import textwrap
 import threading
 import urllib.error
 from collections.abc import Iterator
+from types import FunctionType
 from typing import NamedTuple
 
 import pytest
@@ -788,3 +789,13 @@ def test_nested_pools(pool):
             return inner.submit(lambda: identity(n + 1)).result()
 
     assert pool.submit(nested, 1).result(LIMIT) == 2
+
+
+def test_what_a_tool_has_put_among_the_globals_of_a_module(pool, monkeypatch):
+    # As pytest does, which rewrites assertions; a process imports the module without it.
+    def size(text):
+        return measured(text)  # noqa: F821
+
+    code = size.__code__.replace(co_names=("@measured",))
+    monkeypatch.setitem(vars(textwrap), "@measured", len)
+    assert pool.submit(FunctionType(code, vars(textwrap)), "abc").result(LIMIT) == 3

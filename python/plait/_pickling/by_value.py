@@ -146,7 +146,14 @@ class FullPickler(cloudpickle.Pickler):  # type: ignore[misc]
             }
         else:
             where = module
-            if not by_import:
+            if by_import:
+                # No import binds these: pytest does, in modules whose assertions it rewrites.
+                own = {
+                    name: variables[name]
+                    for name in names
+                    if not name.isidentifier() and name in variables
+                }
+            else:
                 self.keys.update(Key(module, name) for name in names)
         cells = function.__closure__
         state = {
