@@ -432,4 +432,21 @@ class Thing(Base):
         cls(n)
         return len(cls.known)
 f = Thing.make
+
+--- getattr_of_options: | | m.options.depth = 4
+class Options:
+    def __init__(self):
+        self.found = {}
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self.found.get(name)
+options = Options()
+class Other:
+    def __init__(self, call):
+        self.value = call()
+def set_depth(x):
+    options.found["depth"] = x
+def f(x):
+    return (options.depth or 1) * x
 """)

@@ -101,14 +101,12 @@ class Analysis:
         self._classes: tuple[weakref.ref[type], ...] = ()
         program = Program()
         try:
-            summary = program.of_function(function)
+            self._conclude(function, program, program.of_function(function))
         except TooLarge:
             self.always = (_too_large(function),)
         except Exception as error:
             # Bytecode that the reader does not know: nothing is claimed of it.
             self.always = (_unreadable(function, error),)
-        else:
-            self._conclude(function, program, summary)
         self._defaults = _defaults(function)
         self._open_defaults = not all(map(is_fixed, self._defaults.values()))
         self._is_code = self._stands_for is None
