@@ -390,6 +390,23 @@ def test_also_from_a_thread_that_it_starts():
     assert submit(nested, 5).result(LIMIT) == 5
 
 
+@pytest.mark.parametrize("method", ["thread", "process"])
+def test_calls_that_hand_out_calls_wait_for_no_thread_that_waits(monkeypatch, method):
+    choose(monkeypatch, method, width=2)
+
+    def cell(x):
+        return x + 1
+
+    def row(depth, x):
+        if depth == 0:
+            return cell(x)
+        return sum(submit(row, depth - 1, y).result(LIMIT) for y in range(3))
+
+    assert submit(row, 5, 0).result(LIMIT) == 3**4 * 6
+    futures = [submit(row, 3, 0) for _ in range(20)]
+    assert [future.result(LIMIT) for future in futures] == [54] * 20
+
+
 def test_also_from_a_loop_that_it_runs():
     def nested(n):
         seen.append(n)
@@ -503,6 +520,7 @@ class Clock:
 
 def test_a_cost_that_has_changed_is_decided_anew(monkeypatch):
     made = choose(monkeypatch, "thread")
+    monkeypatch.setattr("plait._auto.record._DRIFT", 2.0)
     clock = Clock(monkeypatch)
     record = Record(times)
     for _ in range(3):
@@ -531,6 +549,7 @@ def test_a_cost_that_has_changed_is_decided_anew(monkeypatch):
 
 def test_costs_elsewhere_count_too(monkeypatch):
     choose(monkeypatch, "process", width=2)
+    monkeypatch.setattr("plait._auto.record._DRIFT", 2.0)
     clock = Clock(monkeypatch)
     record = Record(times)
     for _ in range(3):

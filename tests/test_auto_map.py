@@ -4,12 +4,14 @@ import itertools
 import os
 import signal
 import threading
+import types
 
 import pytest
 from choosing import choose, here
 from tasks import wait_for_file
 
 import plait
+from plait._auto import pools
 from plait._auto.record import record_of
 
 LIMIT = 60
@@ -176,6 +178,75 @@ def test_an_object_that_the_input_gives_out_again(monkeypatch, take, method):
             yield buffer
 
     assert take(plait.map(sum, items())) == list(range(100))
+
+
+@ways
+@pytest.mark.parametrize("method", ["thread", "process"])
+@pytest.mark.parametrize("form", ["tuple", "dict", "object"])
+def test_an_object_in_items_that_the_input_gives_out_again(monkeypatch, take, method, form):
+    choose(monkeypatch, method)
+
+    def total(item):
+        if form == "object":
+            return sum(item.inner)
+        return sum(item[0])
+
+    def items():
+        inner = []
+        for x in range(60):
+            inner.append(x)
+            if form == "object":
+                yield types.SimpleNamespace(inner=inner)
+            else:
+                yield (inner, x) if form == "tuple" else {0: inner, 1: x}
+
+    wanted = [sum(range(x + 1)) for x in range(60)]
+    assert take(plait.map(total, items())) == wanted
+
+
+@ways
+@methods
+def test_maps_in_maps(monkeypatch, take, method):
+    choose(monkeypatch, method, width=2)
+
+    def cell(x):
+        return x * x
+
+    def row(n):
+        return sum(plait.map(cell, range(n)))
+
+    def block(n):
+        return sum(plait.map(row, range(n)))
+
+    assert take(plait.map(row, range(40))) == [sum(map(cell, range(n))) for n in range(40)]
+    assert take(plait.map(block, range(9))) == [sum(map(row, range(n))) for n in range(9)]
+
+
+def test_threads_of_a_map_are_the_next_ones(monkeypatch):
+    choose(monkeypatch, "thread")
+    monkeypatch.setattr(pools, "_free", {})
+    leases = []
+
+    class Lease(pools.Lease):
+        def __init__(self, width):
+            super().__init__(width)
+            leases.append(self.pool)
+
+    monkeypatch.setattr(pools, "Lease", Lease)
+    for _ in range(3):
+        list(plait.map(where, range(300)))
+    assert len(leases) >= 3
+    assert len(set(map(id, leases))) == 1
+    assert list(pools._free.values()) == leases[:1]
+    # One that is left midway, and goes on (one by one, for its terms), leaves none.
+    go = threading.Event()
+    wait = plait.task(lambda x: x if x < 20 else go.wait(LIMIT), parallel_safe=True, retries=1)
+    results = plait.map(wait, range(40))
+    assert list(itertools.islice(results, 20)) == list(range(20))
+    assert not pools._free
+    results.close()
+    assert not pools._free
+    go.set()
 
 
 @ways

@@ -10,28 +10,30 @@ __all__ = ["Surroundings"]
 
 
 class Surroundings:
-    """The environment, the working directory, the path and the arguments, as they were."""
+    """The environment, the working directory, the path, the arguments and limits, as they were."""
 
-    __slots__ = ("_directory", "_environment", "_lists")
+    __slots__ = ("_directory", "_environment", "_limits", "_lists")
 
     def __init__(self) -> None:
         """Take them down."""
         self._environment = dict(_environment())
         self._directory = _directory()
         self._lists = list(sys.path), list(sys.argv)
+        self._limits = _limits()
 
     def hold(self) -> bool:
         """Whether they are the same now."""
         return (
             _are_same(self._environment, _environment())
             and self._lists == (sys.path, sys.argv)
+            and self._limits == _limits()
             and self._directory == _directory()
         )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Surroundings) and (
-            (self._environment, self._directory, self._lists)
-            == (other._environment, other._directory, other._lists)
+            (self._environment, self._directory, self._lists, self._limits)
+            == (other._environment, other._directory, other._lists, other._limits)
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -53,6 +55,10 @@ def _environment() -> dict[Any, Any]:
     # As bytes, without making strings of them for every look.
     data: dict[Any, Any] | None = getattr(os.environ, "_data", None)
     return dict(os.environ) if data is None else data
+
+
+def _limits() -> tuple[int, int]:
+    return sys.getrecursionlimit(), sys.get_int_max_str_digits()
 
 
 def _directory() -> str | None:

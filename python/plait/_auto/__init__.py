@@ -21,5 +21,6 @@ of a process would have of the globals that it reads is compared by them (`guard
 | `measuring.py` | a real call, and what it shows |
 | `deciding.py` | from that to a decision |
 | `lane.py` | one call after another, beside a loop |
+| `unread.py` | looks for which no code is read, in a loop's thread |
 | `explanation.py` | `plait.explain` |
 """

@@ -23,6 +23,7 @@ from plait._auto.tables import (
     place_question,
     shared_state,
 )
+from plait._auto.unread import about_to_read
 from plait._auto.values import (
     NOTHING,
     Code,
@@ -70,6 +71,7 @@ class Program:
 
     def __init__(self) -> None:
         """Know nothing yet."""
+        about_to_read()
         # Names of modules that data were found by, as (module, path), and the data.
         self.reads: dict[tuple[str, str], object] = {}
         # The globals that were looked up: what was found stands as long as they are the same.

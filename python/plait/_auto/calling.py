@@ -17,11 +17,11 @@ from plait._auto.deciding import Need
 from plait._auto.digesting import Incomparable
 from plait._auto.effects import Effect
 from plait._auto.guarding import Differs, Guarded, digests_of
-from plait._auto.lane import in_lane
+from plait._auto.lane import Start, in_lane
 from plait._auto.measuring import Sample, observed
 from plait._auto.record import record_of
+from plait._auto.unread import NotRead, without_reading
 from plait._carried import carrying
-from plait._engines.defaults import default_executor
 from plait._engines.process import ProcessEngine
 from plait._engines.serial import SerialEngine
 from plait._future import Future
@@ -54,19 +54,38 @@ class Caller:
             # Nothing else keeps what a call prints.
             return ProcessEngine(None).submit(self._fn, args, kwargs, self.terms)
         loop = asyncio._get_running_loop()
-        effect = self.effect_on(args, kwargs)
-        if effect is not None and effect.keeps == "here":
+        try:
+            bound = self.is_bound(loop, args, kwargs)
+        except NotRead:
+            assert loop is not None
+            free = partial(self.free, loop, args, kwargs)
+            kept = partial(self._counted, self.kept(args, kwargs))
+            return self.once_read(loop, args, kwargs, free, kept)
+        if bound:
             self.record.calls += 1
             return self.in_turn(loop, args, kwargs)
+        return self.free(loop, args, kwargs)
+
+    def _counted(self, start: Start) -> Future[Any]:
+        self.record.calls += 1
+        return start()
+
+    def free(
+        self,
+        loop: asyncio.AbstractEventLoop | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Future[Any]:
+        """Have a call made where it belongs that may be made anywhere."""
         if self.terms.timeout is not None:
             # Nothing but a process is stopped for certain.
             return self.in_process(args, kwargs) or self.in_thread(args, kwargs)
         if self.record.wants_look():
             batch = max(_FEW, self.record.calls)
-            elsewhere = loop is not None or self._is_elsewhere()
+            elsewhere = loop is not None or (self._is_elsewhere() and not pools.is_deepest())
             return self.first(elsewhere, args, kwargs, partial(self.need, batch))
         decision = self.record.decision
-        if decision is None or decision.method == "serial":
+        if decision is None or decision.method == "serial" or pools.is_deepest():
             return self.here(args, kwargs) if loop is None else self.in_thread(args, kwargs)
         if decision.method == "process":
             sent = self.in_process(args, kwargs)
@@ -98,6 +117,52 @@ class Caller:
             return None
         keywords = {**self._keywords, **kwargs} if self._keywords else kwargs
         return self.record.effect_on((*self._before, *args), keywords)
+
+    def is_bound(
+        self,
+        loop: asyncio.AbstractEventLoop | None,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> bool:
+        """Whether a call must be made where it is.
+
+        Raises:
+            NotRead: this thread runs a loop, and code would have to be read to know.
+
+        """
+        if loop is None:
+            effect = self.effect_on(args, kwargs)
+        else:
+            with without_reading():
+                effect = self.effect_on(args, kwargs)
+        return effect is not None and effect.keeps == "here"
+
+    def once_read(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        free: Start,
+        kept: Start,
+    ) -> Future[Any]:
+        """Have a call made when a thread has read what it would call.
+
+        Args:
+            loop: what this thread runs.
+            args: the arguments of the call.
+            kwargs: its keywords.
+            free: starts it if nothing keeps it here.
+            kept: starts it otherwise, in its turn.
+
+        """
+        # As it is now, and of this thread.
+        context = copy_context()
+
+        def read() -> Start | None:
+            bound = self.is_bound(None, args, kwargs)
+            return None if bound else partial(context.run, free)
+
+        return in_lane(loop, self.name, partial(context.run, kept), read)
 
     def need(self, batch: int) -> Need:
         """Say what is to come."""
@@ -177,8 +242,7 @@ class Caller:
         """Have a thread make a call."""
         decision = self.record.decision
         wide = decision is None or decision.method == "thread"
-        pool = pools.threads() if wide else default_executor("thread")
-        return pool._submit(self._fn, args, kwargs, self.terms, copy_context())
+        return pools.threads(wide=wide)._submit(self._fn, args, kwargs, self.terms, copy_context())
 
     def in_process(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any] | None:
         """Have a process make a call; None if that cannot be."""
@@ -221,13 +285,19 @@ class Caller:
 
     def digests(self) -> tuple[tuple[str, str, bytes], ...] | str:
         """Make the digests that processes compare; or say why there are none."""
+        if self.terms.parallel_safe:
+            return ()
         reads = self.record.analysis.reads
-        if not reads or self.terms.parallel_safe:
+        if not reads:
             return ()
         try:
             return digests_of(reads)
         except Incomparable as error:
             return str(error)
+
+    def kept(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Start:
+        """Return what has a thread make a call whose turn it is."""
+        return lambda: pools.threads()._submit(self._fn, args, kwargs, self.terms, copy_context())
 
     def in_turn(
         self,
@@ -237,10 +307,7 @@ class Caller:
     ) -> Future[Any]:
         """Have a call made before any other that is submitted after it."""
         if loop is not None:
-            start = partial(
-                pools.threads()._submit, self._fn, args, kwargs, self.terms, copy_context()
-            )
-            return in_lane(loop, self.name, start)
+            return in_lane(loop, self.name, partial(copy_context().run, self.kept(args, kwargs)))
         if self.terms.timeout is None:
             return SerialEngine().submit(self._fn, args, kwargs, self.terms)
         # This thread cannot be stopped: another makes the call, and this one waits for it.

@@ -1,8 +1,9 @@
 """Whether a value here and another in a worker are equal.
 
 A digest is made of what a value is, not of how it is pickled: equal values have equal digests in
-any process, whatever their objects share and however their sets are ordered. What cannot be
-compared so, or is large, has none.
+any process, whatever their objects share and however their sets are ordered. Functions are equal
+where their names and their code are, with what they hold; classes of the user's where their methods
+and data are too. What cannot be compared so, or is large, has none.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import marshal
 import sys
+import weakref
 from collections.abc import Iterator
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from plait._pickling.placing import BY_VALUE, place
+from plait._auto.tables import is_user_code
 
 __all__ = ["Incomparable", "digest", "find"]
 
@@ -23,6 +25,9 @@ _PARTS = 5_000
 _BYTES = 1 << 20
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), type(...))
+
+# Digests of code, which never changes: by its identity.
+_codes: dict[int, tuple[weakref.ref[CodeType], bytes]] = {}
 
 
 class Incomparable(Exception):
@@ -57,9 +62,11 @@ class _Digester:
             return self._hash(b"p", marshal.dumps(value, 2))
         if kind in (bytearray, memoryview):
             return self._hash(kind.__name__.encode(), bytes(value))
-        if isinstance(value, FunctionType | type | BuiltinFunctionType | ModuleType):
+        if isinstance(value, BuiltinFunctionType | ModuleType):
             return self._named(value)
         if id(value) in self._open:
+            if isinstance(value, FunctionType | type):
+                return self._named(value)
             raise Incomparable("it leads to itself")
         self._open.add(id(value))
         try:
@@ -68,6 +75,10 @@ class _Digester:
             self._open.discard(id(value))
 
     def _compound(self, value: Any, kind: type) -> bytes:
+        if kind is FunctionType:
+            return self._function(value)
+        if isinstance(value, type):
+            return self._class(value)
         if kind in (tuple, list):
             return self._hash(kind.__name__.encode(), *map(self.of, value))
         if kind in (set, frozenset):
@@ -102,13 +113,28 @@ class _Digester:
             owner, ModuleType | type | None
         ):
             return self._hash(b"method", value.__name__.encode(), self.of(owner))
-        name = f"{value.__module__}:{value.__qualname__}"
-        if isinstance(value, FunctionType) and place(value) is BY_VALUE:
-            # The same code in the same file, and what it closes over.
-            code = value.__code__
-            held = [cell.cell_contents for cell in value.__closure__ or ()]
-            return self._hash(b"code", name.encode(), code.co_code, *map(self.of, held))
-        return self._hash(b"named", name.encode())
+        return self._hash(b"named", f"{value.__module__}:{value.__qualname__}".encode())
+
+    def _function(self, value: FunctionType) -> bytes:
+        held: list[Any] = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).items()]
+        for cell in value.__closure__ or ():
+            try:
+                held.append(cell.cell_contents)
+            except ValueError:
+                held.append("a variable without a value")
+        code = _digest_of_code(value.__code__)
+        return self._hash(b"function", self._named(value), code, *map(self.of, held))
+
+    def _class(self, value: type) -> bytes:
+        parts = [self._named(value)]
+        own = [(name, part) for name, part in vars(value).items() if _counts(name, part)]
+        if any(is_user_code(code) for _, part in own for code in _codes_of(part)):
+            parts += map(self.of, value.__bases__)
+            for name, part in sorted(own, key=lambda one: one[0]):
+                codes = map(_digest_of_code, _codes_of(part))
+                kind = type(part).__qualname__.encode()
+                parts.append(self._hash(name.encode(), kind, *codes))
+        return self._hash(b"class", *parts)
 
     def _hash(self, *parts: bytes) -> bytes:
         made = hashlib.blake2b(digest_size=16)
@@ -119,6 +145,43 @@ class _Digester:
         if self._bytes > _BYTES:
             raise Incomparable("it is too large to be compared")
         return made.digest()
+
+
+def _counts(name: str, part: object) -> bool:
+    """Whether a class has it from its author: Python adds things in one process alone."""
+    return not (name[:2] == name[-2:] == "__") or isinstance(part, FunctionType)
+
+
+def _codes_of(part: Any) -> list[CodeType]:
+    """List the code of a method, however it is wrapped."""
+    if isinstance(part, staticmethod | classmethod):
+        part = part.__func__
+    found = [part.fget, part.fset, part.fdel] if isinstance(part, property) else [part]
+    return [one.__code__ for one in found if isinstance(one, FunctionType)]
+
+
+def _digest_of_code(code: CodeType) -> bytes:
+    known = _codes.get(id(code))
+    if known is not None and known[0]() is code:
+        return known[1]
+    made = hashlib.blake2b(digest_size=16)
+    names = (code.co_name, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)
+    for part in (marshal.dumps(names, 2), code.co_code, *map(_digest_of_constant, code.co_consts)):
+        made.update(len(part).to_bytes(8, "little"))
+        made.update(part)
+    number, found = id(code), made.digest()
+    _codes[number] = weakref.ref(code, lambda _: _codes.pop(number, None)), found
+    return found
+
+
+def _digest_of_constant(value: Any) -> bytes:
+    if isinstance(value, CodeType):
+        return _digest_of_code(value)
+    if isinstance(value, tuple):
+        return b"(" + b"".join(map(_digest_of_constant, value)) + b")"
+    if isinstance(value, frozenset):
+        return b"{" + b"".join(sorted(map(_digest_of_constant, value))) + b"}"
+    return marshal.dumps(value, 2)
 
 
 def find(module: str, path: str) -> Any:

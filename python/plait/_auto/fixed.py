@@ -9,6 +9,7 @@ import fractions
 import pathlib
 import re
 import uuid
+from collections.abc import Iterable
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -20,7 +21,7 @@ from types import (
 )
 from typing import Any
 
-__all__ = ["is_fixed", "is_plain"]
+__all__ = ["are_plain", "is_fixed", "is_plain"]
 
 _PLAIN = frozenset({int, float, complex, bool, str, bytes, NoneType})
 _FIXED = _PLAIN | {
@@ -51,6 +52,11 @@ _MOST = 10_000
 def is_plain(value: Any) -> bool:
     """Whether a value is a number, a string or the like: one of them is as good as its copy."""
     return type(value) in _PLAIN
+
+
+def are_plain(values: Iterable[Any]) -> bool:
+    """Whether `is_plain` holds for all values."""
+    return _PLAIN.issuperset(map(type, values))
 
 
 def is_fixed(value: Any) -> bool:

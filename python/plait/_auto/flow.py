@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from plait._map.flow import Flow, Part
@@ -30,6 +30,19 @@ class AutoFlow(Flow):
             super().send_again(part)
         finally:
             self._auto.repeats = False
+
+    def lazily(self) -> Callable[[Any], Any] | None:
+        """Return what makes the call of an item when its result is wanted; None: calls are sent."""
+        if self._items is None or self._chunks or self._pending:
+            return None
+        return self._auto.call_in_turn()
+
+    def end(self) -> None:
+        """Leave what it had to other maps."""
+        with self._lock:
+            idle = not self._pending
+        if idle:
+            self._auto.end()
 
     @property
     def _bound(self) -> int:

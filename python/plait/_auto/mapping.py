@@ -12,16 +12,18 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from plait._auto import pools
 from plait._auto.calling import Caller
 from plait._auto.chained import Chained
 from plait._auto.deciding import Decision, Need
-from plait._auto.fixed import is_fixed, is_plain
+from plait._auto.fixed import are_plain, is_fixed
 from plait._auto.guarding import Differs, Guarded
-from plait._auto.lane import in_lane
+from plait._auto.lane import Start, in_lane
 from plait._auto.sizes import AutoSizer
+from plait._auto.unread import NotRead, without_reading
 from plait._engines.defaults import default_executor
 from plait._engines.thread import ThreadEngine
 from plait._future import Future
@@ -51,6 +53,8 @@ _AHEAD, _MOST = 1.0, 100_000
 _SINGLES = 1024
 # So many items are remembered of an input that may give out one object again and again.
 _REMEMBERED = 4
+# So many levels of what is in it, and so many parts of each, are looked for again.
+_DEEP, _WIDE = 2, 32
 
 
 class AutoSender:
@@ -87,13 +91,9 @@ class AutoSender:
         self._window = window
         self._length = length
         self._mode = GO_ON | (STARRED if starred else 0)
-        # Whether calls may be made in chunks: on no terms, and not each in a context of its own.
-        self._is_plain = (
-            terms._replace(on=None, name=None, grace=DEFAULT.grace) in _PLAIN
-            and not self._caller.record.analysis.uses_context
-        )
+        self._has_terms = terms._replace(on=None, name=None, grace=DEFAULT.grace) not in _PLAIN
         self._changing = changing and not terms.parallel_safe
-        self._seen: deque[Any] = deque(maxlen=_REMEMBERED)
+        self._seen: deque[list[Any]] = deque(maxlen=_REMEMBERED)
         self._number = 0
         # With which item another call is measured, and how many were when it was decided.
         self._next_look = self._measured = 0
@@ -104,6 +104,7 @@ class AutoSender:
         self._sent_away: Callable[[list[Any]], _Sent] | None = None
         self.sizer = AutoSizer(self._learn)
         self._decision: Decision | None = None
+        self._lease: pools.Lease | None = None
         # Kept alive as long as this.
         self._pool: object = None
         self._send: Callable[[list[Any]], _Sent] = self._first
@@ -123,23 +124,23 @@ class AutoSender:
         self._number += len(items)
         record = self._caller.record
         record.calls += len(items)
+        if self._send != self._bound:
+            try:
+                place = self._first_bound(items)
+            except NotRead:
+                return self._unread(items)
+            if place is not None:
+                return self._bound_from(place, items)
         if self._send == self._first:
             if self._is_decidable(items):
                 self._follow(record.decide(self._need()))
         elif self._decision is not None and record.decision is None:
-            # Calls cost something else by now.
+            # Calls cost something else by now: one at a time, when these are done.
+            sent = self._send(items)
             self._begin_again()
+            return sent
         elif self._is_look(items):
             return self._looked_at(items)
-        if self._send not in (self._bound, self._here):
-            for place, item in enumerate(items):
-                if self._is_bound(item):
-                    before = self._send(items[:place]) if place else []
-                    self._go(self._bound, None)
-                    if before and not self.single:
-                        # The rest is of the same kind.
-                        return [*before, *map(self._bound_reply, items[place:])]
-                    return [*before, *self._bound(items[place:])]
         return self._send(items)
 
     # -- stages -------------------------------------------------------------
@@ -150,6 +151,20 @@ class AutoSender:
         first, beside = self._caller.first, self._loop is not None
         return [(first(beside, self._arguments(item), {}, None), [item]) for item in items]
 
+    def _unread(self, items: list[Any]) -> _Sent:
+        """Have threads read what the calls would call, and make them where they may be made."""
+        self.single = True
+        caller, loop, sent = self._caller, self._loop, []
+        assert loop is not None
+        for item in items:
+            arguments = self._arguments(item)
+            free: Start = partial(caller.first, True, arguments, {}, None)
+            if self._has_terms:
+                free = partial(caller.free, loop, arguments, {})
+            kept = caller.kept(arguments, {})
+            sent.append((caller.once_read(loop, arguments, {}, free, kept), [item]))
+        return sent
+
     def _is_look(self, items: list[Any]) -> bool:
         """Whether an item is measured of those that go elsewhere: where is not settled yet."""
         decision = self._decision
@@ -159,7 +174,6 @@ class AutoSender:
             and decision.method != "serial"
             and self._number >= self._next_look
             and not self._caller.record.is_settled
-            and not self._is_bound(items[0])
         )
 
     def _looked_at(self, items: list[Any]) -> _Sent:
@@ -176,11 +190,27 @@ class AutoSender:
         self.single = True
         return [(self._caller.first(True, self._arguments(items[0]), {}, None), items)]
 
+    def _bound_from(self, place: int, items: list[Any]) -> _Sent:
+        """Make the calls from that item on where they belong, and those before it as before."""
+        before = self._send(items[:place]) if place else []
+        self._go(self._bound, None)
+        if before and not self.single:
+            # The rest is of the same kind.
+            return [*before, *map(self._bound_reply, items[place:])]
+        return [*before, *self._bound(items[place:])]
+
     def _bound(self, items: list[Any]) -> _Sent:
         """Make calls one after another, where they belong."""
         self.single = True
         in_turn, loop = self._caller.in_turn, self._loop
         return [(in_turn(loop, self._arguments(item), {}), [item]) for item in items]
+
+    def call_in_turn(self) -> Callable[[Any], Any] | None:
+        """Return what makes an item's call, where all that are left belong here; or None."""
+        if self._send != self._bound or self._loop is not None or self._has_terms:
+            return None
+        fn = bare(self._fn)
+        return (lambda item: fn(*item)) if self._starred else fn
 
     def _bound_reply(self, item: Any) -> tuple[Future[Any], list[Any]]:
         """Make a call likewise, of which comes what comes of a chunk."""
@@ -189,7 +219,9 @@ class AutoSender:
             reply = copy_context().run(run_chunk, fn, mode, [item], _keep_here)
             return Future._succeeded(reply), [item]
         args = (fn, mode, [item], _keep)
-        start = partial(ThreadEngine(None).submit, run_chunk, args, {}, DEFAULT)
+        start = partial(
+            ThreadEngine(pools.threads(wide=False)).submit, run_chunk, args, {}, DEFAULT
+        )
         return in_lane(self._loop, self._caller.name, start), [item]
 
     def _here(self, items: list[Any]) -> _Sent:
@@ -198,7 +230,12 @@ class AutoSender:
         if self._loop is not None:
             self.single = False
             args = (bare(self._fn), self._mode, items, _keep)
-            return [(ThreadEngine(None).submit(run_chunk, args, {}, DEFAULT), items)]
+            return [
+                (
+                    ThreadEngine(pools.threads(wide=False)).submit(run_chunk, args, {}, DEFAULT),
+                    items,
+                )
+            ]
         if not self._is_plain:
             self.single = True
             return [(caller.here(self._arguments(item), {}), [item]) for item in items]
@@ -264,10 +301,23 @@ class AutoSender:
             width = self._width(decision, signals)
             chunked = self._is_plain and signals is not None and signals.wall < _SHORT
             sizer = Sizer(width, None) if chunked else Steady(2 * width)
-            send = partial(self._threads, pools.threads_of(width), chunked)
+            if pools.is_deepest():
+                self._go_here()
+                return
+            self._lease = pools.Lease(width)
+            send = partial(self._threads, self._lease.pool, chunked)
             self._go(send, sizer, LOOKAHEAD if chunked else max(_SINGLES, 2 * width))
             return
+        self._go_here()
+
+    def _go_here(self) -> None:
         self._go(self._here, Sizer(1, None if self._is_plain else 1), LOOKAHEAD)
+
+    def end(self) -> None:
+        """Leave the threads to other maps: no call is under way in them."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.end()
 
     def _width(self, decision: Decision, signals: Signals | None) -> int:
         """Tell how many threads are to have calls."""
@@ -318,13 +368,39 @@ class AutoSender:
     def _arguments(self, item: Any) -> tuple[Any, ...]:
         return tuple(item) if self._starred else (item,)
 
+    @property
+    def _is_plain(self) -> bool:
+        """Whether calls may be made in chunks: on no terms, nor each in a context of its own."""
+        return not self._has_terms and not self._caller.record.analysis.uses_context
+
+    def _first_bound(self, items: list[Any]) -> int | None:
+        """Find the first item whose call must be made where it is.
+
+        Raises:
+            NotRead: a thread must first read what calls would call.
+
+        """
+        if self._caller.terms.parallel_safe:
+            return None
+        if self._loop is None:
+            return self._looked_for(items)
+        with without_reading():
+            return self._looked_for(items)
+
+    def _looked_for(self, items: list[Any]) -> int | None:
+        caller = self._caller
+        caller.record.check()
+        if not caller.depends_on_arguments and are_plain(
+            chain.from_iterable(items) if self._starred else items
+        ):
+            return None
+        return next((place for place, item in enumerate(items) if self._is_bound(item)), None)
+
     def _is_bound(self, item: Any) -> bool:
         """Whether a call must stay where it is made, by what is known of it."""
-        if not self._caller.depends_on_arguments and is_plain(item):
-            return False
         arguments = self._arguments(item)
-        effect = self._caller.effect_on(arguments, {})
-        if effect is not None and effect.keeps == "here":
+        # Here, and not beside the loop: who has to read code for that, raises.
+        if self._caller.is_bound(None, arguments, {}):
             return True
         return self._changing and any(map(self._is_again, arguments))
 
@@ -332,13 +408,40 @@ class AutoSender:
         """Whether the input has given out this object before, and can change it."""
         if is_fixed(value):
             return False
-        found = any(value is seen for seen in self._seen)
-        self._seen.append(value)
+        parts = _parts(value)
+        found = any(part is old for seen in self._seen for old in seen for part in parts)
+        self._seen.append(parts)
         if found:
             self._caller.record.note_bound(
                 "is given the same object again by its input, which may change it in between"
             )
         return found
+
+
+def _parts(value: Any) -> list[Any]:
+    """List a value and what is in it, as far as it can be changed; some levels deep."""
+    found = [value]
+    level = found
+    for _ in range(_DEEP):
+        inner: list[Any] = []
+        for part in level:
+            if isinstance(part, dict):
+                inner += islice(part.values(), _WIDE)
+            elif isinstance(part, list | tuple | set | frozenset | deque):
+                inner += islice(part, _WIDE)
+            else:
+                inner += islice(_attributes(part).values(), _WIDE)
+        level = [part for part in inner[:_WIDE] if not is_fixed(part)]
+        found += level
+    return found
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    try:
+        found = vars(value)
+    except TypeError:
+        return {}
+    return found if type(found) is dict else {}
 
 
 _PLAIN = (DEFAULT, DEFAULT._replace(parallel_safe=True))
@@ -388,7 +491,7 @@ class _ProcessSender(Sender):
 
     def _in_thread(self, items: list[Any]) -> Future[Any]:
         args = (self._plain_fn, self._mode, items, _keep)
-        return ThreadEngine(None).submit(run_chunk, args, {}, DEFAULT)
+        return ThreadEngine(pools.threads(wide=False)).submit(run_chunk, args, {}, DEFAULT)
 
 
 def _keep(error: BaseException) -> BaseException:

@@ -2,6 +2,10 @@
 
 Processes are those of the default pool. What they have from this process they have since they were
 started: where that is another by now, they are replaced; those of the user's own pool are not used.
+
+A call in a thread of ours may hand out calls itself and wait for them. So no call waits for a
+thread that waits for it: each map has threads of its own as long as it lasts, and what a thread of
+ours submits goes to others, one level deeper; at the last level, calls are made where they are.
 """
 
 from __future__ import annotations
@@ -18,44 +22,105 @@ if TYPE_CHECKING:
     from plait._processes import ProcessPoolExecutor
     from plait._threads import ThreadPoolExecutor
 
-__all__ = ["MOST_THREADS", "end", "is_cold", "processes", "threads", "threads_of", "width"]
+__all__ = [
+    "MOST_THREADS",
+    "Lease",
+    "end",
+    "is_cold",
+    "is_deepest",
+    "processes",
+    "threads",
+    "width",
+]
 
 #: So many calls that wait are under way at a time.
 MOST_THREADS = 256
+# So many levels of threads there are whose calls hand out calls.
+_LEVELS = 4
 
 _lock = threading.Lock()
-_threads: list[ThreadPoolExecutor] = []
-_by_width: dict[int, ThreadPoolExecutor] = {}
+# By their level, and whether they are for calls that wait.
+_threads: dict[tuple[int, bool], ThreadPoolExecutor] = {}
+# Those that no map has, by their level and how many threads they have.
+_free: dict[tuple[int, int], ThreadPoolExecutor] = {}
 # So many of these are kept.
-_WIDTHS = 4
+_KEPT = 4
 # Those of the processes that this one was forked from: held, so that nothing ends them here.
 _inherited: list[object] = []
 
 
-def threads() -> ThreadPoolExecutor:
-    """Return the threads, which are started as they are needed."""
-    if not _threads:
+# What processes start with.
+_NUMPY_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+
+
+class _Here(threading.local):
+    # That of the pool that has this thread; 0: none of ours.
+    level = 0
+
+
+_here = _Here()
+
+
+def _begin(level: int) -> None:
+    _here.level = level
+
+
+def is_deepest() -> bool:
+    """Whether this thread is one whose calls are to hand out no further ones."""
+    return _here.level >= _LEVELS
+
+
+def threads(*, wide: bool = True) -> ThreadPoolExecutor:
+    """Return threads for what this one submits, which are started as they are needed.
+
+    Args:
+        wide: whether for calls that wait; otherwise as many as the default pool has.
+
+    """
+    key = min(_here.level + 1, _LEVELS), wide
+    pool = _threads.get(key)
+    if pool is None:
+        width = MOST_THREADS if wide else default_executor("thread")._max_workers
         with _lock:
-            if not _threads:
-                from plait._threads import ThreadPoolExecutor
+            pool = _threads.get(key)
+            if pool is None:
+                pool = _threads[key] = _make(width, key[0])
+    return pool
 
-                _threads.append(ThreadPoolExecutor(MOST_THREADS, "plait-auto"))
-    return _threads[0]
 
-
-def threads_of(width: int) -> ThreadPoolExecutor:
-    """Return a pool of so many threads, for calls of which no more are to run at a time."""
+def _make(width: int, level: int) -> ThreadPoolExecutor:
     from plait._threads import ThreadPoolExecutor
 
-    width = min(width, MOST_THREADS)
-    with _lock:
-        pool = _by_width.pop(width, None) or ThreadPoolExecutor(width, f"plait-auto-{width}")
-        # The one that was used last is the last.
-        _by_width[width] = pool
-        if len(_by_width) > _WIDTHS:
-            # It ends when nobody holds it any more and what it has accepted is done.
-            del _by_width[next(iter(_by_width))]
-        return pool
+    return ThreadPoolExecutor(width, f"plait-auto-{width}", _begin, (level,))
+
+
+class Lease:
+    """Some threads that one map has for itself.
+
+    Args:
+        width: how many.
+
+    """
+
+    def __init__(self, width: int) -> None:
+        """Take them from those that no map has."""
+        self._process = os.getpid()
+        self._key = min(_here.level + 1, _LEVELS), min(width, MOST_THREADS)
+        with _lock:
+            kept = _free.pop(self._key) if self._key in _free else None
+        self.pool = _make(self._key[1], self._key[0]) if kept is None else kept
+
+    def end(self) -> None:
+        """Leave them to the next map: they have nothing to do."""
+        if os.getpid() != self._process:
+            return
+        with _lock:
+            _free.pop(self._key, None)
+            # The one that was used last is the last.
+            _free[self._key] = self.pool
+            if len(_free) > _KEPT:
+                # It ends when nobody holds it any more and what it has accepted is done.
+                del _free[next(iter(_free))]
 
 
 def width() -> int:
@@ -79,8 +144,9 @@ def processes() -> ProcessPoolExecutor | str:
     renewed: ProcessPoolExecutor | None = renew("process", pool)
     if renewed is None:
         return (
-            "the environment, the working directory or the path was changed after the processes of "
-            "the default pool, which the program has set, were started"
+            "the environment, the working directory, the path or a limit of the interpreter was "
+            "changed after the processes of the default pool, which the program has set, were "
+            "started"
         )
     return renewed
 
@@ -88,9 +154,9 @@ def processes() -> ProcessPoolExecutor | str:
 def end() -> None:
     """End the threads, when what they have accepted is done."""
     with _lock:
-        pools = [*_threads, *_by_width.values()]
+        pools = [*_threads.values(), *_free.values()]
         _threads.clear()
-        _by_width.clear()
+        _free.clear()
     for pool in pools:
         pool.shutdown()
 
@@ -100,6 +166,11 @@ def _context_is_special() -> str | None:
     decimal: Any = sys.modules.get("_decimal")
     if decimal is not None and not _is_default(decimal.getcontext(), decimal.DefaultContext):
         return "the decimal context is another than at the start of a process"
+    numpy: Any = sys.modules.get("numpy")
+    geterr = getattr(numpy, "geterr", None)
+    # There is none while numpy is being imported.
+    if geterr is not None and geterr() != _NUMPY_ERRORS:
+        return "what NumPy does about errors is another than at the start of a process"
     return None
 
 
@@ -109,9 +180,10 @@ def _is_default(context: Any, default: Any) -> bool:
 
 
 def _after_fork_in_child() -> None:
-    global _lock, _threads, _by_width
-    _inherited.append((_threads, _by_width))
-    _lock, _threads, _by_width = threading.Lock(), [], {}
+    global _lock, _threads, _free
+    _inherited.append((_threads, _free))
+    _lock, _threads, _free = threading.Lock(), {}, {}
+    _here.level = 0
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

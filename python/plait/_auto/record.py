@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any, NamedTuple
@@ -21,6 +21,7 @@ from plait._auto.deciding import Decision, Need, decided
 from plait._auto.effects import Analysis, Effect
 from plait._auto.fixed import is_fixed, is_plain
 from plait._auto.measuring import Sample
+from plait._auto.unread import about_to_read
 from plait._measure.signals import Signals
 
 __all__ = ["Event", "Record", "record_of"]
@@ -64,9 +65,11 @@ class Record:
     """What is known of one function."""
 
     def __init__(self, function: Any) -> None:
-        """Know its code."""
-        self._function = weakref.ref(function) if _can_be_weak(function) else lambda: function
-        self.analysis = Analysis(function)
+        """Know nothing yet."""
+        self._function: Callable[[], Any] = _weak_or_not(function)
+        self._analysis: Analysis | None = None
+        # Held while the code is read: by one thread for all.
+        self._reading = threading.RLock()
         self.decision: Decision | None = None
         #: What calls have shown that code does not tell.
         self.found: Effect | None = None
@@ -98,11 +101,33 @@ class Record:
 
     # -- before a call ------------------------------------------------------
 
-    def effect_on(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Effect | None:
-        """Tell what keeps a call with such arguments where it is made; None: nothing."""
+    @property
+    def analysis(self) -> Analysis:
+        """What its code tells, which is read when it is first asked for."""
+        found = self._analysis
+        return self._read() if found is None else found
+
+    def _read(self) -> Analysis:
+        about_to_read()
+        with self._reading:
+            if self._analysis is None:
+                self._analysis = Analysis(self._function())
+            return self._analysis
+
+    def stand_for(self, function: Any) -> None:
+        """Belong to another function of the same code, if that one is gone."""
+        if self._function() is None:
+            self._function = _weak_or_not(function)
+
+    def check(self) -> None:
+        """Read the code again where a function that it calls is another now."""
         function = self._function()
         if function is not None and not self.analysis.holds(function):
             self._read_again(function)
+
+    def effect_on(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Effect | None:
+        """Tell what keeps a call with such arguments where it is made; None: nothing."""
+        self.check()
         effect = self.found
         if effect is None:
             effect = self.analysis.effect_on(args, kwargs)
@@ -116,8 +141,11 @@ class Record:
         return [] if function is None else self.analysis.state(function)
 
     def _read_again(self, function: Any) -> None:
-        """Read the code anew: a function that it calls is another now."""
-        self.analysis = Analysis(function)
+        about_to_read()
+        with self._reading:
+            if self.analysis.holds(function):
+                return
+            self._analysis = Analysis(function)
         self.found = self.kept = self.bound = None
         self.forget("a function that it calls was replaced")
 
@@ -358,6 +386,7 @@ def _found_by_code(function: Any) -> Record | None:
     held = _held(function)
     for other, record in list(known[1]):
         if _are_same(held, other):
+            record.stand_for(function)
             return record
     return None
 
@@ -418,6 +447,10 @@ def _same(function: Any) -> Any:
     return function
 
 
+def _weak_or_not(function: Any) -> Callable[[], Any]:
+    return weakref.ref(function) if _can_be_weak(function) else partial(_same, function)
+
+
 def _can_be_weak(function: Any) -> bool:
     return getattr(type(function), "__weakrefoffset__", 0) > 0
 
@@ -426,6 +459,7 @@ def _after_fork_in_child() -> None:
     # What another thread holds at the fork nobody lets go of here.
     for _, record in list(_records.values()):
         record._lock = threading.Lock()
+        record._reading = threading.RLock()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

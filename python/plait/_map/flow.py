@@ -116,16 +116,19 @@ class Flow:
             try:
                 self._advance(self._items, count)
             except BaseException as error:
-                # Ctrl-C, say: whoever goes on all the same is to hear that something is missing.
-                told = RuntimeError(
-                    f"items from number {self._read} on have not been sent, perhaps not read: "
-                    "that was interrupted"
-                )
-                told.__cause__ = error
-                self._end_input(told)
+                self.interrupted(error)
                 raise
             if time.perf_counter() - begun > READING and (briefly or self.ready()):
                 return
+
+    def interrupted(self, error: BaseException) -> None:
+        """Read no more: by Ctrl-C, say; whoever goes on is to hear that something is missing."""
+        told = RuntimeError(
+            f"items from number {self._read} on have not been sent, perhaps not read: "
+            "that was interrupted"
+        )
+        told.__cause__ = error
+        self._end_input(told)
 
     def _advance(self, source: Iterator[Any], count: int) -> None:
         reading = time.perf_counter()
@@ -146,7 +149,9 @@ class Flow:
             left = self._left()
             if len(self._pending) >= self._sizer.depth(left):
                 return 0
-            return min(self._sizer.size(left, self._bound), self._bound - self._waiting)
+            # Less may wait by now than was sent before.
+            room = max(0, self._bound - self._waiting)
+            return min(self._sizer.size(left, self._bound), room)
 
     def _left(self) -> int | None:
         """How many items there are to read, if that is known."""
@@ -299,7 +304,14 @@ class Flow:
         """Whether what has been sent lasts for a while."""
         return 2 * len(self._pending) >= self._sizer.depth(self._left())
 
+    def lazily(self) -> Callable[[Any], Any] | None:
+        """Return what makes the call of an item when its result is wanted; None: calls are sent."""
+        return None
+
     # -- the end ------------------------------------------------------------
+
+    def end(self) -> None:
+        """Take note that nothing more is wanted."""
 
     def close(self, taken: Part | None = None) -> list[Part]:
         """Read no more, and withdraw what has not begun.

@@ -12,6 +12,7 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 from plait._map.errors import again, named, raisable
+from plait._map.lazily import Lazily
 from plait._map.losing import Losses
 from plait._mapping.results import given_out
 from plait._pickling.results import decode_failure
@@ -51,8 +52,8 @@ class Source:
         self._flow: Flow | None = None
         self._closed = False
         # Who takes the next chunk.
-        self._lock = threading.Lock()
-        self._owner: int | None = None
+        self.lock = threading.Lock()
+        self.owner: int | None = None
         # The chunk whose results are given out, the list of these, and the iterator over that.
         # The chunk leaves the flow when the next one is asked for: whatever interrupts this
         # thread, no result is lost or given twice.
@@ -71,15 +72,15 @@ class Source:
     def __next__(self) -> Iterator[Any]:
         """Wait for results, and return an iterator over them."""
         try:
-            if self._owner == threading.get_ident():
+            if self.owner == threading.get_ident():
                 raise ValueError("the input of a plait.map asks for results of that very map")
-            with self._lock:
-                self._owner = threading.get_ident()
+            with self.lock:
+                self.owner = threading.get_ident()
                 try:
                     if self._take():
                         return self.given
                 finally:
-                    self._owner = None
+                    self.owner = None
         except BaseException as error:
             return _raising(error)
         raise StopIteration
@@ -91,6 +92,11 @@ class Source:
             if flow is None:
                 return False
             self._drop(flow)
+            call = flow.lazily()
+            if call is not None:
+                self._part, self._left, self._count, self._failures = None, [], 0, {}
+                self.given = Lazily(self, flow, call, self._name, returned=self._returned)
+                return True
             # What is there is given out first, but not so long that the workers run out of work.
             if not (flow.ready() and flow.is_busy()):
                 flow.advance()
@@ -110,7 +116,7 @@ class Source:
         """Wait for results in a coroutine; false after the last."""
         loop = asyncio.get_running_loop()
         while not self._count_left():
-            if not self._lock.acquire(blocking=False):
+            if not self.lock.acquire(blocking=False):
                 raise RuntimeError(
                     "a thread waits for the next result of this plait.map: take them by "
                     "`for` or by `async for`, not by both at once"
@@ -124,7 +130,7 @@ class Source:
                     flow.advance(briefly=True)
                 loaded = self._load_ready(flow)
             finally:
-                self._lock.release()
+                self.lock.release()
             if not loaded and flow.over:
                 self._finish()
                 return False
@@ -202,6 +208,8 @@ class Source:
 
     def _finish(self) -> None:
         self._closed = True
+        if self._flow is not None:
+            self._flow.end()
         if self._bar is not None:
             self._bar.end()
 
@@ -217,6 +225,8 @@ class Source:
         flow, self._flow, part, self._part = self._flow, None, self._part, None
         missed = [failures[place] for place in sorted(failures) if place >= given]
         self._losses.left(missed, [] if flow is None else flow.close(part))
+        if flow is not None:
+            flow.end()
         if self._bar is not None:
             self._bar.end()
 
