@@ -172,6 +172,7 @@ class Record:
 
     def note(self, sample: Sample) -> None:
         """Take in what a call has shown."""
+        sample = sample.alone
         with self._lock:
             self.measured += 1
             if sample.effect is not None:
@@ -180,6 +181,11 @@ class Record:
                 self.kept = sample.bound
             if self._first is None:
                 self._first = sample
+            elif self.decision is not None and self.decision.width > 1:
+                # Others of its kind run beside it, and it queues for cores and caches with them:
+                # that tells of a change, and not of what a call costs alone.
+                if self.is_settled and sample.looks[0] >= _LOOKS:
+                    self._drifts(sample)
             elif not self.is_settled or not self._drifts(sample):
                 self._samples.append(sample)
 
