@@ -43,9 +43,12 @@ def decided(row: Row, arguments: Arguments, batch: int) -> dict[str, Any]:
     seconds, count = mapped(row, arguments, batch)
     assert count == batch
     found = plait.explain(row.function)
+    # All that were left at once after the first ones is all of the batch at once.
+    first = found.history[0].calls if found.history else 0
+    width = batch if found.width >= batch - first else found.width
     return {
         "choice": found.decision,
-        "workers": {found.decision: found.width},
+        "workers": {found.decision: width},
         "took": seconds,
         "reason": found.reason,
     }
