@@ -285,7 +285,7 @@ class AutoSender:
     def _is_decidable(self, items: list[Any]) -> bool:
         """Whether the calls that were measured are enough, of items such as these."""
         record = self._caller.record
-        if record.found is not None or not record.knows_enough():
+        if record.found is not None or not (record.decision or record.knows_enough()):
             return False
         # Of an input that gives out one object again and again the first few items tell.
         return not self._changing or self._number > _REMEMBERED or all(map(is_fixed, items))
