@@ -42,6 +42,25 @@ class Sample:
     bound: str | None = None
     # Whether the function has raised.
     failed: bool = False
+    # Whether other calls were made meanwhile.
+    beside: bool = False
+
+    def beside_others(self) -> Sample:
+        """Leave out what is the doing of others that ran meanwhile.
+
+        What the process has computed is not this call's alone; and what it has waited for a lock,
+        that of the interpreter above all, it would not have waited by itself.
+        """
+        count, held, waits = self.looks
+        locked = waits.get("lock", 0)
+        wall = self.wall * (1 - locked / count) if count else self.wall
+        return replace(
+            self,
+            wall=max(wall, self.cpu + self.queued),
+            process_cpu=self.cpu,
+            looks=(count - locked, held, {what: n for what, n in waits.items() if what != "lock"}),
+            beside=True,
+        )
 
     @property
     def alone(self) -> Sample:
