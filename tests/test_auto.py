@@ -509,6 +509,43 @@ def sample(wall, **others):
     return Sample(wall, wall, 0.0, wall, 0, (10, 10, {}), **others)
 
 
+def test_what_others_do_meanwhile_is_not_the_functions():
+    looks = (100, 10, {"lock": 60, "socket": 20})
+    seen = Sample(1.0, 0.1, 0.05, 2.0, 0, looks).beside_others()
+    # 0.6 s of it was spent waiting for a lock.
+    assert seen.wall == pytest.approx(0.4)
+    assert (seen.cpu, seen.queued, seen.process_cpu) == (0.1, 0.05, 0.1)
+    assert seen.looks == (40, 10, {"socket": 20})
+    seen = Sample(1.0, 0.5, 0.05, 2.0, 0, (100, 10, {"lock": 90})).beside_others()
+    assert seen.wall == 0.55
+    record = Record(times)
+    for wall in (0.1, 0.1, 5.0, 0.1):
+        # Of the slow one nobody knows what it has waited for.
+        counted = (0, 0, {}) if wall == 5.0 else (10, 10, {})
+        record.note(Sample(wall, 0.1, 0.0, 0.1, 0, counted).beside_others())
+    assert record.measured == 4
+    assert record.signals().wall == 0.1
+    assert len(record._samples) == 2
+
+
+def test_a_function_that_was_changed_in_place(monkeypatch):
+    choose(monkeypatch, "process")
+
+    def add(x, y=1):
+        return x + y
+
+    settle(add, 1)
+    assert submit(add, 1).result(LIMIT) == 2
+    add.__defaults__ = (5,)
+    assert submit(add, 1).result(LIMIT) == 6
+    assert [submit(add, 1).result(LIMIT) for _ in range(9)] == [6] * 9
+    assert list(plait.map(add, range(60))) == list(range(5, 65))
+    add.__code__ = (lambda x, y: x * y).__code__
+    assert list(plait.map(add, range(60))) == [5 * x for x in range(60)]
+    add.__code__ = (lambda x, y: seen.append(x) or len(seen)).__code__
+    assert list(plait.map(add, range(60))) == list(range(1, 61))
+
+
 class Clock:
     def __init__(self, monkeypatch):
         self.now = 1000.0

@@ -7,6 +7,9 @@ import plait
 from choice.methods import mapped
 from choice.rows import Arguments, Row
 
+# Seconds that workers may take to start.
+_PATIENCE = 60.0
+
 
 def measured(row: Row, arguments: Arguments, batch: int, *, told: bool) -> dict[str, Any]:
     """Ask `plait.measure`.
@@ -35,12 +38,17 @@ def measured(row: Row, arguments: Arguments, batch: int, *, told: bool) -> dict[
 
 def decided(row: Row, arguments: Arguments, batch: int) -> dict[str, Any]:
     """Let `plait.map` decide, and ask what it was when it is over."""
+    # As in a program that has used them before, and as those are that it is held against.
+    plait.submit(int, on="process").result(_PATIENCE)
     seconds, count = mapped(row, arguments, batch)
     assert count == batch
     found = plait.explain(row.function)
+    # All that were left at once after the first ones is all of the batch at once.
+    first = found.history[0].calls if found.history else 0
+    width = batch if found.width >= batch - first else found.width
     return {
         "choice": found.decision,
-        "workers": {found.decision: found.width},
+        "workers": {found.decision: width},
         "took": seconds,
         "reason": found.reason,
     }

@@ -77,17 +77,26 @@ def decided(
         cores=need.processes,
     )
     usable = [one for one in found if one.method not in barred and one.method != "loop"]
-    best = usable[0]
+    best, stays = usable[0], False
     if before is not None and best.method != before.method:
-        stays = next((one for one in usable if one.method == before.method), None)
-        if stays is not None and _time(stays, need) < _BETTER * _time(best, need):
-            best = stays
-    reason = best.reason
+        other = next((one for one in usable if one.method == before.method), None)
+        # What is left of a map is too little to move for.
+        few = need.batch < before.width
+        if other is not None and (few or _time(other, need) < _BETTER * _time(best, need)):
+            best, stays = other, True
+    width, reason = best.width, best.reason
+    same = before is not None and before.method == best.method
+    if before is not None and same and width == need.batch < before.width:
+        # There are fewer calls left than that; it would be as many if there were more.
+        width, stays = before.width, True
     first = found[0].method
-    if first in barred:
+    if before is not None and stays:
+        # What would be said of the few that are left is not why it is so.
+        reason = before.reason
+    elif first in barred:
         reason = f"{barred[first]}; {reason}" if reason else barred[first]
     seconds = tuple((one.method, _time(one, need)) for one in found)
-    return Decision(best.method, best.width, best.chunk, reason, seconds)
+    return Decision(best.method, width, best.chunk, reason, seconds)
 
 
 def _time(one: Estimate, need: Need) -> float:

@@ -1,0 +1,93 @@
+"""From samples of calls to a decision: made-up samples, made-up estimates."""
+
+import pytest
+
+from plait._auto import deciding
+from plait._auto.deciding import Decision, Need
+from plait._auto.measuring import Sample
+from plait._auto.record import Record
+from plait._measure.estimating import Estimate
+
+
+def sample(wall, cpu, looks, queued=0.0):
+    return Sample(wall, cpu, queued, cpu, 0, looks)
+
+
+def test_waiting_for_the_interpreter_lock_is_no_wait_of_the_function():
+    # It computes for 20 ms of 200, and is never seen to wait for anything.
+    found = sample(0.2, 0.02, (100, 10, {})).alone
+    assert found.wall == pytest.approx(0.02)
+    assert found.looks == (10, 10, {})
+    # Half of its time it really sleeps.
+    found = sample(0.2, 0.02, (100, 10, {"sleep": 50})).alone
+    assert found.wall == pytest.approx(0.12)
+    assert found.looks == (60, 10, {"sleep": 50})
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        sample(0.02, 0.001, (100, 1, {"sleep": 97})),
+        # Too few looks to tell, none at all, and some that might have missed it.
+        sample(0.02, 0.001, (7, 7, {})),
+        sample(0.02, 0.001, (0, 0, {})),
+        sample(0.02, 0.01, (16, 8, {"socket": 5})),
+        # It queues for a core, which is told apart already.
+        sample(0.02, 0.01, (100, 100, {}), queued=0.01),
+    ],
+)
+def test_other_samples_stay_as_they_are(told):
+    assert told.alone == told
+
+
+def test_what_was_seen_beside_others_of_its_kind_is_no_cost_of_a_call():
+    def work():
+        pass
+
+    record = Record(work)
+    for _ in range(3):
+        record.note(sample(0.02, 0.02, (100, 100, {})))
+    record.decision = Decision("process", 2, 1, "two compute at once", ())
+    for _ in range(9):
+        record.note(sample(0.08, 0.02, (100, 25, {}), queued=0.06))
+    signals = record.signals()
+    assert (signals.wall, signals.queued) == (0.02, 0.0)
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Tell what the estimates are, the best one first."""
+    found = []
+    monkeypatch.setattr(deciding, "estimates", lambda *_, **__: found)
+
+    def tell(**seconds):
+        ordered = sorted(seconds, key=seconds.get)
+        found[:] = [
+            Estimate(method, WIDTHS[method], 1, seconds[method], 0.0, 0.0, 0, method)
+            for method in ordered
+        ]
+
+    return tell
+
+
+WIDTHS = {"serial": 1, "thread": 5, "process": 2}
+
+
+def test_what_is_left_of_a_map_is_not_moved(told):
+    before = Decision("thread", 30, 1, "thirty take turns", ())
+    told(serial=1.0, thread=2.0)
+    made = deciding.decided(None, Need(5), before=before)
+    # Nor is it told that it were better elsewhere, or narrower.
+    assert made[:4] == ("thread", 30, 1, "thirty take turns")
+    assert deciding.decided(None, Need(50), before=before).method == "serial"
+    told(serial=3.0, thread=2.0)
+    assert deciding.decided(None, Need(5), before=before)[1] == 30
+    assert deciding.decided(None, Need(50), before=before)[1] == 5
+
+
+def test_what_is_barred_is_left_whatever_is_left(told):
+    before = Decision("process", 2, 1, "two compute at once", ())
+    told(process=1.0, serial=2.0)
+    made = deciding.decided(None, Need(1), process="reads what others write", before=before)
+    assert made.method == "serial"
+    assert made.reason == "reads what others write; serial"
