@@ -16,6 +16,9 @@ from plait._pickling.pickler import dumps
 
 __all__ = ["Sample", "observed"]
 
+# Fewer looks than that tell nothing.
+_LOOKS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -58,6 +61,24 @@ class Sample:
             looks=(count - locked, held, {what: n for what, n in waits.items() if what != "lock"}),
             beside=True,
         )
+
+    @property
+    def alone(self) -> Sample:
+        """The same without the time in which it waited for the interpreter lock.
+
+        That is time of whoever had the lock. To the clocks it is a wait like any other; who looked
+        at the thread has seen what it waited on, and that is not among it.
+        """
+        looks, _, waits = self.looks
+        waited = self.wall - self.cpu - self.queued
+        if looks < _LOOKS or waited <= 0:
+            return self
+        excess = waited - self.wall * sum(waits.values()) / looks
+        # So many looks know a share no better.
+        if excess <= self.wall / looks**0.5:
+            return self
+        counted = round(looks * (1 - excess / self.wall))
+        return replace(self, wall=self.wall - excess, looks=(counted, self.looks[1], waits))
 
 
 def observed(

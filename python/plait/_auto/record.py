@@ -17,6 +17,7 @@ from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any, NamedTuple
 
+from plait import _cores
 from plait._auto.callees import keywords_of, unwrapped
 from plait._auto.deciding import Decision, Need, decided
 from plait._auto.effects import Analysis, Effect
@@ -147,6 +148,9 @@ class Record:
             effect = self.analysis.effect_on(args, kwargs)
         if effect is not None:
             self.bound = effect
+            bars = effect.keeps == "process" and self.kept is None
+            if bars and effect not in self.analysis.always:
+                self.keep(str(effect))
         return effect
 
     def state(self) -> list[Any]:
@@ -185,6 +189,7 @@ class Record:
 
     def note(self, sample: Sample) -> None:
         """Take in what a call has shown."""
+        sample = sample.alone
         with self._lock:
             self.measured += 1
             if sample.effect is not None:
@@ -193,6 +198,11 @@ class Record:
                 self.kept = sample.bound
             if self._first is None:
                 self._first = sample
+            elif self.decision is not None and self.decision.width > 1:
+                # Others of its kind run beside it, and it queues for cores and caches with them:
+                # that tells of a change, and not of what a call costs alone.
+                if self.is_settled and sample.looks[0] >= _LOOKS:
+                    self._drifts(sample)
             elif sample.beside and not sample.looks[0] and sample.wall > _LOOKED_AT:
                 # The sampler has watched another: what it has waited for nobody knows.
                 return
@@ -218,7 +228,11 @@ class Record:
             usual = self._wall()
             # Where many run at once each takes longer: only more than that is news.
             width = 1 if self.decision is None else self.decision.width
-            if usual / _DRIFT < seconds < usual * _DRIFT * max(1, width):
+            most = usual * _DRIFT * max(1, width)
+            if seconds >= most:
+                # Nor is what takes longer because others keep the cores busy.
+                most *= max(1.0, _load() / _cores.usable())
+            if usual / _DRIFT < seconds < most:
                 self._others.clear()
                 return
             self._others.append(seconds)
@@ -332,6 +346,14 @@ class Record:
         if walls:
             return walls[(len(walls) - 1) // 2]
         return 0.0 if self._first is None else self._first.wall - self._first.queued
+
+
+def _load() -> float:
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        # Nobody knows here.
+        return 0.0
 
 
 def _agree(before: Decision | None, made: Decision) -> bool:
