@@ -71,13 +71,13 @@ def test_nothing_is_measured_that_tells_nothing(shares, call, others, cores):
     assert shares[1] == []
 
 
-def test_it_is_kept_for_as_busy_a_machine(shares):
+def test_it_is_kept_for_a_busy_machine(shares):
     assert kept(BUSY, 3, 2) is None
     measured(BUSY, 3, 2)
     assert kept(BUSY, 3.2, 2) == Crowd(32, 0.9, 0.7)
     # What does not hold the lock does not wait for it.
     assert kept(RELEASES, 3, 2) == Crowd(32, None, 0.7)
-    assert kept(BUSY, 4, 2) is None
+    assert kept(BUSY, 9, 2) == Crowd(32, 0.9, 0.7)
     assert kept(BUSY, 3, 1) is None
     assert kept(BUSY, 0, 2) is None
     shares[0]["free"] = 0.8
@@ -109,7 +109,7 @@ def test_a_file_that_makes_no_sense_is_none(shares, wrong):
     measured(BUSY, 3, 2)
     with open(crowding._path()) as file:
         told = json.load(file)
-    told["crowds"]["2 cores, 3 others"] |= wrong
+    told["crowds"]["2 cores"] |= wrong
     with open(crowding._path(), "w") as file:
         json.dump(told, file)
     assert kept(BUSY, 3, 2) is None

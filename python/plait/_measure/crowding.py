@@ -84,15 +84,15 @@ def measured(signals: Signals, others: float, cores: int) -> Crowd | None:
         None if locked is None else min(1.0, locked),
         None if free is None else min(float(cores), free),
     )
-    _keep(found, others, cores)
+    _keep(found, cores)
     return found
 
 
 def kept(signals: Signals, others: float, cores: int) -> Crowd | None:
-    """Return what was measured of late where others wanted as many cores; nothing is measured."""
+    """Return what was measured of late on this busy machine; nothing is measured."""
     if not _counts(signals, others, cores):
         return None
-    found = _checked(_all_kept().get(_level(others, cores)), cores)
+    found = _checked(_all_kept().get(_key(cores)), cores)
     # Calls of the one kind do not wait for the lock, whatever a crowd got that did.
     return found if found is None or _holds(signals) else replace(found, locked=None)
 
@@ -157,8 +157,8 @@ def _without_the_lock() -> None:
     hashlib.sha256(_BUFFER).digest()
 
 
-def _level(others: float, cores: int) -> str:
-    return f"{cores} cores, {round(others)} others"
+def _key(cores: int) -> str:
+    return f"{cores} cores"
 
 
 def _path() -> str:
@@ -189,11 +189,11 @@ def _checked(told: Any, cores: int) -> Crowd | None:
     return Crowd(threads, **{name: given for name, (given, _) in shares.items()})
 
 
-def _keep(found: Crowd, others: float, cores: int) -> None:
+def _keep(found: Crowd, cores: int) -> None:
     """Note a measurement; what it has left out is what it was, if that is not old."""
     crowds = _all_kept()
-    before = _checked(crowds.get(_level(others, cores)), cores)
+    before = _checked(crowds.get(_key(cores)), cores)
     if before is not None and found.locked is None:
         found = replace(found, locked=before.locked)
-    crowds[_level(others, cores)] = {**asdict(found), "at": time.time()}
+    crowds[_key(cores)] = {**asdict(found), "at": time.time()}
     write_json(_path(), {"identity": identity(), "crowds": crowds})

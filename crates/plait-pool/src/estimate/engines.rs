@@ -78,7 +78,7 @@ fn threads(call: &Call, machine: &Machine, batch: &Batch, width: u32, queue: &mu
     // waited for the lock is, and comes to a core that is less busy, is
     // measured.
     let waits = call.share_waited() > 0.1;
-    let core = if waits { machine.dealt(at_once).min(1.0) } else { machine.locked(at_once) };
+    let core = if waits { machine.let_in(at_once) } else { machine.locked(at_once) };
     let slow = if width > 1 && core > machine.dealt(1.0) && !waits { TURNS } else { 1.0 } / core;
     let mut locked = call.computing_locked() * slow + call.waiting_locked();
     // A thread that comes back from a wait has to be given it, the more often

@@ -55,6 +55,9 @@ pub struct Crowd {
     pub free: Option<f64>,
 }
 
+/// Where none was measured.
+const USUAL: Crowd = Crowd { threads: 32, locked: None, free: None };
+
 impl Crowd {
     /// How far from one thread to the whole crowd `threads` are, 0 to 1: twice
     /// as many are one step further.
@@ -81,8 +84,18 @@ impl Machine {
     /// where the kernel deals the cores out evenly among all that want one.
     pub(super) fn dealt(&self, threads: f64) -> f64 {
         let (threads, cores) = (threads.max(f64::MIN_POSITIVE), f64::from(self.cores.max(1)));
-        let wanted = threads + self.others.max(0.0);
+        let wanted = threads + self.others();
         if wanted <= cores { threads } else { threads * cores / wanted }.min(cores)
+    }
+
+    /// How many threads of other programs want a core: as many as are told of, and
+    /// no fewer than leave a crowd what it got. A few calls may have been lucky.
+    fn others(&self) -> f64 {
+        let (cores, others) = (f64::from(self.cores.max(1)), self.others.max(0.0));
+        match self.crowd.and_then(|crowd| crowd.free) {
+            Some(free) if others > cores - 1.0 => others.max(cores / free.max(0.01) - 1.0),
+            _ => others,
+        }
     }
 
     /// The same where no engine is given more of a busy machine for being
@@ -98,7 +111,7 @@ impl Machine {
         let Some((crowd, free)) = self.crowd.and_then(|crowd| Some((crowd, crowd.free?))) else {
             return self.dealt(threads);
         };
-        let (cores, others) = (f64::from(self.cores.max(1)), self.others.max(0.0));
+        let (cores, others) = (f64::from(self.cores.max(1)), self.others());
         // Threads of one program may count as fewer to the kernel than they are.
         let all = free * others / (cores - free).max(f64::MIN_POSITIVE);
         let count = all.clamp(1.0, f64::from(crowd.threads.max(2))).powf(crowd.part(threads));
@@ -118,14 +131,21 @@ impl Machine {
     /// What part of a core the one of `threads` has that holds the interpreter
     /// lock, while all of them only wait for it: less on a busy machine.
     pub(super) fn locked(&self, threads: f64) -> f64 {
-        let alone = self.dealt(1.0);
-        match self.crowd.and_then(|crowd| Some((crowd, crowd.locked?))) {
-            Some((crowd, locked)) if self.is_busy() => {
-                // One thread at a time has one core, and nobody has none.
-                alone + (locked.clamp(0.01, 1.0) - alone) * crowd.part(threads)
-            }
-            _ => alone,
-        }
+        let locked = self.crowd.and_then(|crowd| crowd.locked);
+        locked.map_or_else(|| self.dealt(1.0), |locked| self.in_turns(threads, locked))
+    }
+
+    /// The same where they wait for something else too: many leave none of a
+    /// core unused.
+    pub(super) fn let_in(&self, threads: f64) -> f64 {
+        self.in_turns(threads, 1.0)
+    }
+
+    /// What part of a core threads have that take turns, and of which a crowd has
+    /// `all`. One thread at a time has one core, and nobody has none.
+    fn in_turns(&self, threads: f64, all: f64) -> f64 {
+        let (alone, crowd) = (self.dealt(1.0), self.crowd.unwrap_or(USUAL));
+        if self.is_busy() { alone + (all.clamp(0.01, 1.0) - alone) * crowd.part(threads) } else { alone }
     }
 
     /// Whether one thread that computes has less than a core.
