@@ -16,6 +16,8 @@ from plait._pickling.pickler import dumps
 
 __all__ = ["Sample", "observed"]
 
+# So much more CPU time of the whole process is that of reading the clocks, in seconds.
+_BLUR = 5e-5
 # Fewer looks than that tell nothing.
 _LOOKS = 8
 
@@ -46,21 +48,8 @@ class Sample:
     beside: bool = False
 
     def beside_others(self) -> Sample:
-        """Leave out what is the doing of others that ran meanwhile.
-
-        What the process has computed is not this call's alone; and what it has waited for a lock,
-        that of the interpreter above all, it would not have waited by itself.
-        """
-        count, held, waits = self.looks
-        locked = waits.get("lock", 0)
-        wall = self.wall * (1 - locked / count) if count else self.wall
-        return replace(
-            self,
-            wall=max(wall, self.cpu + self.queued),
-            process_cpu=self.cpu,
-            looks=(count - locked, held, {what: n for what, n in waits.items() if what != "lock"}),
-            beside=True,
-        )
+        """Leave out what others have computed that ran meanwhile."""
+        return replace(self, process_cpu=self.cpu, beside=True)
 
     @property
     def alone(self) -> Sample:
@@ -167,8 +156,15 @@ def _sample(
             size, took, problem = _weighed(result)
             seconds += took
     carried = problem is None
+    wall, cpu, queued, process_cpu, pauses = spent
+    if process_cpu - cpu < _BLUR:
+        process_cpu = cpu
     return Sample(
-        *spent,
+        wall,
+        cpu,
+        queued,
+        process_cpu,
+        pauses,
         looks=looks,
         argument_bytes=before.size if carried else None,
         result_bytes=size if carried else None,

@@ -17,6 +17,7 @@ from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any, NamedTuple
 
+from plait import _cores
 from plait._auto.deciding import Decision, Need, decided
 from plait._auto.effects import Analysis, Effect
 from plait._auto.fixed import is_fixed, is_plain
@@ -227,7 +228,11 @@ class Record:
             usual = self._wall()
             # Where many run at once each takes longer: only more than that is news.
             width = 1 if self.decision is None else self.decision.width
-            if usual / _DRIFT < seconds < usual * _DRIFT * max(1, width):
+            most = usual * _DRIFT * max(1, width)
+            if seconds >= most:
+                # Nor is what takes longer because others keep the cores busy.
+                most *= max(1.0, _load() / _cores.usable())
+            if usual / _DRIFT < seconds < most:
                 self._others.clear()
                 return
             self._others.append(seconds)
@@ -341,6 +346,14 @@ class Record:
         if walls:
             return walls[(len(walls) - 1) // 2]
         return 0.0 if self._first is None else self._first.wall - self._first.queued
+
+
+def _load() -> float:
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        # Nobody knows here.
+        return 0.0
 
 
 def _agree(before: Decision | None, made: Decision) -> bool:
