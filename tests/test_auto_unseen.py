@@ -395,6 +395,17 @@ KEPT = {
         def f(x):
             return i.magic if x > 20 else 0
     """,
+    "getattr_hook_of_itself": """
+        class I:
+            def __init__(self):
+                self.options = {}
+            def __getattr__(self, name):
+                LOG.append(name)  # here
+                return self.options.get(name)
+        i = I()
+        def f(x):
+            return i.magic if x > 20 else 0
+    """,
     "getattr_hook_called": """
         class I:
             def __getattr__(self, name):

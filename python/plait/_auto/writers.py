@@ -37,7 +37,7 @@ def writer_of(namespace: dict[str, Any], name: str) -> Site | None:
 def _changes(function: FunctionType, value: object) -> Site | None:
     try:
         summary = Program().of_function(function)
-    except TooLarge:
+    except (TooLarge, RecursionError):
         code = function.__code__
         return Site(f"`{function.__qualname__}` may change", code.co_filename, code.co_firstlineno)
     for write in summary.writes.values():
