@@ -695,6 +695,22 @@ KEPT = {
         def f(x):
             return list(map(Row, [x])) if x > 20 else 0
     """,
+    "method_caller": """
+        call = operator.methodcaller("append", 1)
+        def f(x):
+            if x > 20:
+                call(LOG)  # here
+    """,
+    "method_caller_made_here": """
+        def f(x):
+            if x > 20:
+                operator.methodcaller("append", 1)(LOG)  # here
+    """,
+    "default_factory": """
+        D = collections.defaultdict(list)
+        def f(x):
+            return D[x] if x > 20 else 0  # here
+    """,
     "unbound_method": """
         def f(x):
             if x > 20:

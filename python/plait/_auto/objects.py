@@ -19,7 +19,7 @@ from plait._auto.classes import (
     subclasses,
     users_classes,
 )
-from plait._auto.reading import Asked
+from plait._auto.summary import Asked
 from plait._auto.tables import (
     ADOPTING,
     ALIASING,
