@@ -827,6 +827,22 @@ KEPT = {
             if x > 20:
                 C().add(x)
     """,
+    "class_data_that_others_set": """
+        class C:
+            n = 0
+            def __init__(self):
+                type(self).n += 1  # here
+        def f(x):
+            return C.n
+    """,
+    "class_data_that_others_change": """
+        class C:
+            items = []
+            def add(self, x):
+                self.items.append(x)  # here
+        def f(x):
+            return len(C.items)
+    """,
     # -- generators and coroutines
     "generator": """
         def g(x):
@@ -1197,6 +1213,16 @@ KEPT = {
 }
 
 FREE = {
+    "class_defaults": """
+        class Counter:
+            n = 0
+            step = 1
+            def up(self):
+                self.n += self.step
+                return self
+        def f(x):
+            return Counter().up().n + Counter.step
+    """,
     "parser": """
         class Parser:
             def __init__(self, text, options):

@@ -30,7 +30,7 @@ from plait._auto.standing import Attribute, Binding
 from plait._auto.summary import Asked, Summary, TooLarge, Write
 from plait._auto.tables import ALIASING, MUTATORS, is_generator_state, is_user_code
 from plait._auto.values import CLASS, Known, Param, name_of
-from plait._auto.writers import writer_of
+from plait._auto.writers import writer_of, writer_of_class
 
 __all__ = ["Analysis", "Effect", "analyse"]
 
@@ -332,7 +332,8 @@ def _read_and_written(function: FunctionType, program: Program) -> list[Effect]:
             continue
         module = sys.modules.get(module_name)
         namespace = function.__globals__ if module is None else vars(module)
-        site = None if "." in path else writer_of(namespace, path)
+        find = writer_of_class if "." in path else writer_of
+        site = find(namespace, path)
         if site is not None:
             text = f"reads the global `{path}`, which {site.text}"
             found.append(Effect(text, site.file, site.line))
