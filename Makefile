@@ -10,7 +10,7 @@ DEV := $(ENVIRONMENT) dev
 # The binding has no tests of its own in Rust: it is tested from Python.
 CARGO_TEST := cargo test --quiet --locked --workspace --exclude plait-py
 
-.PHONY: help run test test-rust test-python test-all test-asyncio test-futures test-tornado loom san soak faults develop bench bench-choice bench-loop bench-pool bench-tasks lint format package clean
+.PHONY: help run test test-rust test-python test-all test-asyncio test-futures test-tornado loom san soak faults develop bench bench-auto bench-choice bench-loop bench-pool bench-tasks lint format package clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
@@ -88,6 +88,10 @@ bench-loop: ## Measure the event loop beside its peers and bare servers (ARGS=--
 bench-choice: ## Hold what plait chooses against what is fastest (ARGS=--quick, --loaded, --told, row names, ...)
 	@echo "make bench-choice: sets up what is missing (an optimised build), then measures (8 minutes)"
 	@$(ENVIRONMENT) bench python benches/bench_choice.py $(ARGS)
+
+bench-auto: ## Measure what on="auto" costs beside the method that it chooses (ARGS=--rounds 5, row names, ...)
+	@echo "make bench-auto: sets up what is missing (an optimised build), then measures (2 minutes)"
+	@$(ENVIRONMENT) bench python benches/bench_auto.py $(ARGS)
 
 lint: ## Check formatting, lints and types of Rust, Python and shell
 	@echo "make lint: sets up what is missing, then checks Rust, Python and shell"

@@ -509,6 +509,38 @@ def sample(wall, **others):
     return Sample(wall, wall, 0.0, wall, 0, (10, 10, {}), **others)
 
 
+def test_what_others_do_meanwhile_is_not_the_functions():
+    seen = Sample(1.0, 0.1, 0.05, 2.0, 0, (100, 10, {"socket": 90})).beside_others()
+    assert seen.wall == 1.0
+    assert seen.process_cpu == 0.1
+    record = Record(times)
+    for wall in (0.1, 0.1, 5.0, 0.1):
+        # Of the slow one nobody knows what it has waited for.
+        counted = (0, 0, {}) if wall == 5.0 else (10, 10, {})
+        record.note(Sample(wall, 0.1, 0.0, 0.1, 0, counted).beside_others())
+    assert record.measured == 4
+    assert record.signals().wall == 0.1
+    assert len(record._samples) == 2
+
+
+def test_a_function_that_was_changed_in_place(monkeypatch):
+    choose(monkeypatch, "process")
+
+    def add(x, y=1):
+        return x + y
+
+    settle(add, 1)
+    assert submit(add, 1).result(LIMIT) == 2
+    add.__defaults__ = (5,)
+    assert submit(add, 1).result(LIMIT) == 6
+    assert [submit(add, 1).result(LIMIT) for _ in range(9)] == [6] * 9
+    assert list(plait.map(add, range(60))) == list(range(5, 65))
+    add.__code__ = (lambda x, y: x * y).__code__
+    assert list(plait.map(add, range(60))) == [5 * x for x in range(60)]
+    add.__code__ = (lambda x, y: seen.append(x) or len(seen)).__code__
+    assert list(plait.map(add, range(60))) == list(range(1, 61))
+
+
 class Clock:
     def __init__(self, monkeypatch):
         self.now = 1000.0
@@ -559,10 +591,17 @@ def test_costs_elsewhere_count_too(monkeypatch):
     for _ in range(3):
         record.decide(Need(100))
     clock.now += 10
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
     for _ in range(9):
         # Two at once may take twice as long.
         record.note_cost(0.03)
     assert record.decision is not None
+    monkeypatch.setattr("os.getloadavg", lambda: (10.0 * os.cpu_count(), 0.0, 0.0))
+    for _ in range(9):
+        # Nor is it the function that takes longer on a busy machine.
+        record.note_cost(0.05)
+    assert record.decision is not None
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 0.0, 0.0))
     for _ in range(3):
         record.note_cost(0.05)
     assert record.decision is None

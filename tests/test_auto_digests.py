@@ -10,6 +10,7 @@ import pytest
 
 import plait
 from plait._auto.digesting import Incomparable, digest
+from plait._auto.guarding import replaced
 
 
 def power(x, n=2, *, table=(1, 2)):
@@ -104,6 +105,31 @@ def test_a_method_that_was_replaced_shows(new):
         after = digest(Client), digest(Slow), digest(Slow()), digest({"a": Slow})
         assert all(one != other for one, other in zip(before, after, strict=True))
     assert before == (digest(Client), digest(Slow), digest(Slow()), digest({"a": Slow}))
+
+
+@pytest.mark.parametrize("cls", [Client, Slow])
+def test_data_of_a_class_counts_for_its_objects(monkeypatch, cls):
+    before = digest(cls()), digest(cls)
+    monkeypatch.setattr(Client, "count", 1)
+    assert digest(cls()) != before[0]
+    assert digest(cls) != before[1]
+    monkeypatch.setattr(Client, "count", 0)
+    assert (digest(cls()), digest(cls)) == before
+
+
+def test_a_task_is_its_function():
+    assert digest(plait.task(power, retries=1)) == digest(power)
+
+
+def test_a_function_that_was_replaced_is_compared(monkeypatch):
+    monkeypatch.setattr("plait._auto.guarding._sent", {})
+    assert replaced(power) == frozenset()
+    new = made(power, co_names=("other",))
+    monkeypatch.setitem(globals(), "power", new)
+    assert replaced(new) == {(__name__, "power")}
+    monkeypatch.undo()
+    assert replaced(power) == frozenset()
+    assert replaced(lambda: power) == replaced(len) == frozenset()
 
 
 def test_what_leads_to_itself():

@@ -1,6 +1,9 @@
 """`plait.map(on="auto")`: where the items go, and that this changes no result."""
 
+import functools
+import gc
 import itertools
+import operator
 import os
 import signal
 import threading
@@ -205,6 +208,50 @@ def test_an_object_in_items_that_the_input_gives_out_again(monkeypatch, take, me
 
 
 @ways
+@pytest.mark.parametrize("method", ["thread", "process"])
+def test_keywords_that_a_partial_adds(monkeypatch, take, method):
+    choose(monkeypatch, method)
+
+    def put(x, store):
+        store[x] = len(store)
+        return store[x]
+
+    store = {}
+    assert take(plait.map(functools.partial(put, store=store), range(60))) == list(range(60))
+    assert list(store) == list(range(60))
+
+
+@ways
+@methods
+def test_results_that_are_in_what_was_given(monkeypatch, take, method):
+    choose(monkeypatch, method)
+    rows = [[[x], {"a": [x]}] for x in range(60)]
+    for fn in (operator.itemgetter(0), operator.itemgetter(slice(0, 1))):
+        taken = take(plait.map(fn, rows))
+        assert taken == [fn(row) for row in rows]
+        inner = [found[0] if type(found[0]) is list else found for found in taken]
+        assert all(one is row[0] for one, row in zip(inner, rows, strict=True))
+
+
+@methods
+def test_an_exit_that_was_caught_is_not_lost(monkeypatch, method, caplog):
+    choose(monkeypatch, "serial" if method == "process" else method)
+    calls = []
+
+    def leave(x):
+        if method == "serial":
+            calls.append(x)
+        if x == 2:
+            raise SystemExit(3)
+        return x
+
+    with pytest.raises(SystemExit):
+        list(plait.map(leave, range(9)))
+    gc.collect()
+    assert not caplog.records
+
+
+@ways
 @methods
 def test_maps_in_maps(monkeypatch, take, method):
     choose(monkeypatch, method, width=2)
@@ -239,14 +286,23 @@ def test_threads_of_a_map_are_the_next_ones(monkeypatch):
     assert len(set(map(id, leases))) == 1
     assert list(pools._free.values()) == leases[:1]
     # One that is left midway, and goes on (one by one, for its terms), leaves none.
-    go = threading.Event()
-    wait = plait.task(lambda x: x if x < 20 else go.wait(LIMIT), parallel_safe=True, retries=1)
-    results = plait.map(wait, range(40))
-    assert list(itertools.islice(results, 20)) == list(range(20))
-    assert not pools._free
-    results.close()
-    assert not pools._free
-    go.set()
+    go, begun = threading.Event(), threading.Event()
+
+    def wait(x):
+        if x >= 20:
+            begun.set()
+            go.wait(LIMIT)
+        return x
+
+    results = plait.map(plait.task(wait, parallel_safe=True, retries=1), range(40))
+    try:
+        assert list(itertools.islice(results, 20)) == list(range(20))
+        assert begun.wait(LIMIT)
+        assert not pools._free
+        results.close()
+        assert not pools._free
+    finally:
+        go.set()
 
 
 @ways

@@ -28,6 +28,7 @@ from typing import (
 from typing_extensions import Buffer
 
 import plait
+import plait._measure.crowding
 import plait._measure.machine
 import plait._measure.signals
 from plait._pickling.inbound import Inbound
@@ -461,6 +462,7 @@ def estimate(
     batch: int,
     cores: int,
     others: float,
+    crowd: plait._measure.crowding.Crowd | None,
     coroutine: bool,
     threads: int,
     processes: int,

@@ -23,7 +23,7 @@ mod machine;
 mod sentences;
 
 pub use call::Call;
-pub use machine::{Machine, Overheads};
+pub use machine::{Crowd, Machine, Overheads};
 pub use sentences::{Facts, sentence};
 
 use crate::choice::Engine;

@@ -1,7 +1,7 @@
 //! The estimate: signals and overheads in, times and sentences out.
 
 use plait_pool::choice::{self, Engine};
-use plait_pool::estimate::{self as model, Batch, Call, Estimate, Facts, Machine, Overheads};
+use plait_pool::estimate::{self as model, Batch, Call, Crowd, Estimate, Facts, Machine, Overheads};
 use pyo3::prelude::*;
 
 use crate::error::Result;
@@ -88,6 +88,20 @@ impl From<Costs> for Overheads {
     }
 }
 
+/// What a crowd was given, read off the fields of the same names.
+#[derive(FromPyObject)]
+struct Given {
+    threads: u32,
+    locked: Option<f64>,
+    free: Option<f64>,
+}
+
+impl From<Given> for Crowd {
+    fn from(given: Given) -> Self {
+        Self { threads: given.threads, locked: given.locked, free: given.free }
+    }
+}
+
 /// Engine, width, chunk, seconds, seconds of warm-up and start, bytes.
 type Row = (&'static str, u32, u32, f64, f64, f64, u64);
 
@@ -98,7 +112,7 @@ fn row(one: &Estimate) -> Row {
 /// The estimates of the engines that can run the batch, and a sentence about
 /// each that was considered.
 #[pyfunction]
-#[pyo3(signature = (signals, overheads, *, batch, cores, others, coroutine, threads, processes))]
+#[pyo3(signature = (signals, overheads, *, batch, cores, others, crowd, coroutine, threads, processes))]
 #[allow(clippy::too_many_arguments, reason = "keywords only: the names are the contract")]
 fn estimate(
     signals: Signals,
@@ -106,12 +120,13 @@ fn estimate(
     batch: u32,
     cores: u32,
     others: f64,
+    crowd: Option<Given>,
     coroutine: bool,
     threads: u32,
     processes: u32,
 ) -> (Vec<Row>, Vec<(&'static str, String)>) {
     let call = signals.call();
-    let machine = Machine { cores, others, overheads: overheads.into() };
+    let machine = Machine { cores, others, crowd: crowd.map(Into::into), overheads: overheads.into() };
     let batch = Batch { calls: batch, coroutine, threads, processes };
     let all = model::estimate(&call, &machine, &batch);
     let facts = Facts {

@@ -6,7 +6,6 @@ import asyncio
 import concurrent.futures
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
-from dataclasses import replace
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -16,7 +15,7 @@ from plait._auto.chained import Chained
 from plait._auto.deciding import Need
 from plait._auto.digesting import Incomparable
 from plait._auto.effects import Effect
-from plait._auto.guarding import Differs, Guarded, digests_of
+from plait._auto.guarding import Differs, Guarded, digests_of, replaced
 from plait._auto.lane import Start, in_lane
 from plait._auto.measuring import Sample, observed
 from plait._auto.record import record_of
@@ -224,8 +223,7 @@ class Caller:
         record = self.record
 
         def note(sample: Sample) -> None:
-            # Beside others, what the process has computed is not this call's alone.
-            record.note(replace(sample, process_cpu=sample.cpu) if beside else sample)
+            record.note(sample.beside_others() if beside else sample)
             if need is not None and record.decision is None and record.knows_enough():
                 record.decide(need())
 
@@ -288,7 +286,7 @@ class Caller:
         """Make the digests that processes compare; or say why there are none."""
         if self.terms.parallel_safe:
             return ()
-        reads = self.record.analysis.reads
+        reads = self.record.analysis.reads | replaced(self.record.function())
         if not reads:
             return ()
         try:

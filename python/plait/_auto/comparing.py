@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import time
+from collections import deque
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any
@@ -16,7 +17,7 @@ from plait._auto.fixed import is_fixed
 from plait._binding import native
 from plait._pickling.pickler import dumps
 
-__all__ = ["Arguments", "Scale"]
+__all__ = ["Arguments", "Scale", "parts_of"]
 
 # As much of a pickle is kept as it is; of the rest, its checksum.
 _KEPT = 1 << 16
@@ -151,16 +152,50 @@ class Arguments:
     def contain(self, result: Any) -> bool:
         """Whether what a call has returned is, or has in it, what it was given."""
         args, kwargs = self._call
-        given = {id(value) for value in (*args, *kwargs.values()) if not is_fixed(value)}
-        if not given:
+        given = {
+            id(part)
+            for value in (*args, *kwargs.values())
+            if not is_fixed(value)
+            for part in parts_of(value, 2, _LOOKED)
+        }
+        if not given or is_fixed(result):
             return False
-        if id(result) in given:
-            return True
-        if isinstance(result, list | tuple | set | frozenset):
-            return any(id(value) in given for value in islice(result, _LOOKED))
-        return isinstance(result, dict) and any(
-            id(value) in given for value in islice(result.values(), _LOOKED)
-        )
+        return any(id(part) in given for part in parts_of(result, 1, _LOOKED))
+
+
+def parts_of(value: Any, deep: int, wide: int) -> list[Any]:
+    """List a value and what is in it, as far as it can be changed.
+
+    Args:
+        value: is listed first.
+        deep: how many levels of what is in it are.
+        wide: how many parts of each level are looked at.
+
+    """
+    found = [value]
+    level = found
+    for _ in range(deep):
+        inner: list[Any] = []
+        for part in level:
+            if len(inner) >= wide:
+                break
+            if isinstance(part, dict):
+                inner += islice(part.values(), wide)
+            elif isinstance(part, list | tuple | set | frozenset | deque):
+                inner += islice(part, wide)
+            else:
+                inner += islice(_attributes(part).values(), wide)
+        level = [part for part in inner[:wide] if not is_fixed(part)]
+        found += level
+    return found
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    try:
+        found = vars(value)
+    except TypeError:
+        return {}
+    return found if type(found) is dict else {}
 
 
 def _problem(call: tuple[tuple[Any, ...], Mapping[str, Any]], error: Exception) -> str:

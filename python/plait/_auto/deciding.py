@@ -82,12 +82,16 @@ def decided(
         stays = next((one for one in usable if one.method == before.method), None)
         if stays is not None and _time(stays, need) < _BETTER * _time(best, need):
             best = stays
+    width = best.width
+    if before is not None and before.method == best.method and width == need.batch < before.width:
+        # There are fewer calls left than that; it would be as many if there were more.
+        width = before.width
     reason = best.reason
     first = found[0].method
     if first in barred:
         reason = f"{barred[first]}; {reason}" if reason else barred[first]
     seconds = tuple((one.method, _time(one, need)) for one in found)
-    return Decision(best.method, best.width, best.chunk, reason, seconds)
+    return Decision(best.method, width, best.chunk, reason, seconds)
 
 
 def _time(one: Estimate, need: Need) -> float:

@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from plait._auto.tables import is_user_code
+from plait._auto.tables import is_user_file
+from plait._task import TaskFunction
 
-__all__ = ["Incomparable", "digest", "find"]
+__all__ = ["Incomparable", "digest", "digest_of_code", "find"]
 
 # So many parts, and bytes of strings and the like, are looked at.
 _PARTS = 5_000
@@ -77,6 +78,8 @@ class _Digester:
     def _compound(self, value: Any, kind: type) -> bytes:
         if kind is FunctionType:
             return self._function(value)
+        if kind is TaskFunction:
+            return self.of(value.__wrapped__)
         if isinstance(value, type):
             return self._class(value)
         if kind in (tuple, list):
@@ -122,19 +125,27 @@ class _Digester:
                 held.append(cell.cell_contents)
             except ValueError:
                 held.append("a variable without a value")
-        code = _digest_of_code(value.__code__)
+        code = digest_of_code(value.__code__)
         return self._hash(b"function", self._named(value), code, *map(self.of, held))
 
     def _class(self, value: type) -> bytes:
         parts = [self._named(value)]
         own = [(name, part) for name, part in vars(value).items() if _counts(name, part)]
-        if any(is_user_code(code) for _, part in own for code in _codes_of(part)):
+        if _is_users(value):
             parts += map(self.of, value.__bases__)
             for name, part in sorted(own, key=lambda one: one[0]):
-                codes = map(_digest_of_code, _codes_of(part))
+                codes = _codes_of(part)
+                found = list(map(digest_of_code, codes)) if codes else self._of_data(part)
                 kind = type(part).__qualname__.encode()
-                parts.append(self._hash(name.encode(), kind, *codes))
+                parts.append(self._hash(name.encode(), kind, *found))
         return self._hash(b"class", *parts)
+
+    def _of_data(self, part: Any) -> list[bytes]:
+        try:
+            return [self.of(part)]
+        except Incomparable:
+            # A lock, say, or a slot: that there is one has to do.
+            return []
 
     def _hash(self, *parts: bytes) -> bytes:
         made = hashlib.blake2b(digest_size=16)
@@ -145,6 +156,14 @@ class _Digester:
         if self._bytes > _BYTES:
             raise Incomparable("it is too large to be compared")
         return made.digest()
+
+
+def _is_users(cls: type) -> bool:
+    """Whether the user has written a class: here and in a worker the answer is the same."""
+    if cls.__module__ == "__main__":
+        return True
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    return isinstance(file, str) and is_user_file(file)
 
 
 def _counts(name: str, part: object) -> bool:
@@ -160,7 +179,8 @@ def _codes_of(part: Any) -> list[CodeType]:
     return [one.__code__ for one in found if isinstance(one, FunctionType)]
 
 
-def _digest_of_code(code: CodeType) -> bytes:
+def digest_of_code(code: CodeType) -> bytes:
+    """Make 16 bytes that are the same for equal code alone, wherever its file is."""
     known = _codes.get(id(code))
     if known is not None and known[0]() is code:
         return known[1]
@@ -176,7 +196,7 @@ def _digest_of_code(code: CodeType) -> bytes:
 
 def _digest_of_constant(value: Any) -> bytes:
     if isinstance(value, CodeType):
-        return _digest_of_code(value)
+        return digest_of_code(value)
     if isinstance(value, tuple):
         return b"(" + b"".join(map(_digest_of_constant, value)) + b")"
     if isinstance(value, frozenset):

@@ -8,11 +8,18 @@ makes no call but says so, and the call is made here.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from types import FunctionType
 from typing import Any
 
-from plait._auto.digesting import Incomparable, digest, find
+from plait._auto.digesting import Incomparable, digest, digest_of_code, find
+from plait._pickling.placing import BY_VALUE, place
 
-__all__ = ["Differs", "Guarded", "digests_of"]
+__all__ = ["Differs", "Guarded", "digests_of", "replaced"]
+
+
+# The code of functions when their calls were first sent, by module and name: workers that have
+# imported the module have that one.
+_sent: dict[tuple[str, str], bytes] = {}
 
 
 class Differs(Exception):
@@ -57,6 +64,15 @@ class Guarded:
             if found != expected:
                 raise Differs(f"`{module}.{path}`")
         return self._function
+
+
+def replaced(function: Any) -> frozenset[tuple[str, str]]:
+    """Name a function where its name led to another before: workers may have that one."""
+    if not isinstance(function, FunctionType) or place(function) is BY_VALUE:
+        return frozenset()
+    name = function.__module__, function.__qualname__
+    code = digest_of_code(function.__code__)
+    return frozenset() if _sent.setdefault(name, code) == code else frozenset({name})
 
 
 def digests_of(reads: Iterable[tuple[str, str]]) -> tuple[tuple[str, str, bytes], ...]:

@@ -12,12 +12,13 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from plait._auto import pools
 from plait._auto.calling import Caller
 from plait._auto.chained import Chained
+from plait._auto.comparing import parts_of
 from plait._auto.deciding import Decision, Need
 from plait._auto.fixed import are_plain, is_fixed
 from plait._auto.guarding import Differs, Guarded
@@ -284,7 +285,7 @@ class AutoSender:
     def _is_decidable(self, items: list[Any]) -> bool:
         """Whether the calls that were measured are enough, of items such as these."""
         record = self._caller.record
-        if record.found is not None or not record.knows_enough():
+        if record.found is not None or not (record.decision or record.knows_enough()):
             return False
         # Of an input that gives out one object again and again the first few items tell.
         return not self._changing or self._number > _REMEMBERED or all(map(is_fixed, items))
@@ -408,7 +409,7 @@ class AutoSender:
         """Whether the input has given out this object before, and can change it."""
         if is_fixed(value):
             return False
-        parts = _parts(value)
+        parts = parts_of(value, _DEEP, _WIDE)
         found = any(part is old for seen in self._seen for old in seen for part in parts)
         self._seen.append(parts)
         if found:
@@ -416,32 +417,6 @@ class AutoSender:
                 "is given the same object again by its input, which may change it in between"
             )
         return found
-
-
-def _parts(value: Any) -> list[Any]:
-    """List a value and what is in it, as far as it can be changed; some levels deep."""
-    found = [value]
-    level = found
-    for _ in range(_DEEP):
-        inner: list[Any] = []
-        for part in level:
-            if isinstance(part, dict):
-                inner += islice(part.values(), _WIDE)
-            elif isinstance(part, list | tuple | set | frozenset | deque):
-                inner += islice(part, _WIDE)
-            else:
-                inner += islice(_attributes(part).values(), _WIDE)
-        level = [part for part in inner[:_WIDE] if not is_fixed(part)]
-        found += level
-    return found
-
-
-def _attributes(value: Any) -> dict[str, Any]:
-    try:
-        found = vars(value)
-    except TypeError:
-        return {}
-    return found if type(found) is dict else {}
 
 
 _PLAIN = (DEFAULT, DEFAULT._replace(parallel_safe=True))

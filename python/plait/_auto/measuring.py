@@ -16,6 +16,11 @@ from plait._pickling.pickler import dumps
 
 __all__ = ["Sample", "observed"]
 
+# So much more CPU time of the whole process is that of reading the clocks, in seconds.
+_BLUR = 5e-5
+# Fewer looks than that tell nothing.
+_LOOKS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -39,6 +44,30 @@ class Sample:
     bound: str | None = None
     # Whether the function has raised.
     failed: bool = False
+    # Whether other calls were made meanwhile.
+    beside: bool = False
+
+    def beside_others(self) -> Sample:
+        """Leave out what others have computed that ran meanwhile."""
+        return replace(self, process_cpu=self.cpu, beside=True)
+
+    @property
+    def alone(self) -> Sample:
+        """The same without the time in which it waited for the interpreter lock.
+
+        That is time of whoever had the lock. To the clocks it is a wait like any other; who looked
+        at the thread has seen what it waited on, and that is not among it.
+        """
+        looks, _, waits = self.looks
+        waited = self.wall - self.cpu - self.queued
+        if looks < _LOOKS or waited <= 0:
+            return self
+        excess = waited - self.wall * sum(waits.values()) / looks
+        # So many looks know a share no better.
+        if excess <= self.wall / looks**0.5:
+            return self
+        counted = round(looks * (1 - excess / self.wall))
+        return replace(self, wall=self.wall - excess, looks=(counted, self.looks[1], waits))
 
 
 def observed(
@@ -127,8 +156,15 @@ def _sample(
             size, took, problem = _weighed(result)
             seconds += took
     carried = problem is None
+    wall, cpu, queued, process_cpu, pauses = spent
+    if process_cpu - cpu < _BLUR:
+        process_cpu = cpu
     return Sample(
-        *spent,
+        wall,
+        cpu,
+        queued,
+        process_cpu,
+        pauses,
         looks=looks,
         argument_bytes=before.size if carried else None,
         result_bytes=size if carried else None,

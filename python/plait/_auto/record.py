@@ -6,6 +6,7 @@ before anything is known is measured as well.
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
 import time
@@ -16,6 +17,7 @@ from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any, NamedTuple
 
+from plait import _cores
 from plait._auto.deciding import Decision, Need, decided
 from plait._auto.effects import Analysis, Effect
 from plait._auto.fixed import is_fixed, is_plain
@@ -39,6 +41,8 @@ _EVERY, _APART = 64, 0.5
 _DRIFT, _IN_A_ROW = 2.0, 3
 # Fewer looks at who holds the interpreter lock than that tell nothing.
 _LOOKS = 8
+# Calls that take longer are looked at, in seconds, unless another one is.
+_LOOKED_AT = 1e-3
 # What was decided so often again is settled.
 _AGREED = 2
 # So much is remembered of what was decided.
@@ -66,7 +70,10 @@ class Record:
 
     def __init__(self, function: Any) -> None:
         """Know nothing yet."""
-        self._function: Callable[[], Any] = _weak_or_not(function)
+        #: Returns the function, or None where it is gone.
+        self.function: Callable[[], Any] = _weak_or_not(function)
+        # What it was made of when it was read.
+        self._made_of: tuple[Any, ...] = ()
         self._analysis: Analysis | None = None
         # Held while the code is read: by one thread for all.
         self._reading = threading.RLock()
@@ -111,19 +118,27 @@ class Record:
         about_to_read()
         with self._reading:
             if self._analysis is None:
-                self._analysis = Analysis(self._function())
+                function = self.function()
+                self._made_of = _made_of(function)
+                self._analysis = Analysis(function)
             return self._analysis
 
     def stand_for(self, function: Any) -> None:
         """Belong to another function of the same code, if that one is gone."""
-        if self._function() is None:
-            self._function = _weak_or_not(function)
+        if self.function() is None:
+            self.function = _weak_or_not(function)
 
     def check(self) -> None:
         """Read the code again where a function that it calls is another now."""
-        function = self._function()
-        if function is not None and not self.analysis.holds(function):
-            self._read_again(function)
+        function = self.function()
+        if function is None:
+            return
+        if not self.analysis.holds(function):
+            self._read_again(function, "a function that it calls was replaced")
+        elif not all(map(operator.is_, self._made_of, _made_of(function))):
+            self._read_again(function, "its code or its defaults were replaced")
+            # Processes have it as it was when it was first sent to them.
+            self.kept = "was changed in place, which processes know nothing of"
 
     def effect_on(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Effect | None:
         """Tell what keeps a call with such arguments where it is made; None: nothing."""
@@ -140,17 +155,16 @@ class Record:
 
     def state(self) -> list[Any]:
         """List what a call may change beside its arguments."""
-        function = self._function()
+        function = self.function()
         return [] if function is None else self.analysis.state(function)
 
-    def _read_again(self, function: Any) -> None:
+    def _read_again(self, function: Any, why: str) -> None:
         about_to_read()
         with self._reading:
-            if self.analysis.holds(function):
-                return
+            self._made_of = _made_of(function)
             self._analysis = Analysis(function)
         self.found = self.kept = self.bound = None
-        self.forget("a function that it calls was replaced")
+        self.forget(why)
 
     def wants_look(self) -> bool:
         """Whether this call is to be measured: nothing is decided, or it is time to look again."""
@@ -175,6 +189,7 @@ class Record:
 
     def note(self, sample: Sample) -> None:
         """Take in what a call has shown."""
+        sample = sample.alone
         with self._lock:
             self.measured += 1
             if sample.effect is not None:
@@ -183,6 +198,14 @@ class Record:
                 self.kept = sample.bound
             if self._first is None:
                 self._first = sample
+            elif self.decision is not None and self.decision.width > 1:
+                # Others of its kind run beside it, and it queues for cores and caches with them:
+                # that tells of a change, and not of what a call costs alone.
+                if self.is_settled and sample.looks[0] >= _LOOKS:
+                    self._drifts(sample)
+            elif sample.beside and not sample.looks[0] and sample.wall > _LOOKED_AT:
+                # The sampler has watched another: what it has waited for nobody knows.
+                return
             elif not self.is_settled or not self._drifts(sample):
                 self._samples.append(sample)
 
@@ -205,7 +228,11 @@ class Record:
             usual = self._wall()
             # Where many run at once each takes longer: only more than that is news.
             width = 1 if self.decision is None else self.decision.width
-            if usual / _DRIFT < seconds < usual * _DRIFT * max(1, width):
+            most = usual * _DRIFT * max(1, width)
+            if seconds >= most:
+                # Nor is what takes longer because others keep the cores busy.
+                most *= max(1.0, _load() / _cores.usable())
+            if usual / _DRIFT < seconds < most:
                 self._others.clear()
                 return
             self._others.append(seconds)
@@ -319,6 +346,14 @@ class Record:
         if walls:
             return walls[(len(walls) - 1) // 2]
         return 0.0 if self._first is None else self._first.wall - self._first.queued
+
+
+def _load() -> float:
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        # Nobody knows here.
+        return 0.0
 
 
 def _agree(before: Decision | None, made: Decision) -> bool:
@@ -452,6 +487,12 @@ def _same(function: Any) -> Any:
 
 def _weak_or_not(function: Any) -> Callable[[], Any]:
     return weakref.ref(function) if _can_be_weak(function) else partial(_same, function)
+
+
+def _made_of(function: Any) -> tuple[Any, ...]:
+    if not isinstance(function, FunctionType):
+        return ()
+    return function.__code__, function.__defaults__, function.__kwdefaults__
 
 
 def _can_be_weak(function: Any) -> bool:

@@ -26,6 +26,7 @@ __all__ = [
     "is_harmless",
     "is_place_bound",
     "is_user_code",
+    "is_user_file",
     "passes_on",
     "place_question",
     "shared_state",
@@ -220,7 +221,8 @@ _LIBRARIES = _libraries()
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_user_file(name: str) -> bool:
+def is_user_file(name: str) -> bool:
+    """Whether a file of code is the user's, or what stands for one is."""
     if name.startswith("<frozen "):
         return False
     if name.startswith("<"):
@@ -231,4 +233,4 @@ def _is_user_file(name: str) -> bool:
 
 def is_user_code(code: CodeType) -> bool:
     """Whether code is the user's: of neither the standard library nor an installed package."""
-    return _is_user_file(code.co_filename)
+    return is_user_file(code.co_filename)

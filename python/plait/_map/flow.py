@@ -129,6 +129,8 @@ class Flow:
         )
         told.__cause__ = error
         self._end_input(told)
+        # Whoever does not go on knows from what is raised now.
+        self._chunks[-1].future._forgive()
 
     def _advance(self, source: Iterator[Any], count: int) -> None:
         reading = time.perf_counter()

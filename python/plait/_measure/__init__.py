@@ -8,12 +8,13 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from plait import _all_engines
+from plait import _all_engines, _cores
 from plait._binding import native
 from plait._measure.budget import Budget
 from plait._measure.cautions import caution
 from plait._measure.concluding import conclude
-from plait._measure.estimating import Estimates, estimates_of
+from plait._measure.crowding import measured
+from plait._measure.estimating import Estimates, estimates_of, others
 from plait._measure.machine import overheads
 from plait._measure.measurement import Measurement
 from plait._measure.reading import IsCoroutine, Read, read
@@ -117,7 +118,16 @@ def _size(batch: int | None, found: Read, budget: Budget, least: int) -> int:
 
 
 def _estimated(found: Read, batch: int, *, coroutine: bool) -> Estimates:
+    signals, load, cores = found.signals, found.load, _cores.usable()
+    alone = coroutine or batch == 1
     # The function has been called here, and is new to a pool's workers.
     return estimates_of(
-        found.signals, batch, overheads(), coroutine=coroutine, load=found.load, new=("process",)
+        signals,
+        batch,
+        overheads(),
+        coroutine=coroutine,
+        load=load,
+        crowd=None if alone else measured(signals, others(signals, load, cores), cores),
+        new=("process",),
+        cores=cores,
     )

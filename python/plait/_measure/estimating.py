@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from plait import _cores
 from plait._binding import native
+from plait._measure.crowding import Crowd, kept
 from plait._measure.machine import TYPICAL, Overheads, known
 from plait._measure.signals import Signals
 
-__all__ = ["Estimate", "Estimates", "estimates", "estimates_of"]
+__all__ = ["Estimate", "Estimates", "estimates", "estimates_of", "others", "rivals"]
 
 #: The engines count calls in 32 bits; nobody asks about as many.
 _MOST = 1_000_000_000
@@ -85,12 +86,14 @@ def estimates(
         for a margin. Then the others, the fastest first.
     """
     # Nothing is measured for it: whoever asks has calls to make.
+    cores = _cores.usable() if cores is None else cores
     found = estimates_of(
         signals,
         batch,
         known() or TYPICAL,
         coroutine=coroutine,
         load=load,
+        crowd=None if coroutine else kept(signals, others(signals, load, cores), cores),
         threads=threads,
         processes=processes,
         cold=cold,
@@ -107,20 +110,22 @@ def estimates_of(
     *,
     coroutine: bool = False,
     load: float | None = None,
+    crowd: Crowd | None = None,
     threads: int | None = None,
     processes: int | None = None,
     cold: tuple[str, ...] = (),
     new: tuple[str, ...] = (),
     cores: int | None = None,
 ) -> Estimates:
-    """Estimate as `estimates` does, on a machine of such overheads."""
+    """Estimate as `estimates` does, on a machine of such overheads, where a crowd gets so much."""
     cores = _cores.usable() if cores is None else cores
     rows, sentences = native.estimate(
         signals,
         costs,
         batch=min(max(1, batch), _MOST),
         cores=cores,
-        others=max(load or 0.0, rivals(signals, cores)),
+        others=others(signals, load, cores),
+        crowd=crowd,
         coroutine=coroutine,
         threads=256 if threads is None else threads,
         processes=4 * cores if processes is None else processes,
@@ -136,6 +141,11 @@ def estimates_of(
     best = native.best_engine([(one.method, counted(one)) for one in found])
     found.sort(key=lambda one: (one.method != best, counted(one)))
     return Estimates(found, reasons)
+
+
+def others(signals: Signals, load: float | None, cores: int) -> float:
+    """Tell how many threads of other programs want a core, by what is known of the load."""
+    return max(load or 0.0, rivals(signals, cores))
 
 
 def rivals(signals: Signals, cores: int) -> float:

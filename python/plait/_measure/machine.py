@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from plait import _cores
 from plait._binding import native
+from plait._measure.keeping import read_json, write_json
 
 __all__ = ["TYPICAL", "Overheads", "cache_file", "identity", "known", "overheads"]
 
@@ -178,17 +179,18 @@ def identity() -> dict[str, str | int | bool]:
     }
 
 
-def cache_file() -> str:
-    """Return the path of the file, under `$XDG_CACHE_HOME/plait` or `~/.cache/plait`."""
+def cache_file(what: str = "overheads") -> str:
+    """Return the path of a file, under `$XDG_CACHE_HOME/plait` or `~/.cache/plait`."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     # The base directory specification has it that relative ones are ignored.
     if not os.path.isabs(base):
         base = os.path.join(os.path.expanduser("~"), ".cache")
     # One file for each machine and Python: a home directory may serve many.
     digest = hashlib.sha256(json.dumps(identity()).encode()).hexdigest()[:16]
-    return os.path.join(base, "plait", f"overheads-{digest}.json")
+    return os.path.join(base, "plait", f"{what}-{digest}.json")
 
 
+@functools.cache
 def _processor() -> str:
     """Return the name of the processor: on x86 it has one, on ARM numbers say who made what."""
     try:
@@ -203,11 +205,7 @@ def _processor() -> str:
 
 def _read() -> Kept | None:
     """Read the file; None if there is none for this machine, or none that makes sense."""
-    try:
-        with open(cache_file(), encoding="utf-8") as file:
-            told = json.load(file)
-    except (OSError, ValueError, RecursionError):
-        return None
+    told = read_json(cache_file())
     if not isinstance(told, dict) or told.get("identity") != identity():
         return None
     found, tries = _checked(told.get("overheads")), told.get("tries")
@@ -233,22 +231,8 @@ def _checked(figures: Any) -> Overheads | None:
 
 def _write(kept: Kept) -> None:
     """Keep the figures; where nothing can be written, they are measured again another time."""
-    path = cache_file()
     told = {"identity": identity(), "tries": kept.tries, "overheads": asdict(kept.overheads)}
-    text = json.dumps(told, indent=2)
-    temporary = None
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        # Whoever reads finds the old file or the new one, and never a part.
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=os.path.dirname(path), suffix=".tmp", delete=False
-        ) as file:
-            temporary = file.name
-            file.write(text)
-        os.replace(temporary, path)
-    except OSError:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
+    write_json(cache_file(), told)
 
 
 def _measured() -> tuple[Overheads, bool] | None:

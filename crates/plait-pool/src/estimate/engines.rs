@@ -6,6 +6,11 @@ use crate::choice::Engine;
 /// A wider engine must be faster by more than this share to be worth it.
 const WORTH: f64 = 0.02;
 
+/// So many times as long a call takes whose thread has to take turns with a
+/// crowd: its data is out of the caches by its next turn. Measured from 1.0 to
+/// 1.5.
+const TURNS: f64 = 1.1;
+
 /// A time of `width` calls at once that compute for a part of their time: how
 /// many of them compute at any moment.
 fn runnable(call: &Call, width: f64) -> f64 {
@@ -69,10 +74,12 @@ fn threads(call: &Call, machine: &Machine, batch: &Batch, width: u32, queue: &mu
     let pace = paced(call, machine, 1.0);
 
     // The lock: its holders compute one at a time. On a busy machine one that
-    // has waited is let in before those that never rest; one that computes all
-    // the time is not.
+    // has waited is let in before those that never rest; whether one that has
+    // waited for the lock is, and comes to a core that is less busy, is
+    // measured.
     let waits = call.share_waited() > 0.1;
-    let slow = if waits { (1.0 / machine.crowd(at_once)).max(1.0) } else { machine.slowdown(1.0) };
+    let core = if waits { machine.let_in(at_once) } else { machine.locked(at_once) };
+    let slow = if width > 1 && core > machine.dealt(1.0) && !waits { TURNS } else { 1.0 } / core;
     let mut locked = call.computing_locked() * slow + call.waiting_locked();
     // A thread that comes back from a wait has to be given it, the more often
     // the busier it is.
@@ -89,6 +96,8 @@ fn threads(call: &Call, machine: &Machine, batch: &Batch, width: u32, queue: &mu
     // A library's own threads are as many whoever calls it.
     let busy = runnable(call, at_once);
     let cores = if call.parallelism() > 1.0 { machine.share(busy) } else { machine.crowd(busy) };
+    // Those that take turns may have more than those that all compute at once.
+    let cores = cores.max(core);
     let by_cores = calls * computing / cores + call.waited();
 
     // Those who have to wait for the lock are as good as half of what the
@@ -140,11 +149,12 @@ fn processes(call: &Call, machine: &Machine, batch: &Batch, width: u32, chunk: u
     let computing = call.computing() + worker;
     let busy = runnable(call, at_once).max(at_once * computing / (call.alone() + worker));
     let hands = (parent / (computing / at_once).max(f64::MIN_POSITIVE)).min(1.0);
-    let slow = machine.slowdown(busy + hands);
+    let given = |threads| machine.rested(threads, f64::from(chunk) * computing);
+    let slow = ((busy + hands) / given(busy + hands)).max(1.0);
 
     let by_parent = calls * parent * machine.slowdown(1.0 + busy.min(at_once)) + call.alone();
     // Who hands out takes a share of the cores, and wins none from others for it.
-    let by_cores = calls * (computing + parent) / machine.share(busy) + call.waited();
+    let by_cores = calls * (computing + parent) / given(busy) + call.waited();
     // The worker that has the most calls.
     let most = f64::from((chunks.div_ceil(width).saturating_mul(chunk)).min(batch.calls));
     let by_time = most * (call.waited() + (call.alone() - call.waited() + worker) * slow);

@@ -194,6 +194,11 @@ impl About<'_> {
                 (false, true) => format!("{}: threads cannot help", self.holding()),
                 (false, false) if self.facts.machine.cores == 1 => "there is one core to run on".into(),
                 (false, false) => "no core is free for more threads".into(),
+                (true, true) if self.facts.machine.is_busy() => format!(
+                    "the machine is busy: {} threads take turns at the interpreter lock, and whoever has it is \
+                     given a core sooner",
+                    own.width
+                ),
                 (true, true) => format!("{}: threads help with the rest", self.holding()),
                 (true, false) if own.width > self.facts.machine.cores => format!(
                     "lets go of the interpreter lock {} of the time: {} threads get more of a busy machine",

@@ -21,7 +21,7 @@ const COSTS: Overheads = Overheads {
 };
 
 fn machine(cores: u32) -> Machine {
-    Machine { cores, others: 0.0, overheads: COSTS }
+    Machine { cores, others: 0.0, crowd: None, overheads: COSTS }
 }
 
 /// A call that computes in Python and is light to carry.
@@ -189,6 +189,49 @@ fn a_crowd_of_threads_gets_more_of_a_busy_machine() {
     assert!((0.2..0.25).contains(&thread.seconds), "{thread:?}");
 }
 
+/// A machine of two cores beside two others, and what 32 threads get of it.
+fn crowded(locked: Option<f64>, free: Option<f64>) -> Machine {
+    Machine { others: 2.0, crowd: Some(Crowd { threads: 32, locked, free }), ..machine(2) }
+}
+
+#[test]
+fn threads_take_turns_at_the_lock_where_that_was_seen_to_help() {
+    let call = Call { wall: 0.015, queued: 0.005, held: Some(1.0), ..computing(0.01) };
+    let (engine, all) = judge(&call, &crowded(Some(0.95), Some(0.7)), &calls(40));
+    assert_eq!(engine, Engine::Thread);
+    // One thread has two thirds of a core.
+    assert!(close(of(&all, Engine::Serial).seconds, 0.6), "{all:?}");
+    let thread = of(&all, Engine::Thread);
+    assert!(thread.width > 20 && close(thread.seconds, 0.4 * (1.1 + 0.02) / 0.95), "{thread:?}");
+    // Two processes have less, as any crowd has that never rests.
+    let process = of(&all, Engine::Process).seconds;
+    assert!(0.4 / process < 0.95 && 0.4 / process > 0.7, "{all:?}");
+    // Where it was not, and where nothing was measured, they do not.
+    for machine in [crowded(Some(0.67), None), Machine { crowd: None, ..crowded(None, None) }] {
+        let (engine, all) = judge(&call, &machine, &calls(40));
+        assert_eq!(engine, Engine::Process);
+        let thread = of(&all, Engine::Thread).seconds;
+        assert!(thread >= 0.6 && close(thread, 0.6 * COSTS.contention), "{all:?}");
+    }
+    // On a quiet machine there is nothing to get: an old measurement changes nothing.
+    let quiet = Machine { others: 0.0, ..crowded(Some(0.5), Some(0.5)) };
+    assert_eq!(estimate(&call, &quiet, &calls(40)), estimate(&call, &machine(2), &calls(40)));
+}
+
+#[test]
+fn a_crowd_without_the_lock_gets_what_was_measured() {
+    let call = Call { held: Some(0.01), ..computing(0.01) };
+    let seconds = |machine: &Machine| of(&estimate(&call, machine, &calls(320)), Engine::Thread).seconds;
+    // All of its threads together count as one to the kernel.
+    assert!(close(seconds(&crowded(None, Some(0.67))), 3.2 / 0.67));
+    assert!(close(seconds(&crowded(None, Some(1.5))), 3.2 / 1.5));
+    // Each of them counts.
+    let machine = Machine { crowd: None, ..crowded(None, None) };
+    let dealt = 2.0 * 32.0 / 34.0;
+    assert!((0.95..=1.0).contains(&(crowded(None, Some(dealt)).crowd(8.0) / machine.dealt(8.0))));
+    assert!(close(crowded(None, Some(dealt)).crowd(32.0), dealt));
+}
+
 #[test]
 fn a_slow_first_call_is_paid_wherever_the_function_is_new() {
     let (_, all) = judge(&Call { warm_up: 0.3, ..computing(0.01) }, &machine(2), &calls(10));
@@ -282,7 +325,24 @@ prop_compose! {
             task: COSTS.task * scale,
             ..COSTS
         };
-        Machine { cores, others, overheads }
+        Machine { cores, others, crowd: None, overheads }
+    }
+}
+
+prop_compose! {
+    fn any_crowd()(
+        threads in any::<u32>(),
+        locked in proptest::option::of(0.0_f64..=1.0),
+        free in proptest::option::of(0.0_f64..=16.0),
+    ) -> Crowd {
+        Crowd { threads, locked, free }
+    }
+}
+
+prop_compose! {
+    /// One that was measured, or was not.
+    fn known_machine()(machine in any_machine(), crowd in proptest::option::of(any_crowd())) -> Machine {
+        Machine { crowd, ..machine }
     }
 }
 
@@ -319,7 +379,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn estimates_are_times(call in any_call(), machine in any_machine(), batch in any_batch()) {
+    fn estimates_are_times(call in any_call(), machine in known_machine(), batch in any_batch()) {
         for one in estimate(&call, &machine, &batch) {
             prop_assert!(one.seconds.is_finite() && one.seconds > 0.0, "{one:?}");
             prop_assert!(one.cold() >= one.seconds);
@@ -339,7 +399,7 @@ proptest! {
     }
 
     #[test]
-    fn no_engine_beats_the_cores_and_the_calls(call in any_call(), machine in any_machine(),
+    fn no_engine_beats_the_cores_and_the_calls(call in any_call(), machine in known_machine(),
         batch in any_batch()) {
         let calls = f64::from(batch.calls);
         for one in estimate(&call, &machine, &batch) {
@@ -349,7 +409,7 @@ proptest! {
     }
 
     #[test]
-    fn dearer_handing_out_makes_nothing_faster(call in any_call(), machine in any_machine(),
+    fn dearer_handing_out_makes_nothing_faster(call in any_call(), machine in known_machine(),
         batch in any_batch(), factor in 0.0_f64..1.0) {
         let dear = estimate(&call, &machine, &batch);
         let cheap = estimate(&call, &cheaper(&machine, factor), &batch);
@@ -360,7 +420,7 @@ proptest! {
     }
 
     #[test]
-    fn dearer_carriage_makes_processes_no_faster(call in any_call(), machine in any_machine(),
+    fn dearer_carriage_makes_processes_no_faster(call in any_call(), machine in known_machine(),
         batch in any_batch(), factor in 0.0_f64..1.0) {
         let light = Call { bytes: call.bytes * factor, pickle: call.pickle * factor, ..call };
         let batch = Batch { coroutine: false, ..batch };
@@ -369,7 +429,7 @@ proptest! {
     }
 
     #[test]
-    fn more_calls_take_longer(call in any_call(), machine in any_machine(), batch in any_batch(),
+    fn more_calls_take_longer(call in any_call(), machine in known_machine(), batch in any_batch(),
         more in 1_u32..1000) {
         let few = estimate(&call, &machine, &batch);
         let many = estimate(&call, &machine, &Batch { calls: batch.calls + more, ..batch });
@@ -384,7 +444,7 @@ proptest! {
     }
 
     #[test]
-    fn what_others_do_makes_nothing_faster(call in any_call(), machine in any_machine(),
+    fn what_others_do_makes_nothing_faster(call in any_call(), machine in known_machine(),
         batch in any_batch(), more in 0.0_f64..10.0) {
         let busier = Machine { others: machine.others + more, ..machine };
         let loaded = estimate(&call, &busier, &batch);
@@ -392,13 +452,21 @@ proptest! {
     }
 
     #[test]
-    fn holding_the_lock_longer_makes_threads_no_faster(call in any_call(), machine in any_machine(),
+    fn holding_the_lock_longer_makes_threads_no_faster(call in any_call(), machine in known_machine(),
         batch in any_batch(), low in 0.0_f64..=1.0, high in 0.0_f64..=1.0) {
         let batch = Batch { coroutine: false, ..batch };
         let seconds = |held| {
             of(&estimate(&Call { held: Some(held), ..call }, &machine, &batch), Engine::Thread).seconds
         };
         prop_assert!(seconds(low.min(high)) <= seconds(low.max(high)) * 1.05);
+    }
+
+    #[test]
+    fn a_crowd_has_what_there_is(machine in known_machine(), threads in 1.0_f64..1000.0) {
+        let (crowd, locked) = (machine.crowd(threads), machine.locked(threads));
+        prop_assert!(crowd > 0.0 && crowd <= f64::from(machine.cores).min(threads), "{crowd}");
+        prop_assert!(locked > 0.0 && locked <= 1.0, "{locked}");
+        prop_assert!(crowd <= machine.crowd(threads + 1.0) * (1.0 + 1e-9));
     }
 
     #[test]

@@ -1,0 +1,1 @@
+"""What automatic choice costs."""
