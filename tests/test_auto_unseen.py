@@ -395,6 +395,17 @@ KEPT = {
         def f(x):
             return i.magic if x > 20 else 0
     """,
+    "getattr_hook_of_itself": """
+        class I:
+            def __init__(self):
+                self.options = {}
+            def __getattr__(self, name):
+                LOG.append(name)  # here
+                return self.options.get(name)
+        i = I()
+        def f(x):
+            return i.magic if x > 20 else 0
+    """,
     "getattr_hook_called": """
         class I:
             def __getattr__(self, name):
@@ -684,6 +695,22 @@ KEPT = {
         def f(x):
             return list(map(Row, [x])) if x > 20 else 0
     """,
+    "method_caller": """
+        call = operator.methodcaller("append", 1)
+        def f(x):
+            if x > 20:
+                call(LOG)  # here
+    """,
+    "method_caller_made_here": """
+        def f(x):
+            if x > 20:
+                operator.methodcaller("append", 1)(LOG)  # here
+    """,
+    "default_factory": """
+        D = collections.defaultdict(list)
+        def f(x):
+            return D[x] if x > 20 else 0  # here
+    """,
     "unbound_method": """
         def f(x):
             if x > 20:
@@ -799,6 +826,22 @@ KEPT = {
         def f(x):
             if x > 20:
                 C().add(x)
+    """,
+    "class_data_that_others_set": """
+        class C:
+            n = 0
+            def __init__(self):
+                type(self).n += 1  # here
+        def f(x):
+            return C.n
+    """,
+    "class_data_that_others_change": """
+        class C:
+            items = []
+            def add(self, x):
+                self.items.append(x)  # here
+        def f(x):
+            return len(C.items)
     """,
     # -- generators and coroutines
     "generator": """
@@ -1170,6 +1213,16 @@ KEPT = {
 }
 
 FREE = {
+    "class_defaults": """
+        class Counter:
+            n = 0
+            step = 1
+            def up(self):
+                self.n += self.step
+                return self
+        def f(x):
+            return Counter().up().n + Counter.step
+    """,
     "parser": """
         class Parser:
             def __init__(self, text, options):

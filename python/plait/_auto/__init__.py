@@ -12,6 +12,10 @@ of a process would have of the globals that it reads is compared by them (`guard
 | `tables.py` | what is known of functions and methods whose code is not read |
 | `reading.py` | reads the bytecode of one function |
 | `callees.py` | follows the calls between the user's functions |
+| `summary.py` | what is found out about a piece of code |
+| `taking.py` | what a call does, in terms of the code that calls |
+| `libraries.py` | calls of functions whose code is not read |
+| `standing.py` | whether what was found stands still |
 | `functions.py` | what is behind wrappers, and what parameters are in a call |
 | `objects.py` | what attributes and methods do, by the class of their object |
 | `making.py` | classes that code makes, and objects |

@@ -7,7 +7,7 @@ import logging
 import operator
 import sys
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from plait._auto.classes import definition, function_of, is_users_class, is_users_module
 from plait._auto.fixed import is_fixed, is_plain
@@ -16,30 +16,27 @@ from plait._auto.functions import (
     MISSING,
     behind,
     bind,
-    has_users_names,
     held,
     is_in,
     is_users,
     may_be_called,
     unwrapped,
 )
+from plait._auto.libraries import Libraries
 from plait._auto.making import Making
-from plait._auto.objects import Objects, may_be_method
-from plait._auto.reading import Asked, Given, Reader, Summary, Write
+from plait._auto.objects import Objects
+from plait._auto.reading import Reader
+from plait._auto.summary import Asked, Site, Summary, TooLarge
 from plait._auto.tables import (
-    ADOPTING,
     CHANGING_FIRST,
     COPYING,
-    MUTATORS,
     PASSING,
-    changed_argument,
     is_generator_state,
     is_place_bound,
     is_user_code,
     passes_on,
-    place_question,
-    shared_state,
 )
+from plait._auto.taking import Taking
 from plait._auto.unread import about_to_read
 from plait._auto.values import (
     NOTHING,
@@ -52,15 +49,13 @@ from plait._auto.values import (
     Method,
     Param,
     Root,
-    Super,
     Value,
     is_sum,
-    widened,
 )
 from plait._pickling.placing import module_of_globals
 from plait._task import TaskFunction
 
-__all__ = ["Program", "Site", "TooLarge"]
+__all__ = ["Program"]
 
 # More instructions than that are not read: it would take longer than the choice saves.
 _MOST = 6_000
@@ -69,22 +64,6 @@ _MOST_WORK, _CALL = 200_000, 10
 
 
 _BUILD_CLASS = builtins.__build_class__
-# Functions that look for an attribute by its name.
-_GETTING = frozenset({id(getattr), id(hasattr)})
-_SETTING = frozenset({id(setattr), id(object.__setattr__), id(type.__setattr__)})
-_DELETING = frozenset({id(delattr), id(object.__delattr__), id(type.__delattr__)})
-
-
-class TooLarge(Exception):
-    """There is more code than is read."""
-
-
-class Site(NamedTuple):
-    """Something that the code does, and where."""
-
-    text: str
-    file: str
-    line: int
 
 
 class Program:
@@ -108,7 +87,7 @@ class Program:
         self._open: set[int] = set()
         self._reentered: set[int] = set()
         # Calls of functions that are arguments, which are under way.
-        self._given: set[tuple[object, ...]] = set()
+        self.under_way: set[tuple[object, ...]] = set()
         # What functions were given by code that is not read.
         self._called_back: dict[tuple[int, Root], Value] = {}
         # Attributes of objects that were looked up: what was found stands as long as they are so.
@@ -117,6 +96,8 @@ class Program:
         self.prints: Site | None = None
         self._objects = Objects(self)
         self._making = Making(self)
+        self._libraries = Libraries(self)
+        self._taking = Taking(self)
         # Held, so that numbers stay theirs.
         self._held: list[object] = []
         self._known: dict[tuple[int, str], Known] = {}
@@ -312,6 +293,22 @@ class Program:
         """Take note that an instruction calls a method."""
         return self._objects.run(reader, owner, name, arguments)
 
+    def call_method(
+        self,
+        reader: Reader,
+        method: Method,
+        arguments: list[Value],
+        keywords: dict[str, Value],
+        rest: Value,
+        how: str = "call",
+    ) -> tuple[Value, bool]:
+        """Take note of the call of a method."""
+        return self._objects.call(reader, method, arguments, keywords, rest, how)
+
+    def kinds_of(self, root: Root) -> set[type]:
+        """Find the user's classes of an object, and of what is in it."""
+        return self._objects.kinds_of(root)
+
     def class_of(self, root: Root) -> Value:
         """Tell the class of an object."""
         if type(root) is Known:
@@ -328,14 +325,14 @@ class Program:
         found: Value = NOTHING
         for root in value:
             key = id(reader), root, method
-            if key in self._given:
+            if key in self.under_way:
                 continue
-            self._given.add(key)
+            self.under_way.add(key)
             try:
                 receiver = frozenset({root})
                 found |= self.call(reader, frozenset({Method(method, receiver)}), [], {})
             finally:
-                self._given.discard(key)
+                self.under_way.discard(key)
         return found
 
     def names_of(self, body: CodeType) -> dict[str, Value]:
@@ -360,7 +357,7 @@ class Program:
         bound = is_place_bound(value)
         if bound is not None:
             what = "data of its thread" if bound == "thread" else "a context variable"
-            self._note(self.places if bound == "thread" else self.contexts, reader, what, path)
+            self.note(self.places if bound == "thread" else self.contexts, reader, what, path)
             return NOTHING
         if isinstance(value, type) and is_users(value.__module__, reader):
             self.classes.add(value)
@@ -413,7 +410,7 @@ class Program:
             self.reads[module, name] = cls
 
     @staticmethod
-    def _note(notes: dict[tuple[str, int], Site], reader: Reader, what: str, path: str) -> None:
+    def note(notes: dict[tuple[str, int], Site], reader: Reader, what: str, path: str) -> None:
         site = Site(f"asks for {what}: `{path}`", *reader.place)
         notes.setdefault((site.file, site.line), site)
 
@@ -563,14 +560,14 @@ class Program:
             self.call(reader, frozenset({Known(inner, known.path)}), arguments, keywords, rest)
         if obj is logging.getLogger:
             return frozenset({Known(logging.root, f"{known.path}()")}), False
-        by_name = self._by_name(reader, obj, known.path, arguments)
+        by_name = self._libraries.by_name(reader, obj, known.path, arguments)
         if by_name is not None:
             return by_name, False
         if isinstance(obj, operator.itemgetter | operator.attrgetter):
             return reader.inside(given), False
         if isinstance(obj, operator.methodcaller) or obj is operator.methodcaller:
-            return self._by_caller(reader, obj, arguments, keywords, rest)
-        self._look_at(reader, obj, known.path, arguments, keywords)
+            return self._libraries.by_caller(reader, obj, arguments, keywords, rest)
+        self._libraries.look_at(reader, obj, known.path, arguments, keywords)
         if isinstance(obj, type):
             return self._making.make(reader, obj, arguments, keywords, rest, given)
         if id(obj) in PASSING or passes_on(obj):
@@ -586,91 +583,6 @@ class Program:
             return self._objects.call(reader, method, arguments, keywords, rest)
         return reader.fresh(), False
 
-    def _by_caller(
-        self,
-        reader: Reader,
-        obj: Any,
-        arguments: list[Value],
-        keywords: dict[str, Value],
-        rest: Value,
-    ) -> tuple[Value, bool]:
-        """Take note of what calls a method by its name."""
-        if obj is operator.methodcaller:
-            names = arguments[0] if arguments else NOTHING
-            made = {Method(root.text, NOTHING) for root in names if type(root) is Const}
-            return frozenset(made), True
-        parts = obj.__reduce__()[1]
-        receiver = arguments[0] if arguments else rest
-        held = [held(value, "methodcaller") for value in parts[1:]]
-        if not isinstance(parts[0], str):
-            return NOTHING, False
-        return self._objects.call(reader, Method(parts[0], receiver), held, keywords, rest)
-
-    def _by_name(self, reader: Reader, obj: Any, path: str, arguments: list[Value]) -> Value | None:
-        """Take note of a function that finds an attribute by its name; None: it is no such."""
-        number = id(obj)
-        if number not in _GETTING and number not in _SETTING and number not in _DELETING:
-            return None
-        if len(arguments) < 2:
-            return None
-        owner, value = arguments[0], NOTHING.union(*arguments[2:])
-        names = [root.text for root in arguments[1] if type(root) is Const]
-        if not names or len(names) != len(arguments[1]):
-            if number not in _GETTING:
-                reader.write(owner, f"calls `{path}` on an argument", value)
-                return NOTHING
-            for root in owner:
-                if type(root) is Known and has_users_names(root.obj):
-                    text = f"looks up names of `{root.path}` as it runs"
-                    reader.write(frozenset({root}), text)
-            return owner | reader.inside(owner) | value
-        found = value if number in _GETTING else NOTHING
-        for name in names:
-            if number in _GETTING:
-                found |= self.attributes(reader, owner, name)
-            elif number in _SETTING:
-                self.set_attribute(reader, owner, name, value)
-            else:
-                self.delete_attribute(reader, owner, name)
-        return found
-
-    def _look_at(
-        self,
-        reader: Reader,
-        obj: Any,
-        path: str,
-        arguments: list[Value],
-        keywords: dict[str, Value],
-    ) -> None:
-        """Take note of what a function is known to do whose code is not read."""
-        if is_users_class(type(obj)):
-            return
-        owner = getattr(obj, "__self__", None)
-        name = getattr(obj, "__name__", "")
-        if "out" in keywords:
-            reader.write(keywords["out"], f"has `{path}` write to an argument")
-        place = changed_argument(obj)
-        if place is not None and place < len(arguments):
-            reader.write(arguments[place], f"calls `{path}` on an argument")
-        if obj is print:
-            if "file" in keywords:
-                reader.write(keywords["file"], "prints to a file that others have")
-            elif self.prints is None:
-                self.prints = Site("prints", *reader.place)
-        if hasattr(obj, "__objclass__") and name in MUTATORS and arguments:
-            # `list.append(log, x)`.
-            stored = NOTHING.union(*arguments[1:]) if name in ADOPTING else NOTHING
-            reader.write(arguments[0], f"calls `{path}` on an argument", stored)
-        if place_question(obj):
-            self._note(self.places, reader, "where it runs", path)
-        elif shared_state(obj):
-            reader.write(frozenset({Known(obj, path)}), f"calls `{path}`, which the process shares")
-        elif is_generator_state(owner):
-            reader.write(frozenset({Known(owner, path)}), f"draws random numbers by `{path}`")
-        elif owner is not None and not isinstance(owner, ModuleType | type) and name in MUTATORS:
-            stored = NOTHING.union(*arguments) if name in ADOPTING else NOTHING
-            reader.write(frozenset({Known(owner, path)}), f"calls `{path}()`", stored)
-
     def take_over(
         self,
         reader: Reader,
@@ -680,112 +592,8 @@ class Program:
         *,
         is_own: bool = True,
     ) -> Value:
-        """Take note of what a call does whose code was read.
-
-        Args:
-            reader: reads the code that calls.
-            summary: what the call does.
-            bound: what the parameters are.
-            function: what is called; None: it is made inside of the code that calls.
-            is_own: whether the variables around it are those of the code that calls.
-
-        Returns:
-            What it may return.
-
-        """
-
-        def here(value: Value) -> Value:
-            found: set[Root] = set()
-            for root in value:
-                if type(root) is Param:
-                    found |= reader.along(bound.get(root.name, NOTHING), root.path)
-                elif type(root) is Free:
-                    if function is None and is_own:
-                        found |= reader.along(reader.variable(root.name), root.path)
-                elif type(root) is Fresh:
-                    found.add(reader.taken_over(root))
-                elif type(root) is Method:
-                    found |= {
-                        Method(root.name, frozenset({one}))
-                        for one in here(root.receiver)
-                        if may_be_method(one, root.name)
-                    }
-                elif type(root) is Super:
-                    found.add(Super(here(root.after), here(root.receiver)))
-                else:
-                    found.add(root)
-            return widened(frozenset(found))
-
-        for fresh, parts in list(summary.contents.items()):
-            root = reader.taken_over(fresh)
-            reader.put(root, NOTHING)
-            for step, contents in list(parts.items()):
-                reader.put(root, here(contents), step)
-        for write in list(summary.writes.values()):
-            self._take_over_write(reader, write, here, function, is_own=is_own)
-        for asked, given in list(summary.asked.items()):
-            if type(asked.root) is Free and function is not None:
-                continue
-            targets = here(frozenset({asked.root}))
-            for one in (frozenset({target}) for target in targets) if asked.name else (targets,):
-                self._answer(reader, id(summary), asked, one, given, here)
-        if summary.handed:
-            self.call_back(reader, here(frozenset(summary.handed)))
-        return here(summary.returns)
-
-    def _answer(
-        self, reader: Reader, number: int, asked: Asked, targets: Value, given: Given, here: Any
-    ) -> None:
-        """Take note of what code asks of its arguments, now that it is known what these are."""
-        key = number, asked, targets
-        # A function that is given to itself is called once.
-        if key in self._given:
-            return
-        self._given.add(key)
-        before, reader.elsewhere = reader.elsewhere, (given.file, given.line)
-        try:
-            arguments = [here(value) for value in given.arguments]
-            keywords = {name: here(value) for name, value in given.keywords.items()}
-            rest = here(given.rest)
-            if not asked.name:
-                if targets:
-                    self.call(reader, targets, arguments, keywords, rest)
-            elif asked.how != "get":
-                method = Method(asked.name, targets)
-                self._objects.call(reader, method, arguments, keywords, rest, asked.how)
-            else:
-                self.attributes(reader, targets, asked.name)
-        finally:
-            reader.elsewhere = before
-            self._given.discard(key)
-
-    def _take_over_write(
-        self,
-        reader: Reader,
-        write: Write,
-        here: Any,
-        function: FunctionType | None,
-        *,
-        is_own: bool,
-    ) -> None:
-        root = write.root
-        if type(root) is Free and function is not None:
-            # A closure that is there keeps what it is told.
-            reader.adopt(write, Known(function, root.name), NOTHING)
-            return
-        if type(root) is Free and write.text.startswith("binds "):
-            if is_own:
-                reader.bind(root.name, here(write.stored))
-            return
-        for target in here(frozenset({root})):
-            if write.method and type(target) in (Known, Fresh):
-                # The user's classes may have methods of that name that do something else.
-                kinds = self._objects.kinds_of(target)
-                if any(definition(cls, write.method) for cls in kinds) and (
-                    type(target) is Known and is_users_class(type(target.obj))
-                ):
-                    continue
-            reader.adopt(write, target, here(write.stored))
+        """Take note of what a call does whose code was read; see `taking.py`."""
+        return self._taking.take_over(reader, summary, bound, function, is_own=is_own)
 
     @staticmethod
     def held(value: Any, path: str) -> Value:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from plait._auto.callees import Program, TooLarge
+from plait._auto.callees import Program
 from plait._auto.classes import (
     all_methods,
     definition,
@@ -24,12 +24,13 @@ from plait._auto.classes import (
     users_classes,
 )
 from plait._auto.fixed import is_fixed
-from plait._auto.functions import MISSING, unwrapped
-from plait._auto.reading import Asked, Summary, Write, parameters
+from plait._auto.functions import unwrapped
+from plait._auto.reading import parameters
+from plait._auto.standing import Attribute, Binding
+from plait._auto.summary import Asked, Summary, TooLarge, Write
 from plait._auto.tables import ALIASING, MUTATORS, is_generator_state, is_user_code
 from plait._auto.values import CLASS, Known, Param, name_of
-from plait._auto.writers import writer_of
-from plait._pickling.placing import module_of_globals
+from plait._auto.writers import writer_of, writer_of_class
 
 __all__ = ["Analysis", "Effect", "analyse"]
 
@@ -96,8 +97,8 @@ class Analysis:
             self._stands_for = _name(function)
             function = _caller(function)
         # Nothing that is kept holds the function, nor what has it.
-        self._depends: tuple[_Binding, ...] = ()
-        self._held: tuple[_Attribute, ...] = ()
+        self._depends: tuple[Binding, ...] = ()
+        self._held: tuple[Attribute, ...] = ()
         self._classes: tuple[weakref.ref[type], ...] = ()
         program = Program()
         try:
@@ -145,8 +146,8 @@ class Analysis:
         self._asked = tuple(asked for asked in summary.asked if type(asked.root) is Param)
         if program.prints is not None:
             self._prints = self._effect(*program.prints, keeps="process")
-        self._depends = tuple(_Binding(function, *found) for found in program.depends.values())
-        self._held = tuple(_Attribute(*found) for found in program.attributes_of.values())
+        self._depends = tuple(Binding(function, *found) for found in program.depends.values())
+        self._held = tuple(Attribute(*found) for found in program.attributes_of.values())
 
     def _conclude_returns(self, summary: Summary, always: list[Effect]) -> None:
         """Take note of what is returned that is no object of the function's own."""
@@ -329,77 +330,12 @@ def _read_and_written(function: FunctionType, program: Program) -> list[Effect]:
             continue
         module = sys.modules.get(module_name)
         namespace = function.__globals__ if module is None else vars(module)
-        site = None if "." in path else writer_of(namespace, path)
+        find = writer_of_class if "." in path else writer_of
+        site = find(namespace, path)
         if site is not None:
             text = f"reads the global `{path}`, which {site.text}"
             found.append(Effect(text, site.file, site.line))
     return found
-
-
-class _Attribute:
-    """What an attribute of an object was, without holding either."""
-
-    __slots__ = ("_name", "_owner", "_value")
-
-    def __init__(self, owner: Any, name: str, value: Any) -> None:
-        self._name = name
-        self._owner = _weakly(owner)
-        self._value = _weakly(value)
-
-    def holds(self) -> bool:
-        """Whether it is the same still; nobody knows of what cannot be held weakly."""
-        owner, value = self._owner(), self._value()
-        if owner is None or value is None:
-            return True
-        return getattr(owner, "__dict__", {}).get(self._name) is value
-
-
-def _weakly(value: Any) -> Callable[[], Any]:
-    try:
-        return weakref.ref(value)
-    except TypeError:
-        return lambda: None
-
-
-class _Binding:
-    """What a global was bound to, without holding that."""
-
-    __slots__ = ("_is_code", "_kind", "_module", "_name", "_value")
-
-    def __init__(
-        self, function: FunctionType, namespace: dict[str, Any], name: str, value: Any
-    ) -> None:
-        # The name of its module; or that it is the function's own namespace, or that of modules.
-        self._module: str | None = module_of_globals(namespace) or ""
-        if namespace is sys.modules:
-            self._module = None
-        elif namespace is function.__globals__:
-            self._module = "."
-        self._name = name
-        self._kind = type(value)
-        self._is_code = value is MISSING or callable(value) or isinstance(value, ModuleType)
-        self._value: Any = None
-        if self._is_code:
-            try:
-                self._value = weakref.ref(value)
-            except TypeError:
-                self._value = None
-
-    def holds(self, function: Any) -> bool:
-        """Whether it is bound to the same function still, or to data of the same kind."""
-        if self._module is None:
-            namespace: Any = sys.modules
-        elif self._module == ".":
-            namespace = getattr(function, "__globals__", {})
-        else:
-            module = sys.modules.get(self._module)
-            if module is None:
-                return True
-            namespace = vars(module)
-        found = namespace.get(self._name, MISSING)
-        if self._is_code and self._value is not None:
-            return self._value() is found
-        return type(found) is self._kind
 
 
 def held_by(function: Any, depth: int = 3) -> list[Any]:

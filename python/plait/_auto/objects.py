@@ -19,7 +19,7 @@ from plait._auto.classes import (
     subclasses,
     users_classes,
 )
-from plait._auto.reading import Asked
+from plait._auto.summary import Asked
 from plait._auto.tables import (
     ADOPTING,
     ALIASING,
@@ -63,6 +63,7 @@ class Objects:
         self._program = program
         self._kinds: dict[int, tuple[object, set[type]]] = {}
         self._classes: list[type] | None = None
+        self._hooks: set[tuple[object, Value]] = set()
         self._touched: set[tuple[int, Root, str]] = set()
 
     # -- attributes ---------------------------------------------------------
@@ -151,8 +152,15 @@ class Objects:
     def _hook(self, reader: Reader, one: Value, cls: type, name: str) -> None:
         found = definition(cls, name)
         function = None if found is None else function_of(found[1])
-        if function is not None:
+        key = function, one
+        if function is None or key in self._hooks:
+            return
+        # A hook may look up what leads to itself.
+        self._hooks.add(key)
+        try:
             self._run(reader, function, [one])
+        finally:
+            self._hooks.discard(key)
 
     def set_attribute(self, reader: Reader, owner: Value, name: str, value: Value) -> None:
         """Take note that an attribute is set."""

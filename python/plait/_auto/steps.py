@@ -23,7 +23,8 @@ from plait._auto.values import (
 )
 
 if TYPE_CHECKING:
-    from plait._auto.reading import Reader, State
+    from plait._auto.reading import Reader
+    from plait._auto.summary import State
 
     _Step: TypeAlias = Callable[[Reader, dis.Instruction, State], None]
 

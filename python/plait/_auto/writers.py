@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
-from plait._auto.callees import Program, Site, TooLarge
+from plait._auto.callees import Program
 from plait._auto.fixed import is_fixed
 from plait._auto.functions import MISSING, unwrapped
-from plait._auto.values import Known
+from plait._auto.summary import Site, TooLarge
+from plait._auto.values import CLASS, Known, Param
 
-__all__ = ["writer_of"]
+__all__ = ["writer_of", "writer_of_class"]
 
 _BINDING = ("STORE_GLOBAL", "DELETE_GLOBAL")
 
@@ -34,10 +35,43 @@ def writer_of(namespace: dict[str, Any], name: str) -> Site | None:
     return None
 
 
+def writer_of_class(namespace: dict[str, Any], path: str) -> Site | None:
+    """Find code of a module that changes data of one of its classes; None: there is none."""
+    cls: Any = None
+    *owner, name = path.split(".")
+    for part in owner:
+        cls = (namespace if cls is None else vars(cls)).get(part)
+        if not isinstance(cls, type):
+            return None
+    value = vars(cls).get(name, MISSING)
+    for function in _functions(namespace):
+        if name not in _all_names(function.__code__):
+            continue
+        try:
+            summary = Program().of_function(function)
+        except (TooLarge, RecursionError):
+            code = function.__code__
+            text = f"`{function.__qualname__}` may change"
+            return Site(text, code.co_filename, code.co_firstlineno)
+        for write in summary.writes.values():
+            root = write.root
+            if type(root) is Known:
+                sets = root.obj is cls and write.step == name
+                changes = root.obj is value and not is_fixed(value)
+            elif type(root) is Param:
+                sets = write.step == name and (CLASS in root.path or root.name == "cls")
+                changes = root.path[:1] == (name,) and not is_fixed(value)
+            else:
+                continue
+            if sets or changes:
+                return Site(f"`{function.__qualname__}` changes", write.file, write.line)
+    return None
+
+
 def _changes(function: FunctionType, value: object) -> Site | None:
     try:
         summary = Program().of_function(function)
-    except TooLarge:
+    except (TooLarge, RecursionError):
         code = function.__code__
         return Site(f"`{function.__qualname__}` may change", code.co_filename, code.co_firstlineno)
     for write in summary.writes.values():
