@@ -574,3 +574,21 @@ def test_closures_are_told_apart():
     assert record_of(add(1))[0] is record_of(add(1))[0]
     assert record_of(add(1))[0] is not record_of(add(2))[0]
     assert record_of(add(1))[0] is not record_of(add(True))[0]
+
+
+class Counting:
+    def look(self):
+        self.seen = True
+
+
+def looks_at_all(rows):
+    for row in rows:
+        row.look()
+
+
+@pytest.mark.parametrize("place", [0, 100, 5000])
+def test_methods_of_what_is_in_an_argument(place):
+    rows = [""] * 5001
+    assert effect(looks_at_all, [""]) is None
+    rows[place] = Counting()
+    assert "sets the attribute `seen` of `self`" in (effect(looks_at_all, rows) or "nothing")

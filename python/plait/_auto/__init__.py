@@ -17,7 +17,8 @@ of a process would have of the globals that it reads is compared by them (`guard
 | `libraries.py` | calls of functions whose code is not read |
 | `standing.py` | whether what was found stands still |
 | `functions.py` | what is behind wrappers, and what parameters are in a call |
-| `objects.py` | what attributes and methods do, by the class of their object |
+| `attributes.py` | what attributes and operators do, by the class of their object |
+| `objects.py` | what methods do |
 | `making.py` | classes that code makes, and objects |
 | `classes.py` | the user's classes: what stands in them, and what runs unasked |
 | `effects.py` | what comes of it, and whether it counts for given arguments |

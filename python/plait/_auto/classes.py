@@ -26,6 +26,7 @@ __all__ = [
     "parts_of",
     "subclasses",
     "users_classes",
+    "users_classes_with",
 ]
 
 _HEAP_TYPE = 1 << 9
@@ -185,6 +186,19 @@ def users_classes() -> list[type]:
     return found
 
 
+_having: dict[str, tuple[int, list[weakref.ref[type]]]] = {}
+
+
+def users_classes_with(name: str) -> list[type]:
+    """List the user's classes that have a method of that name, as of late."""
+    count = len(type.__subclasses__(object))
+    known = _having.get(name)
+    if known is None or known[0] != count:
+        found = [weakref.ref(cls) for cls in users_classes() if name in vars(cls)]
+        known = _having[name] = count, found
+    return [cls for reference in known[1] if (cls := reference()) is not None]
+
+
 # Classes that are not the user's, or have nothing to be looked for.
 _of_users: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
 
@@ -210,7 +224,18 @@ def kinds_in(value: Any) -> tuple[set[type], bool]:
     """
     looked = list(_walk(value))
     found = {type(one) for one in looked}
-    return {kind for kind in found if _is_users(kind)}, len(looked) < _LOOKED
+    is_all = len(looked) < _LOOKED and not any(map(_is_long, looked))
+    return {kind for kind in found if _is_users(kind)}, is_all
+
+
+def _is_long(one: Any) -> bool:
+    """Whether a container has more in it than is looked at."""
+    kinds: tuple[Any, ...] = (dict, *_CONTAINERS)
+    for base in kinds:
+        if isinstance(one, base):
+            # Not by a `__len__` of the user's.
+            return bool(base.__len__(one) > _LOOKED)
+    return False
 
 
 def _walk(value: Any) -> Iterator[Any]:

@@ -21,7 +21,7 @@ from plait._auto.classes import (
     is_users_class,
     kinds_in,
     parts_of,
-    users_classes,
+    users_classes_with,
 )
 from plait._auto.fixed import is_fixed
 from plait._auto.functions import unwrapped
@@ -264,14 +264,16 @@ class Analysis:
                     found = is_result and analyse(function).returns_shared
                 if found:
                     return effect
+        looked: dict[int, tuple[set[type], bool]] = {}
         for name, held in values.items():
             for value in held:
-                found_in = _of_value(value, name)
+                looked[id(value)] = kinds_in(value)
+                found_in = _of_value(looked[id(value)][0], name)
                 if found_in is not None:
                     return found_in
         for asked in self._asked:
             for value in values.get(asked.root.name, ()):  # type: ignore[union-attr]
-                found_in = _of_asked(value, asked)
+                found_in = _of_asked(value, asked, *looked[id(value)])
                 if found_in is not None:
                     return found_in
         return None
@@ -439,9 +441,8 @@ def _of_callable(value: Any) -> Effect | None:
     return None
 
 
-def _of_value(value: Any, name: str) -> Effect | None:
+def _of_value(kinds: set[type], name: str) -> Effect | None:
     """Tell what methods of an argument do that run where no code names them."""
-    kinds, _ = kinds_in(value)
     for cls in kinds:
         for function in implicit(cls, "given"):
             found = _of_function(function, cls)
@@ -451,7 +452,7 @@ def _of_value(value: Any, name: str) -> Effect | None:
     return None
 
 
-def _of_asked(value: Any, asked: Asked) -> Effect | None:
+def _of_asked(value: Any, asked: Asked, kinds: set[type], is_all: bool) -> Effect | None:
     """Tell what is done by what the code calls, or looks up, of an argument."""
     name = asked.root.name  # type: ignore[union-attr]
     if not asked.name:
@@ -461,7 +462,6 @@ def _of_asked(value: Any, asked: Asked) -> Effect | None:
                 return found
         if callable(value):
             return None
-        kinds, _ = kinds_in(value)
         for cls in kinds:
             # Some method of it, found by a name that was made up.
             for function in all_methods(cls):
@@ -469,10 +469,10 @@ def _of_asked(value: Any, asked: Asked) -> Effect | None:
                 if found is not None:
                     return Effect(found.text, found.file, found.line, name, found.keeps)
         return None
-    kinds, _ = kinds_in(value)
     having = [cls for cls in kinds if definition(cls, asked.name) is not None]
-    if not having and asked.how == "call" and definition(type(value), asked.name) is None:
-        having = [cls for cls in users_classes() if asked.name in vars(cls)]
+    if not (having or is_all) and asked.how == "call":
+        # There is more in it than is looked at: any class that has such a method.
+        having = users_classes_with(asked.name)
     for cls in having or kinds:
         for method in (
             (asked.name, "__getattribute__") if having else ("__getattr__", "__getattribute__")

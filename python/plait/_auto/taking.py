@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from plait._auto.attributes import may_be_method
 from plait._auto.classes import definition, is_users_class
-from plait._auto.objects import may_be_method
 from plait._auto.reading import Reader
 from plait._auto.summary import Asked, Given, Summary, Write
 from plait._auto.values import (
