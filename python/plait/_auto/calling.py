@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 from collections.abc import Callable, Mapping
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -58,7 +58,7 @@ class Caller:
         except NotRead:
             assert loop is not None
             free = partial(self.free, loop, args, kwargs)
-            kept = partial(self._counted, self.kept(args, kwargs))
+            kept = partial(self._counted, partial(self.kept, args, kwargs))
             return self.once_read(loop, args, kwargs, free, kept)
         if bound:
             self.record.calls += 1
@@ -155,14 +155,12 @@ class Caller:
             kept: starts it otherwise, in its turn.
 
         """
-        # As it is now, and of this thread.
-        context = copy_context()
+        free, kept = _as_here(free), _as_here(kept)
 
         def read() -> Start | None:
-            bound = self.is_bound(None, args, kwargs)
-            return None if bound else partial(context.run, free)
+            return None if self.is_bound(None, args, kwargs) else free
 
-        return in_lane(loop, self.name, partial(context.run, kept), read)
+        return in_lane(loop, self.name, kept, read)
 
     def need(self, batch: int) -> Need:
         """Say what is to come."""
@@ -214,7 +212,7 @@ class Caller:
         terms = self.terms._replace(name=self.name)
         if not elsewhere:
             return SerialEngine().submit(fn, args, kwargs, terms)
-        return pools.threads()._submit(fn, args, kwargs, terms, copy_context())
+        return _threaded(fn, args, kwargs, terms)
 
     def _measured(
         self, need: Callable[[], Need] | None, beside: bool, /, *args: Any, **kwargs: Any
@@ -241,7 +239,7 @@ class Caller:
         """Have a thread make a call."""
         decision = self.record.decision
         wide = decision is None or decision.method == "thread"
-        return pools.threads(wide=wide)._submit(self._fn, args, kwargs, self.terms, copy_context())
+        return _threaded(self._fn, args, kwargs, self.terms, wide=wide)
 
     def in_process(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any] | None:
         """Have a process make a call; None if that cannot be."""
@@ -276,7 +274,7 @@ class Caller:
         if not isinstance(error, Differs):
             return None
         self.refuse(error)
-        return pools.threads()._submit(self._fn, args, kwargs, self.terms, context)
+        return _threaded(self._fn, args, kwargs, self.terms, context)
 
     def refuse(self, error: Differs) -> None:
         """Send nothing more to processes."""
@@ -294,9 +292,9 @@ class Caller:
         except Incomparable as error:
             return str(error)
 
-    def kept(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Start:
-        """Return what has a thread make a call whose turn it is."""
-        return lambda: pools.threads()._submit(self._fn, args, kwargs, self.terms, copy_context())
+    def kept(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+        """Have a thread make a call whose turn it is."""
+        return _threaded(self._fn, args, kwargs, self.terms)
 
     def in_turn(
         self,
@@ -306,14 +304,46 @@ class Caller:
     ) -> Future[Any]:
         """Have a call made before any other that is submitted after it."""
         if loop is not None:
-            return in_lane(loop, self.name, partial(copy_context().run, self.kept(args, kwargs)))
+            return in_lane(loop, self.name, _as_here(partial(self.kept, args, kwargs)))
         if self.terms.timeout is None:
             return SerialEngine().submit(self._fn, args, kwargs, self.terms)
         # This thread cannot be stopped: another makes the call, and this one waits for it.
-        future = pools.threads()._submit(self._fn, args, kwargs, self.terms, copy_context())
+        future = _threaded(self._fn, args, kwargs, self.terms)
         try:
             concurrent.futures.wait([future])
         except BaseException:
             future.cancel()
             raise
         return future
+
+
+def _threaded(
+    fn: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    terms: Terms,
+    context: Context | None = None,
+    *,
+    wide: bool = True,
+) -> Future[Any]:
+    """Have a thread make a call."""
+    pool = pools.threads(wide=wide)
+    try:
+        return pool._submit(fn, args, kwargs, terms, context or copy_context())
+    except RuntimeError:
+        if asyncio._get_running_loop() is not None or terms.timeout is not None:
+            raise
+        # No thread can be started: at its exit Python 3.12.0 and 3.12.1 start none. What was
+        # accepted is made by the one that is here.
+        return (context or copy_context()).run(SerialEngine().submit, fn, args, kwargs, terms)
+
+
+def _as_here(start: Start) -> Start:
+    """Have another thread start a call as this one would: in its context, and at its level."""
+    context, level = copy_context(), pools.level()
+
+    def started() -> Future[Any]:
+        with pools.standing_at(level):
+            return context.run(start)
+
+    return started

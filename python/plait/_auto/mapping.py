@@ -162,7 +162,7 @@ class AutoSender:
             free: Start = partial(caller.first, True, arguments, {}, None)
             if self._has_terms:
                 free = partial(caller.free, loop, arguments, {})
-            kept = caller.kept(arguments, {})
+            kept = partial(caller.kept, arguments, {})
             sent.append((caller.once_read(loop, arguments, {}, free, kept), [item]))
         return sent
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from plait import _cores
@@ -28,7 +30,9 @@ __all__ = [
     "end",
     "is_cold",
     "is_deepest",
+    "level",
     "processes",
+    "standing_at",
     "threads",
     "width",
 ]
@@ -63,6 +67,21 @@ _here = _Here()
 
 def _begin(level: int) -> None:
     _here.level = level
+
+
+def level() -> int:
+    """Tell how deep this thread is among those whose calls hand out calls; 0: it is none."""
+    return _here.level
+
+
+@contextmanager
+def standing_at(level: int) -> Iterator[None]:
+    """Hand out as a thread of that level would: this one does so in its place."""
+    before, _here.level = _here.level, level
+    try:
+        yield
+    finally:
+        _here.level = before
 
 
 def is_deepest() -> bool:

@@ -7,6 +7,7 @@ threads; all that these do is to say so.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -85,6 +86,7 @@ class Flow:
         self._read = 0
         self._waiting = 0
         self._closed = False
+        self._process = os.getpid()
         # Those to give out: all, in the order of the input, or those that have ended.
         self._chunks: deque[Part] = deque()
         # How many items have ended, and how many of these have failed.
@@ -326,6 +328,12 @@ class Flow:
 
         """
         self._items = None
+        if os.getpid() != self._process:
+            # This one was forked from the map's: nothing of it is here, and a thread that is not
+            # here either may have held the lock.
+            self._closed = True
+            self._lock = threading.RLock()
+            return []
         with self._lock:
             self._closed = True
             left = [part for part in self._chunks if part.ended and part is not taken]
