@@ -325,8 +325,11 @@ class AutoSender:
         if self._window is not None:
             return self._window
         waits = signals is not None and signals.waited > _WAITING * signals.wall
-        # Where calls wait, threads beyond what is estimated cost next to nothing, and too few much.
-        return max(1, min(2 * decision.width, pools.MOST_THREADS) if waits else decision.width)
+        if not waits:
+            return max(1, decision.width)
+        # Threads beyond what is estimated cost next to nothing there, and too few much: as many as
+        # the next power of two, so that the next map finds the threads of this one.
+        return min(1 << (2 * decision.width - 1).bit_length(), pools.MOST_THREADS)
 
     def _follow_to_processes(self) -> bool:
         pool = pools.processes()
