@@ -305,7 +305,9 @@ class AutoSender:
             if pools.is_deepest():
                 self._go_here()
                 return
-            self._lease = pools.Lease(width)
+            if self._lease is None or self._lease.width != width:
+                # The other threads end when nobody has them and their calls are done.
+                self._lease = pools.Lease(width)
             send = partial(self._threads, self._lease.pool, chunked)
             self._go(send, sizer, LOOKAHEAD if chunked else max(_SINGLES, 2 * width))
             return

@@ -128,6 +128,8 @@ class Lease:
         with _lock:
             kept = _free.pop(self._key) if self._key in _free else None
         self.pool = _make(self._key[1], self._key[0]) if kept is None else kept
+        #: How many were asked for.
+        self.width = width
 
     def end(self) -> None:
         """Leave them to the next map: they have nothing to do."""
