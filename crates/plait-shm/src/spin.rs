@@ -1,6 +1,7 @@
 //! When it pays to wait awake.
 
-use std::sync::LazyLock;
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use plait_sys::clock::Instant;
@@ -80,13 +81,22 @@ impl Habit {
 }
 
 /// Whether there is more than one core, so that somebody may work while
-/// another looks. Found out once: it takes a look at the files of the control
-/// group, and every thread that waits has a [`Spin`].
+/// another looks. Found out by who asks first: it takes a look at the files of
+/// the control group, and every thread that waits has a [`Spin`].
 #[must_use]
 pub fn looking_pays() -> bool {
-    static PAYS: LazyLock<bool> =
-        LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1));
-    *PAYS
+    const UNKNOWN: u8 = 2;
+    // No once cell: a process that is forked while a thread fills one waits for
+    // that thread for ever. Two who ask at once find out the same.
+    static PAYS: AtomicU8 = AtomicU8::new(UNKNOWN);
+    // Relaxed: nothing else hangs on it.
+    let known = PAYS.load(Relaxed);
+    if known != UNKNOWN {
+        return known != 0;
+    }
+    let pays = std::thread::available_parallelism().is_ok_and(|cores| cores.get() > 1);
+    PAYS.store(u8::from(pays), Relaxed);
+    pays
 }
 
 /// One waiter: it looks for about 20 µs before it sleeps, but only if its last
