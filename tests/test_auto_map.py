@@ -454,3 +454,18 @@ def test_decided_anew_until_two_decisions_agree(monkeypatch):
     count = plait.explain(single).measured
     list(plait.map(single, range(200)))
     assert plait.explain(single).measured == count
+
+
+@pytest.mark.parametrize("method", ["serial", "thread", "process"])
+def test_a_function_that_returns_a_coroutine(monkeypatch, method):
+    choose(monkeypatch, method)
+
+    async def later(x):
+        return x + 1
+
+    def make(x):
+        return later(x)
+
+    assert list(plait.map(make, range(40))) == list(range(1, 41))
+    assert [plait.submit(make, x, on="auto").result() for x in range(40)] == list(range(1, 41))
+    assert "returns a coroutine" in str(plait.explain(make).effects[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
 from types import GeneratorType
@@ -139,7 +139,10 @@ def _sample(
     failed: bool = False,
 ) -> Sample:
     effect = None
-    if compare:
+    if isinstance(result, Coroutine):
+        # A function that is none by its looks: places differ in what they make of that.
+        effect = Effect("returns a coroutine, which is run where it was made")
+    elif compare:
         if before.have_changed():
             effect = Effect("changes its arguments: a pickle of them differed after a call")
         elif before.is_unseen:
