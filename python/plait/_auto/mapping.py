@@ -98,6 +98,8 @@ class AutoSender:
         self._number = 0
         # With which item another call is measured, and how many were when it was decided.
         self._next_look = self._measured = 0
+        # How many were when the one was sent that has not told yet.
+        self._awaited = -1
         #: Whether the futures that were made last are those of single items.
         self.single = True
         #: Whether items are sent that were sent before, with others of which one was to blame.
@@ -174,6 +176,9 @@ class AutoSender:
             and decision is not None
             and decision.method != "serial"
             and self._number >= self._next_look
+            # One at a time: of waits whole crowds are under way before the first has told anything,
+            # and each that is looked at holds up those behind it.
+            and self._caller.record.measured > self._awaited
             and not self._caller.record.is_settled
         )
 
@@ -188,6 +193,7 @@ class AutoSender:
                 self._follow(made)
                 if made.method == "serial":
                     return self._send(items)
+        self._awaited = record.measured
         self.single = True
         return [(self._caller.first(True, self._arguments(items[0]), {}, None), items)]
 
