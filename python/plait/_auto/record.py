@@ -30,9 +30,9 @@ __all__ = ["Event", "Record", "record_of"]
 
 # So many calls are measured before anything is decided, or so many seconds of them.
 _FIRST, _ENOUGH = 3, 0.02
-# One call is enough that takes so many times as long, or that waits for nearly all of so long a
-# time: what comes after it could have been under way meanwhile.
-_ONE, _WAITED = 2.0, 0.9
+# One call is enough that takes so many seconds. A shorter one may be slow because it is the first:
+# by one, a function was sent to processes that warms up for 0.3 s, and others to few threads.
+_LONG = 1.0
 # The latest calls count.
 _KEPT = 24
 # Calls that take no longer are short, in seconds.
@@ -280,7 +280,7 @@ class Record:
             if self._first is None:
                 return False
             spent = sum(sample.wall for sample in self._samples)
-            if spent >= _ENOUGH or self._first.wall >= _ONE * _ENOUGH or self._is_long_wait():
+            if spent >= _ENOUGH or self._first.wall >= _LONG:
                 return True
             if len(self._samples) + 1 < _FIRST:
                 return False
@@ -291,13 +291,6 @@ class Record:
                 or len(self._samples) == _KEPT
                 or sum(sample.looks[0] for sample in self._samples) >= _LOOKS
             )
-
-    def _is_long_wait(self) -> bool:
-        """Whether the first call has told all: it has waited; called with the lock."""
-        first = self._first
-        if first is None or first.wall < _ENOUGH / 2:
-            return False
-        return first.wall - first.cpu - first.queued >= _WAITED * first.wall
 
     def decide(self, need: Need) -> Decision:
         """Decide where calls go from now on, and remember it."""
