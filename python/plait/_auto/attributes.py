@@ -16,6 +16,7 @@ from plait._auto.classes import (
     is_users_class,
     kinds_in,
 )
+from plait._auto.functions import held
 from plait._auto.summary import Asked
 from plait._auto.values import (
     CLASS,
@@ -53,7 +54,9 @@ class Attributes:
 
     # -- attributes ---------------------------------------------------------
 
-    def attributes(self, reader: Reader, owner: Value, name: str, *, is_called: bool) -> Value:
+    def attributes(
+        self, reader: Reader, owner: Value, name: str, *, is_called: bool = False
+    ) -> Value:
         """Tell what an attribute of an object may be, and take note of what looking it up does."""
         found: set[Root] = set()
         for root in owner:
@@ -190,7 +193,7 @@ class Attributes:
             if type(root) is Known and isinstance(root.obj, defaultdict) and not root.is_part:
                 factory = root.obj.default_factory
             if factory is not None:
-                self._program.call_back(reader, self._program.held(factory, ""))
+                self._program.call_back(reader, held(factory, ""))
                 text = f"may put what is missing into `{name_of(root)}`"
                 reader.write(frozenset({root}), text)
             if type(root) is Known and isinstance(root.obj, type):
@@ -216,7 +219,7 @@ class Attributes:
 
     def _local(self, body: CodeType, name: str) -> Value:
         """Find what a class that the code makes has under a name, or one of its bases."""
-        return self._program.local_definitions(body, name)
+        return self._program.making.local_definitions(body, name)
 
     # -- what runs unasked --------------------------------------------------
 
@@ -239,7 +242,7 @@ class Attributes:
         """Take note of what methods do that run where no code names them."""
         for root in value:
             if type(root) is Fresh and isinstance(root.kind, CodeType):
-                for name, codes in list(self._program.names_of(root.kind).items()):
+                for name, codes in list(self._program.making.names_of(root.kind).items()):
                     if name.startswith("__") and name not in ("__init__", "__new__", "__enter__"):
                         self._program.call_back(reader, codes, frozenset({root}))
                 continue

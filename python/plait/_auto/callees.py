@@ -98,10 +98,10 @@ class Program:
         self.attributes_of: dict[tuple[int, str], tuple[object, str, object]] = {}
         #: Where something is printed on standard output.
         self.prints: Site | None = None
-        self._objects = Objects(self)
-        self._making = Making(self)
-        self._libraries = Libraries(self)
-        self._taking = Taking(self)
+        self.objects = Objects(self)
+        self.making = Making(self)
+        self.libraries = Libraries(self)
+        self.taking = Taking(self)
         # Held, so that numbers stay theirs.
         self._held: list[object] = []
         self._known: dict[tuple[int, str], Known] = {}
@@ -246,7 +246,7 @@ class Program:
                 if function is not None:
                     if held is not None and held[1] is function:
                         return frozenset({Method(name, root)})
-                    return self.call(reader, frozenset({Known(function, path)}), [*([root])], {})
+                    return self.call(reader, frozenset({Known(function, path)}), [root], {})
             return NOTHING
         cls, value = found
         getter = definition(type(value), "__get__") if is_users_class(type(value)) else None
@@ -273,45 +273,7 @@ class Program:
         """Take note that what was found in an object counts as long as it is there."""
         self.attributes_of[id(obj), name] = obj, name, value
 
-    # -- what objects do: see `objects.py` -----------------------------------
-
-    def attributes(
-        self, reader: Reader, owner: Value, name: str, *, is_called: bool = False
-    ) -> Value:
-        """Tell what an attribute of an object may be."""
-        return self._objects.attributes(reader, owner, name, is_called=is_called)
-
-    def set_attribute(self, reader: Reader, owner: Value, name: str, value: Value) -> None:
-        """Take note that an attribute is set."""
-        self._objects.set_attribute(reader, owner, name, value)
-
-    def delete_attribute(self, reader: Reader, owner: Value, name: str) -> None:
-        """Take note that an attribute is deleted."""
-        self._objects.delete_attribute(reader, owner, name)
-
-    def item(self, reader: Reader, owner: Value, key: Value) -> Value:
-        """Tell what an item of an object may be."""
-        return self._objects.item(reader, owner, key)
-
-    def run(self, reader: Reader, owner: Value, name: str, arguments: list[Value]) -> Value:
-        """Take note that an instruction calls a method."""
-        return self._objects.run(reader, owner, name, arguments)
-
-    def call_method(
-        self,
-        reader: Reader,
-        method: Method,
-        arguments: list[Value],
-        keywords: dict[str, Value],
-        rest: Value,
-        how: str = "call",
-    ) -> tuple[Value, bool]:
-        """Take note of the call of a method."""
-        return self._objects.call(reader, method, arguments, keywords, rest, how)
-
-    def kinds_of(self, root: Root) -> set[type]:
-        """Find the user's classes of an object, and of what is in it."""
-        return self._objects.kinds_of(root)
+    # -- what objects are and return -----------------------------------------
 
     def class_of(self, root: Root) -> Value:
         """Tell the class of an object."""
@@ -339,18 +301,6 @@ class Program:
                 self.under_way.discard(key)
         return found
 
-    def names_of(self, body: CodeType) -> dict[str, Value]:
-        """Tell what a class has in it that the code makes."""
-        return self._making.names_of(body)
-
-    def local_definitions(self, body: CodeType, name: str) -> Value:
-        """Find what such a class, or one of its bases, has under a name."""
-        return self._making.local_definitions(body, name)
-
-    def touch(self, reader: Reader, value: Value, use: str) -> None:
-        """Take note of what runs of objects where no code names it."""
-        self._objects.touch(reader, value, use)
-
     def _keep(self, owner: object, name: str, value: object, path: str) -> Known:
         """Return one and the same root for what is made anew each time it is asked for."""
         return self._known.setdefault((id(owner), name), Known(value, path))
@@ -365,7 +315,7 @@ class Program:
             return NOTHING
         if isinstance(value, type) and is_users(value.__module__, reader):
             self.classes.add(value)
-            self._objects.touch(reader, frozenset({Known(value, path)}), "known")
+            self.objects.touch(reader, frozenset({Known(value, path)}), "known")
         if where is not None:
             self._compare(reader, value, where)
         if isinstance(
@@ -384,7 +334,7 @@ class Program:
         known = frozenset({Known(value, path)})
         if hasattr(type(value), "__next__"):
             reader.write(known, f"may take from the iterator `{path}`")
-        self._objects.touch(reader, known, "known")
+        self.objects.touch(reader, known, "known")
         return known
 
     def _compare(self, reader: Reader, value: Any, where: tuple[object, str]) -> None:
@@ -484,14 +434,16 @@ class Program:
             code = root.made_of
             summary = self.summary(code, code, None, reader)
             bound = bind(reader, code, arguments, keywords, rest)
-            return self.take_over(reader, summary, bound, None, is_own=is_in(code, reader)), True
+            return self.taking.take_over(
+                reader, summary, bound, None, is_own=is_in(code, reader)
+            ), True
         if type(root) is Method and not root.receiver and arguments:
             # Of a `methodcaller`.
             root, arguments = Method(root.name, arguments[0]), arguments[1:]
         if type(root) is Method:
-            return self._objects.call(reader, root, arguments, keywords, rest)
+            return self.objects.call(reader, root, arguments, keywords, rest)
         if type(root) is Local:
-            return self._making.make_local(reader, root, arguments, keywords, rest), True
+            return self.making.make_local(reader, root, arguments, keywords, rest), True
         if type(root) is Param or type(root) is Free:
             if not named:
                 reader.ask(Asked(root, "", "call"), arguments, keywords, rest)
@@ -499,7 +451,7 @@ class Program:
             given = NOTHING.union(rest, *arguments, *keywords.values())
             if root.kind is not None:
                 method = Method("__call__", frozenset({root}))
-                return self._objects.call(reader, method, arguments, keywords, rest)
+                return self.objects.call(reader, method, arguments, keywords, rest)
             # A `functools.partial`, say: it calls what was put into it.
             self.call_back(reader, reader.inside(frozenset({root})), given)
         return NOTHING, False
@@ -520,7 +472,7 @@ class Program:
             if known is None or not rest <= known:
                 self._called_back[key] = rest if known is None else rest | known
                 if type(root) is Method:
-                    self._objects.call(reader, root, [], {}, rest, "hand")
+                    self.objects.call(reader, root, [], {}, rest, "hand")
                 else:
                     self.call(reader, frozenset({root}), [], {}, rest)
 
@@ -530,8 +482,10 @@ class Program:
             if type(root) is Code:
                 self.call(reader, frozenset({root}), [], {})
             elif type(root) is Local:
-                made = self._making.make_local(reader, root, [], {}, NOTHING)
-                self.call_back(reader, NOTHING.union(*self.names_of(root.body).values()), made)
+                made = self.making.make_local(reader, root, [], {}, NOTHING)
+                self.call_back(
+                    reader, NOTHING.union(*self.making.names_of(root.body).values()), made
+                )
 
     def _call_known(
         self,
@@ -548,7 +502,7 @@ class Program:
                 reader.write(arguments[0], f"draws random numbers by `{known.path}`")
         if isinstance(obj, FunctionType) and is_user_code(obj.__code__):
             bound = bind(reader, obj.__code__, arguments, keywords, rest, obj)
-            returned = self.take_over(reader, self.of_function(obj), bound, obj)
+            returned = self.taking.take_over(reader, self.of_function(obj), bound, obj)
             # What a cache gives out, it gives out again.
             if type(known.obj) is CACHED and not all(map(is_sum, returned)):
                 returned |= {known.part()}
@@ -559,21 +513,21 @@ class Program:
             reader.write(frozenset({known}), f"calls what it finds in `{known.path}`")
             return NOTHING, False
         if obj is _BUILD_CLASS:
-            return self._making.build(reader, arguments, NOTHING.union(*keywords.values())), True
+            return self.making.build(reader, arguments, NOTHING.union(*keywords.values())), True
         for inner in behind(obj):
             self.call(reader, frozenset({Known(inner, known.path)}), arguments, keywords, rest)
         if obj is logging.getLogger:
             return frozenset({Known(logging.root, f"{known.path}()")}), False
-        by_name = self._libraries.by_name(reader, obj, known.path, arguments)
+        by_name = self.libraries.by_name(reader, obj, known.path, arguments)
         if by_name is not None:
             return by_name, False
         if isinstance(obj, operator.itemgetter | operator.attrgetter):
             return reader.inside(given), False
         if isinstance(obj, operator.methodcaller) or obj is operator.methodcaller:
-            return self._libraries.by_caller(reader, obj, arguments, keywords, rest)
-        self._libraries.look_at(reader, obj, known.path, arguments, keywords)
+            return self.libraries.by_caller(reader, obj, arguments, keywords, rest)
+        self.libraries.look_at(reader, obj, known.path, arguments, keywords)
         if isinstance(obj, type):
-            return self._making.make(reader, obj, arguments, keywords, rest, given)
+            return self.making.make(reader, obj, arguments, keywords, rest, given)
         if id(obj) in PASSING or passes_on(obj):
             return given | reader.inside(given), False
         if id(obj) in COPYING:
@@ -584,22 +538,5 @@ class Program:
             return reader.inside(first), False
         if is_users_class(type(obj)):
             method = Method("__call__", frozenset({Known(obj, known.path)}))
-            return self._objects.call(reader, method, arguments, keywords, rest)
+            return self.objects.call(reader, method, arguments, keywords, rest)
         return reader.fresh(), False
-
-    def take_over(
-        self,
-        reader: Reader,
-        summary: Summary,
-        bound: dict[str, Value],
-        function: FunctionType | None,
-        *,
-        is_own: bool = True,
-    ) -> Value:
-        """Take note of what a call does whose code was read; see `taking.py`."""
-        return self._taking.take_over(reader, summary, bound, function, is_own=is_own)
-
-    @staticmethod
-    def held(value: Any, path: str) -> Value:
-        """Tell what is known of an object that a function holds."""
-        return held(value, path)

@@ -56,7 +56,9 @@ class Libraries:
         before = [held(value, "methodcaller") for value in parts[1:]]
         if not isinstance(parts[0], str):
             return NOTHING, False
-        return self._program.call_method(reader, Method(parts[0], receiver), before, keywords, rest)
+        return self._program.objects.call(
+            reader, Method(parts[0], receiver), before, keywords, rest
+        )
 
     def by_name(self, reader: Reader, obj: Any, path: str, arguments: list[Value]) -> Value | None:
         """Take note of a function that finds an attribute by its name; None: it is no such."""
@@ -79,11 +81,11 @@ class Libraries:
         found = value if number in _GETTING else NOTHING
         for name in names:
             if number in _GETTING:
-                found |= self._program.attributes(reader, owner, name)
+                found |= self._program.objects.attributes(reader, owner, name)
             elif number in _SETTING:
-                self._program.set_attribute(reader, owner, name, value)
+                self._program.objects.set_attribute(reader, owner, name, value)
             else:
-                self._program.delete_attribute(reader, owner, name)
+                self._program.objects.delete_attribute(reader, owner, name)
         return found
 
     def look_at(

@@ -75,7 +75,7 @@ class Making:
             made |= local
             summary = self._program.summary(body, body, None, reader)
             self._locals[id(body)] = bases, summary.names
-            self._program.take_over(reader, summary, {}, None)
+            self._program.taking.take_over(reader, summary, {}, None)
             hooks = self.local_definitions(body, "__init_subclass__")
             for base in bases:
                 if type(base) is Known and isinstance(base.obj, type):
@@ -111,7 +111,7 @@ class Making:
             for root in made:
                 if type(root) is Fresh:
                     reader.put(root, given)
-        self._program.touch(reader, made, "made")
+        self._program.objects.touch(reader, made, "made")
         return made
 
     def make(
@@ -161,7 +161,7 @@ class Making:
             for root in made:
                 if type(root) is Fresh:
                     reader.put(root, given)
-        self._program.touch(reader, made, "made")
+        self._program.objects.touch(reader, made, "made")
         return result | (itself - {Known(cls, "")}), read
 
     def super_of(self, reader: Reader, arguments: list[Value]) -> Value:

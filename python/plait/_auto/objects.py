@@ -14,6 +14,7 @@ from plait._auto.classes import (
     subclasses,
     users_classes,
 )
+from plait._auto.functions import held
 from plait._auto.summary import Asked
 from plait._auto.tables import (
     ADOPTING,
@@ -93,7 +94,7 @@ class Objects(Attributes):
                 found |= self._call_local(reader, code, root, arguments, keywords, rest)
             if not values and type(root) is Fresh:
                 # A method of a class of a library: it may call any of its own.
-                everything = NOTHING.union(*self._program.names_of(body).values())
+                everything = NOTHING.union(*self._program.making.names_of(body).values())
                 self._program.call_back(reader, everything, given | one)
                 reader.put(root, given)
             return found, bool(values)
@@ -156,20 +157,20 @@ class Objects(Attributes):
         one: Value = frozenset({root})
         found: Value = NOTHING
         if type(root) is Fresh:
-            held = reader.summary.contents.get(root, {}).get(name, NOTHING)
+            inside = reader.summary.contents.get(root, {}).get(name, NOTHING)
         else:
-            held = self._held_by(root, name)
+            inside = self._held_by(root, name)
         if how == "hand":
             # It is data, most likely.
-            self._program.call_back(reader, held)
-        elif held:
-            found |= self._program.call(reader, held, arguments, keywords, rest)
+            self._program.call_back(reader, inside)
+        elif inside:
+            found |= self._program.call(reader, inside, arguments, keywords, rest)
         cls = class_of(root)
         if cls is not None:
             self._hook(reader, one, cls, "__getattribute__")
             if definition(cls, name) is None:
                 self._hook(reader, one, cls, "__getattr__")
-        if type(root) is Known and not held and definition(type(root.obj), name) is None:
+        if type(root) is Known and not inside and definition(type(root.obj), name) is None:
             # It is something in it that has this method: later, if not yet.
             kinds = self.kinds_of(root)
             if not any(definition(kind, name) for kind in kinds):
@@ -213,7 +214,7 @@ class Objects(Attributes):
             getter = self._run(reader, raw.fget, [one])
             return program.call(reader, getter, arguments, keywords, rest)
         if isinstance(raw, functools.partialmethod):
-            before = [program.held(value, path) for value in raw.args]
+            before = [held(value, path) for value in raw.args]
             return call(raw.func, one, *before)
         if isinstance(raw, functools.singledispatchmethod):
             found = call(raw.func, one)

@@ -286,7 +286,7 @@ class Reader:
             elif step in (ITEMS, CLASS):
                 value = self.at(value, step)
             else:
-                value = self.program.attributes(self, value, step)
+                value = self.program.objects.attributes(self, value, step)
         return value
 
     def everything(self, value: Value) -> Value:

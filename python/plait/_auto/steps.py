@@ -201,7 +201,7 @@ def _yield(reader: Reader, i: dis.Instruction, state: State) -> None:
 def _load_attr(reader: Reader, i: dis.Instruction, state: State) -> None:
     (owner,) = reader.pops(state, 1)
     is_method = i.opname == "LOAD_METHOD" or (sys.version_info >= (3, 12) and (i.arg or 0) & 1)
-    value = reader.program.attributes(reader, owner, i.argval, is_called=bool(is_method))
+    value = reader.program.objects.attributes(reader, owner, i.argval, is_called=bool(is_method))
     state.stack += [value, NULL] if is_method else [value]
 
 
@@ -209,7 +209,7 @@ def _load_attr(reader: Reader, i: dis.Instruction, state: State) -> None:
 def _load_super_attr(reader: Reader, i: dis.Instruction, state: State) -> None:
     _, after, owner = reader.pops(state, 3)
     is_method = bool((i.arg or 0) & 1)
-    value = reader.program.attributes(
+    value = reader.program.objects.attributes(
         reader, frozenset({Super(after, owner)}), i.argval, is_called=is_method
     )
     state.stack += [value, NULL] if is_method else [value]
@@ -218,40 +218,40 @@ def _load_super_attr(reader: Reader, i: dis.Instruction, state: State) -> None:
 @_step("STORE_ATTR")
 def _store_attr(reader: Reader, i: dis.Instruction, state: State) -> None:
     value, owner = reader.pops(state, 2)
-    reader.program.set_attribute(reader, owner, i.argval, value)
+    reader.program.objects.set_attribute(reader, owner, i.argval, value)
 
 
 @_step("DELETE_ATTR")
 def _delete_attr(reader: Reader, i: dis.Instruction, state: State) -> None:
     (owner,) = reader.pops(state, 1)
-    reader.program.delete_attribute(reader, owner, i.argval)
+    reader.program.objects.delete_attribute(reader, owner, i.argval)
 
 
 @_step("STORE_SUBSCR")
 def _store_item(reader: Reader, i: dis.Instruction, state: State) -> None:
     value, owner, key = reader.pops(state, 3)
-    reader.program.run(reader, owner, "__setitem__", [key, value])
+    reader.program.objects.run(reader, owner, "__setitem__", [key, value])
     reader.write(owner, f"sets an item of {called(owner)}", value)
 
 
 @_step("DELETE_SUBSCR")
 def _delete_item(reader: Reader, i: dis.Instruction, state: State) -> None:
     owner, key = reader.pops(state, 2)
-    reader.program.run(reader, owner, "__delitem__", [key])
+    reader.program.objects.run(reader, owner, "__delitem__", [key])
     reader.write(owner, f"deletes an item of {called(owner)}")
 
 
 @_step("STORE_SLICE")
 def _store_slice(reader: Reader, i: dis.Instruction, state: State) -> None:
     value, owner, _, _ = reader.pops(state, 4)
-    reader.program.run(reader, owner, "__setitem__", [NOTHING, value])
+    reader.program.objects.run(reader, owner, "__setitem__", [NOTHING, value])
     reader.write(owner, f"sets items of {called(owner)}", reader.inside(value))
 
 
 @_step("BINARY_SUBSCR")
 def _item(reader: Reader, i: dis.Instruction, state: State) -> None:
     owner, key = reader.pops(state, 2)
-    state.stack.append(reader.program.item(reader, owner, key))
+    state.stack.append(reader.program.objects.item(reader, owner, key))
 
 
 @_step("BINARY_SLICE")
@@ -264,11 +264,11 @@ def _slice(reader: Reader, i: dis.Instruction, state: State) -> None:
 def _binary(reader: Reader, i: dis.Instruction, state: State) -> None:
     left, right = reader.pops(state, 2)
     if i.argrepr == "[]":
-        state.stack.append(reader.program.item(reader, left, right))
+        state.stack.append(reader.program.objects.item(reader, left, right))
     elif i.argrepr.endswith("="):
         method = _IN_PLACE.get(i.argrepr)
         if method is not None:
-            reader.program.run(reader, left, method, [right])
+            reader.program.objects.run(reader, left, method, [right])
         reader.write(left, f"changes {called(left)} by `{i.argrepr}`", reader.inside(right))
         # The same object, or a new one where it cannot be changed.
         state.stack.append(left)
@@ -426,7 +426,7 @@ def _import(reader: Reader, i: dis.Instruction, state: State) -> None:
 @_step("IMPORT_FROM")
 def _import_from(reader: Reader, i: dis.Instruction, state: State) -> None:
     module = state.stack[-1] if state.stack else NOTHING
-    state.stack.append(reader.program.attributes(reader, module, i.argval))
+    state.stack.append(reader.program.objects.attributes(reader, module, i.argval))
 
 
 # -- functions and calls ------------------------------------------------------

@@ -116,9 +116,9 @@ class Taking:
                     self._program.call(reader, targets, arguments, keywords, rest)
             elif asked.how != "get":
                 method = Method(asked.name, targets)
-                self._program.call_method(reader, method, arguments, keywords, rest, asked.how)
+                self._program.objects.call(reader, method, arguments, keywords, rest, asked.how)
             else:
-                self._program.attributes(reader, targets, asked.name)
+                self._program.objects.attributes(reader, targets, asked.name)
         finally:
             reader.elsewhere = before
             self._program.under_way.discard(key)
@@ -144,7 +144,7 @@ class Taking:
         for target in here(frozenset({root})):
             if write.method and type(target) in (Known, Fresh):
                 # The user's classes may have methods of that name that do something else.
-                kinds = self._program.kinds_of(target)
+                kinds = self._program.objects.kinds_of(target)
                 if any(definition(cls, write.method) for cls in kinds) and (
                     type(target) is Known and is_users_class(type(target.obj))
                 ):
