@@ -95,14 +95,6 @@ def test_what_is_left_of_a_map_is_not_moved(told):
     assert deciding.decided(SIGNALS, Need(50), before=before)[1] == 5
 
 
-def test_calls_that_wait_are_given_more_threads_than_are_estimated(told):
-    told(thread=1.0, serial=3.0)
-    assert deciding.decided(SIGNALS, Need(50)).width == 5
-    assert deciding.decided(WAITING, Need(50)).width == 10
-    assert deciding.decided(WAITING, Need(7)).width == 7
-    assert deciding.decided(WAITING, Need(3)).width == 5
-
-
 @pytest.fixture
 def on_more(monkeypatch):
     """Tell how much longer two processes take than eight, which are the best there are."""

@@ -82,7 +82,14 @@ class Caller:
         if self.record.wants_look():
             batch = max(_FEW, self.record.calls)
             elsewhere = loop is not None or (self._is_elsewhere() and not pools.is_deepest())
-            return self.first(elsewhere, args, kwargs, partial(self.need, batch))
+            first = partial(self.first, elsewhere, args, kwargs, partial(self.need, batch))
+            if loop is None or self.record.decision is not None:
+                return first()
+            gate = self.record.gate
+            if gate.enter():
+                return gate.made(first)
+            anew = _as_here(partial(self._anew, loop, args, kwargs))
+            return gate.wait(loop, self.name, _as_here(first), anew)
         decision = self.record.decision
         if decision is None or decision.method == "serial" or pools.is_deepest():
             return self.here(args, kwargs) if loop is None else self.in_thread(args, kwargs)
@@ -93,6 +100,14 @@ class Caller:
             # What cannot be carried there may be what threads must not share.
             return self.in_turn(loop, args, kwargs)
         return self.in_thread(args, kwargs)
+
+    def _anew(
+        self, loop: asyncio.AbstractEventLoop, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Future[Any]:
+        """Have a call made that has waited until it is known where calls belong."""
+        if self.is_bound(None, args, kwargs):
+            return self.in_turn(loop, args, kwargs)
+        return self.free(loop, args, kwargs)
 
     @property
     def depends_on_arguments(self) -> bool:
@@ -227,10 +242,13 @@ class Caller:
     ) -> Any:
         keywords = {**self._keywords, **kwargs}
         record = self.record
+        begun = record.begin()
 
         def note(sample: Sample) -> None:
-            record.note(sample.beside_others() if beside else sample)
-            if need is not None and record.decision is None and record.knows_enough():
+            sample = sample.beside_others() if beside else sample
+            record.note(sample.in_a_crowd() if record.end(begun) else sample)
+            # Also where it was decided: by now there are more calls than anybody could know of.
+            if need is not None and record.knows_enough():
                 record.decide(need())
 
         return observed(
@@ -245,8 +263,7 @@ class Caller:
 
     def in_thread(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         """Have a thread make a call."""
-        decision = self.record.decision
-        wide = decision is None or decision.method == "thread"
+        wide = self.record.decision is None or self.record.waits
         return _threaded(self._fn, args, kwargs, self.terms, wide=wide)
 
     def in_process(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any] | None:

@@ -12,8 +12,8 @@ __all__ = ["Decision", "Need", "decided"]
 # Another place has to be so many times as fast to be changed to: places that are about as fast
 # would be changed to and fro.
 _BETTER = 1.2
-# Calls wait whose waiting is so much of their time: more of them than there are cores are worth
-# their threads and processes.
+# Calls wait whose waiting is so much of their time: more processes than there are cores are worth
+# their memory.
 _WAITING = 0.2
 # Threads wait side by side, but not without end.
 _THREADS = 256
@@ -78,8 +78,7 @@ def decided(
         barred["process"] = process
     found = _estimates(signals, need, need.processes)
     wants_more = False
-    waits = signals.waited > _WAITING * signals.wall
-    if need.wide > need.processes and waits:
+    if need.wide > need.processes and signals.waited > _WAITING * signals.wall:
         more = _estimates(signals, need, need.wide)
         gains = more[0].method == "process" and more[0].width > need.processes
         stay = before is not None and before.method == "process" and before.width > need.processes
@@ -95,9 +94,6 @@ def decided(
         if other is not None and (few or _time(other, need) < _BETTER * _time(best, need)):
             best, stays = other, True
     width, reason = best.width, best.reason
-    if best.method == "thread" and waits:
-        # Threads beyond what is estimated cost next to nothing there, and too few much.
-        width = max(width, min(2 * width, need.batch, _THREADS))
     same = before is not None and before.method == best.method
     if before is not None and same and width == need.batch < before.width:
         # There are fewer calls left than that; it would be as many if there were more.

@@ -27,7 +27,7 @@ from plait._auto.chained import Chained
 from plait._future import Future
 from plait._terms import DEFAULT
 
-__all__ = ["Read", "Start", "in_lane"]
+__all__ = ["Read", "Start", "in_lane", "kept_open"]
 
 #: Starts a call, and returns its future.
 Start: TypeAlias = "Callable[[], Future[Any]]"
@@ -176,14 +176,19 @@ def in_lane(
     if lane is None:
         lane = _lanes[loop] = _Lane()
     entry = _Entry(name, start, read)
-    _open.add(entry.future)
-    entry.future.add_done_callback(_ended)
+    kept_open(entry.future)
     try:
         lane.submit(entry)
     except BaseException:
         _ended(entry.future)
         raise
     return entry.future
+
+
+def kept_open(future: Chained) -> None:
+    """Have the exit of the interpreter wait for the end of a call that starts later."""
+    _open.add(future)
+    future.add_done_callback(_ended)
 
 
 def _ended(future: Any) -> None:

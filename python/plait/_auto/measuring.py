@@ -56,6 +56,10 @@ class Sample:
         """Leave out what others have computed that ran meanwhile."""
         return replace(self, process_cpu=self.cpu, beside=True)
 
+    def in_a_crowd(self) -> Sample:
+        """Leave out the time in which it queued for a core, behind others of its kind."""
+        return replace(self, wall=self.wall - self.queued, queued=0.0)
+
     @property
     def alone(self) -> Sample:
         """The same without the time in which it waited for the interpreter lock.

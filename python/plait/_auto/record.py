@@ -23,6 +23,7 @@ from plait._auto.deciding import Decision, Need, decided
 from plait._auto.effects import Analysis, Effect
 from plait._auto.fixed import is_fixed, is_plain
 from plait._auto.functions import keywords_of, unwrapped
+from plait._auto.gate import Gate
 from plait._auto.measuring import LOOKS, Sample
 from plait._auto.unread import about_to_read
 from plait._measure.signals import Signals
@@ -36,6 +37,8 @@ _FIRST, _ENOUGH = 3, 0.02
 _LONG = 1.0
 # The latest calls count.
 _KEPT = 24
+# Calls wait that wait for so much of their time.
+_WAITING = 0.2
 # Calls that take no longer are short, in seconds.
 _SHORT = 2e-5
 # A call is looked at again after so many, and after so many seconds; nor is anything decided anew
@@ -94,6 +97,12 @@ class Record:
         self._lock = threading.Lock()
         #: Whether processes have been sent calls.
         self.is_known_there = False
+        #: The first calls beside a loop.
+        self.gate = Gate(self._is_known)
+        #: Whether calls wait for a part of their time, by the latest decision.
+        self.waits = False
+        # How many measured calls have begun, and are under way.
+        self._begun = self._under_way = 0
         #: What was decided until it was asked for anew.
         self.former: Decision | None = None
         # How often in a row the same was decided.
@@ -181,6 +190,23 @@ class Record:
         self._look_at = now + _APART
         self._next_look = self.calls + _EVERY
         return True
+
+    def _is_known(self) -> bool:
+        """Whether it is known where calls belong."""
+        return self.decision is not None or self.found is not None
+
+    def begin(self) -> int:
+        """Take note that a measured call begins; return its number, or 0 where others run."""
+        with self._lock:
+            self._begun += 1
+            self._under_way += 1
+            return self._begun if self._under_way == 1 else 0
+
+    def end(self, number: int) -> bool:
+        """Take note that it has ended; tell whether others of its kind ran meanwhile."""
+        with self._lock:
+            self._under_way -= 1
+            return number != self._begun
 
     # -- after a call -------------------------------------------------------
 
@@ -307,6 +333,7 @@ class Record:
             self._settled = self._look_at = time.monotonic() + _APART
             self._next_look = self.calls + _EVERY
             self._usual = signals.wall
+            self.waits = signals.waited > _WAITING * signals.wall
             if before is None or before.method != made.method:
                 self.history.append(Event(time.time(), self.measured, made.method, made.reason))
         return made
@@ -520,6 +547,8 @@ def _after_fork_in_child() -> None:
     for _, record in list(_records.values()):
         record._lock = threading.Lock()
         record._reading = threading.RLock()
+        record._under_way = 0
+        record.gate = Gate(record._is_known)
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -117,6 +117,15 @@ fn what_waits_runs_in_as_many_threads_as_there_are_calls() {
 }
 
 #[test]
+fn what_waits_is_given_room() {
+    let (_, all) = judge(&Call { cpu: 0.0005, held: Some(0.025), ..waiting(0.02) }, &machine(2), &calls(48));
+    assert_eq!(of(&all, Engine::Thread).width, 48);
+    // What computes is not: more threads than cores would take turns.
+    let (_, all) = judge(&Call { held: Some(0.02), ..computing(0.01) }, &machine(2), &calls(48));
+    assert_eq!(of(&all, Engine::Thread).width, 2);
+}
+
+#[test]
 fn what_waits_with_the_lock_held_gains_nothing_in_threads() {
     let call = Call { held: Some(1.0), ..waiting(0.05) };
     let (engine, all) = judge(&call, &machine(2), &calls(100));

@@ -1,0 +1,164 @@
+"""The first calls beside a loop: a few at once, until it is known where they belong."""
+
+import asyncio
+import os
+import threading
+
+import pytest
+from choosing import choose
+
+import plait
+from plait._auto import gate
+from plait._auto.effects import Effect
+from plait._auto.record import Record, record_of
+
+LIMIT = 60
+NEVER = 3600.0
+FEW = Record(lambda: None).gate._few
+MANY = 4 * FEW
+
+meeting = threading.Barrier(FEW)
+
+
+@plait.task(parallel_safe=True)
+def where(submitter):
+    """Tell where it is called; the first few here are all there before one ends."""
+    if os.getpid() == submitter:
+        meeting.wait(LIMIT)
+    return os.getpid()
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch):
+    """Have every function be unknown, and nothing happen for want of an end."""
+    monkeypatch.setattr("plait._auto.record._records", {})
+    monkeypatch.setattr("plait._auto.record._by_code", {})
+    monkeypatch.setattr(gate, "_PATIENCE", NEVER)
+
+
+class Calls:
+    """Counts how many calls run at once, and holds them as long as the test wants."""
+
+    def __init__(self):
+        self.go = threading.Event()
+        self.lock = threading.Lock()
+        self.begun = threading.Semaphore(0)
+        self.running = self.most = 0
+        self.made = []
+
+    def __call__(self, number):
+        with self.lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+            self.made.append(number)
+        self.begun.release()
+        assert self.go.wait(LIMIT)
+        with self.lock:
+            self.running -= 1
+        return number
+
+    def wait_for(self, count):
+        """Wait until so many have begun."""
+        for _ in range(count):
+            assert self.begun.acquire(timeout=LIMIT)
+
+    def submit(self, count):
+        """Submit so many calls; return their futures and their record."""
+        fn = plait.task(lambda number: self(number), parallel_safe=True)
+        record = record_of(fn)[0]
+        return [plait.submit(fn, n, on="auto") for n in range(count)], record
+
+
+def test_a_few_are_made_at_once(monkeypatch):
+    monkeypatch.setattr(Record, "knows_enough", lambda self: False)
+    calls = Calls()
+
+    async def main():
+        futures, _ = calls.submit(MANY)
+        calls.go.set()
+        assert await asyncio.gather(*futures) == list(range(MANY))
+        assert calls.most <= FEW
+        assert sorted(calls.made) == list(range(MANY))
+
+    plait.run(main())
+
+
+def test_those_that_wait_go_where_they_belong_once_that_is_known(monkeypatch):
+    choose(monkeypatch, "process")
+    monkeypatch.setattr(Record, "knows_enough", lambda self: True)
+
+    async def main():
+        futures = [plait.submit(where, os.getpid(), on="auto") for _ in range(MANY)]
+        assert (await asyncio.gather(*futures)).count(os.getpid()) == FEW
+
+    plait.run(main())
+
+
+def test_more_are_made_where_calls_wait_for_each_other(monkeypatch):
+    monkeypatch.setattr(gate, "_PATIENCE", 0.01)
+
+    async def main():
+        barrier = threading.Barrier(2 * FEW + 1)
+        meet = plait.task(lambda: barrier.wait(LIMIT), parallel_safe=True)
+        futures = [plait.submit(meet, on="auto") for _ in range(barrier.parties)]
+        assert sorted(await asyncio.gather(*futures)) == list(range(barrier.parties))
+
+    plait.run(main())
+
+
+def test_one_is_withdrawn_while_it_waits(monkeypatch):
+    monkeypatch.setattr(Record, "knows_enough", lambda self: False)
+    calls = Calls()
+
+    async def main():
+        futures, _ = calls.submit(MANY)
+        # The first few have begun, or will.
+        for future in futures[FEW:-1]:
+            assert future.cancel()
+        calls.go.set()
+        outcomes = await asyncio.gather(*futures, return_exceptions=True)
+        assert outcomes[:FEW] == list(range(FEW))
+        assert {type(each) for each in outcomes[FEW:-1]} == {asyncio.CancelledError}
+        assert outcomes[-1] == MANY - 1
+        assert sorted(calls.made) == [*range(FEW), MANY - 1]
+
+    plait.run(main())
+
+
+def test_what_was_found_to_have_an_effect_goes_on_one_by_one(monkeypatch):
+    monkeypatch.setattr(Record, "knows_enough", lambda self: False)
+    calls = Calls()
+
+    fn = lambda number: calls(number)  # noqa: E731
+    record = record_of(fn)[0]
+    # Nobody but a call's own look at its arguments knows of it.
+    monkeypatch.setattr(Record, "effect_on", lambda self, args, kwargs: self.found)
+    assert record.analysis
+
+    async def main():
+        futures = [plait.submit(fn, n, on="auto") for n in range(MANY)]
+        calls.wait_for(FEW)
+        record.found = Effect("changes its arguments")
+        calls.go.set()
+        assert await asyncio.gather(*futures) == list(range(MANY))
+        assert calls.made[FEW:] == list(range(FEW, MANY))
+
+    plait.run(main())
+
+
+def test_what_goes_wrong_at_the_start_is_told(monkeypatch):
+    monkeypatch.setattr(Record, "knows_enough", lambda self: False)
+    calls = Calls()
+
+    async def main():
+        futures, record = calls.submit(MANY)
+        record.decision = None
+        monkeypatch.setattr(
+            "plait._auto.calling._threaded", lambda *_, **__: (_ for _ in ()).throw(OSError("full"))
+        )
+        calls.go.set()
+        outcomes = await asyncio.gather(*futures, return_exceptions=True)
+        assert outcomes[:FEW] == list(range(FEW))
+        assert all(isinstance(each, OSError) for each in outcomes[FEW:])
+
+    plait.run(main())
