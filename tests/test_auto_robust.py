@@ -4,17 +4,20 @@ import asyncio
 import concurrent.futures
 import gc
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
+import types
 import weakref
 
 import pytest
 from choosing import choose, settle
 
 import plait
+from plait._auto import comparing
 
 LIMIT = 60
 
@@ -314,3 +317,87 @@ def test_a_signal_handler_may_submit(monkeypatch):
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert found == [2] * 5
+
+
+class Slow:
+    """Waits, or computes, wherever it is pickled."""
+
+    def __init__(self, spend=int):
+        self.spend = spend
+
+    def __reduce__(self):
+        self.spend()
+        return Slow, ()
+
+
+class Clocks:
+    """Time that passes where it is said."""
+
+    def __init__(self):
+        self.wall = self.cpu = 0.0
+
+    def perf_counter(self):
+        return self.wall
+
+    def thread_time(self):
+        return self.cpu
+
+    def wait(self):
+        self.wall += 0.4
+
+    def compute(self):
+        self.wall += 0.1
+        self.cpu += 0.1
+
+
+@pytest.mark.parametrize("way", ["wait", "compute"])
+def test_pickling_for_a_look_ends_where_it_takes_long(monkeypatch, way):
+    clocks = Clocks()
+    pickled = []
+
+    def spend():
+        pickled.append(1)
+        getattr(clocks, way)()
+
+    monkeypatch.setattr(comparing, "time", clocks)
+    looked = comparing.Arguments(([Slow(spend) for _ in range(100)],), {})
+    known = len(pickled)
+    assert known == 3
+    assert looked.is_unseen
+    assert "too long" in looked.problem
+    assert not looked.have_changed()
+    assert len(pickled) == known
+
+
+def test_one_that_takes_long_is_looked_at_once(monkeypatch):
+    clocks = Clocks()
+    monkeypatch.setattr(comparing, "time", clocks)
+
+    def spend():
+        pickled.append(1)
+        clocks.wall += 5
+
+    pickled = []
+    given = [Slow(spend) for _ in range(20)]
+    assert list(plait.map(reveal_nothing, given)) == [None] * 20
+    assert len(pickled) == 1
+    assert "pickling takes too long" in plait.explain(reveal_nothing).reason
+    assert plait.explain(reveal_nothing).decision == "serial"
+
+
+def reveal_nothing(_):
+    return None
+
+
+def test_checksums_of_large_arrays_are_no_time_of_objects(monkeypatch):
+    clocks = Clocks()
+    monkeypatch.setattr(comparing, "time", clocks)
+
+    def checksum(_):
+        clocks.wall += 10
+        return 1
+
+    monkeypatch.setattr(comparing, "native", types.SimpleNamespace(checksum=checksum))
+    data = [bytearray(1 << 20) for _ in range(4)]
+    looked = comparing.Arguments((Slow(), *map(pickle.PickleBuffer, data)), {})
+    assert looked.problem is None

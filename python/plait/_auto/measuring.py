@@ -12,7 +12,6 @@ from plait._auto.comparing import Arguments, Scale
 from plait._auto.effects import Effect
 from plait._auto.fixed import is_fixed, is_plain
 from plait._binding import native
-from plait._pickling.pickler import dumps
 
 __all__ = ["Sample", "observed"]
 
@@ -187,7 +186,7 @@ def _weighed(result: Any) -> tuple[int | None, float, str | None]:
     begun = perf_counter()
     packer = Scale()
     try:
-        dumps(result, packer)  # type: ignore[arg-type]
+        packer.weigh(result)
     except Exception as error:
         kind = type(result).__qualname__
         text = " ".join(str(error).split())
