@@ -6,6 +6,7 @@ import gc
 import os
 import pickle
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -18,6 +19,7 @@ from choosing import choose, settle
 
 import plait
 from plait._auto import comparing
+from plait._pickling.shared import REGISTERED
 
 LIMIT = 60
 
@@ -31,8 +33,8 @@ def forgotten(monkeypatch):
     monkeypatch.setattr("plait._auto.record._by_code", {})
 
 
-def submit(fn, *args):
-    return plait.submit(fn, *args, on="auto")
+def submit(fn, *args, **kwargs):
+    return plait.submit(fn, *args, on="auto", **kwargs)
 
 
 class Hostile:
@@ -387,6 +389,32 @@ def test_one_that_takes_long_is_looked_at_once(monkeypatch):
 
 def reveal_nothing(_):
     return None
+
+
+def keep_alive(connection):
+    return connection.fileno() >= 0
+
+
+@pytest.fixture
+def connected():
+    sockets = socket.socketpair()
+    yield sockets
+    for one in sockets:
+        one.close()
+
+
+@methods
+def test_a_look_at_a_socket_hands_it_to_nobody(monkeypatch, connected, method):
+    choose(monkeypatch, method)
+    handed = []
+    monkeypatch.setitem(REGISTERED, socket.socket, handed.append)
+    assert list(plait.map(keep_alive, connected * 10)) == [True] * 20
+    assert submit(keep_alive, connected[0]).result(LIMIT)
+    assert submit(dict, peer=connected[1]).result(LIMIT) == {"peer": connected[1]}
+    assert handed == []
+    explained = plait.explain(keep_alive)
+    assert explained.decision == "serial"
+    assert "a look at a socket would hand it to another process" in explained.reason
 
 
 def test_checksums_of_large_arrays_are_no_time_of_objects(monkeypatch):

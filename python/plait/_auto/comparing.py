@@ -16,6 +16,7 @@ from typing import Any
 from plait._auto.fixed import is_fixed
 from plait._binding import native
 from plait._pickling.pickler import dumps
+from plait._pickling.shared import is_handed_over
 
 __all__ = ["Arguments", "Scale", "parts_of"]
 
@@ -33,7 +34,7 @@ _LOOKED = 1000
 
 
 class TooMuch(Exception):
-    """There is more to be pickled than a look is worth, or it takes longer."""
+    """Pickling it is more than a look is worth."""
 
 
 class Scale:
@@ -58,10 +59,16 @@ class Scale:
         dumps(value, packer, watch=self.watch)
         if self._begun is not None:
             # What took long may have been the last.
-            self.watch(None)
+            self._check()
 
-    def watch(self, _: object) -> None:
-        """Look at the clocks."""
+    def watch(self, obj: Any) -> None:
+        """Look at an object that is about to be pickled, and at the clocks."""
+        if is_handed_over(obj):
+            kind = type(obj).__qualname__
+            raise TooMuch(f"a look at a {kind} would hand it to another process")
+        self._check()
+
+    def _check(self) -> None:
         now = time.perf_counter(), time.thread_time()
         if self._begun is None:
             self._begun = now
