@@ -179,13 +179,12 @@ class Arguments:
         after, _ = self._trace()
         return after != before or self.problem != problem
 
-    def have_become(self, args: tuple[Any, ...]) -> bool:
-        """Whether those, which are the arguments now, are others than before."""
-        if self.problem is not None:
+    def differ_from(self, others: Arguments) -> bool:
+        """Whether they are others than those were, or those have changed since they were these."""
+        if others.problem is not None:
             # All that there is cannot be changed; but others can be in their places.
-            return any(map(operator.is_not, args, self._call[0]))
-        self._call, self._fixed = (args, {}), False
-        return self.have_changed()
+            return any(map(operator.is_not, self._call[0], others._call[0]))
+        return self._before != others._before or self.problem != others.problem
 
     def contain(self, result: Any) -> bool:
         """Whether what a call has returned is, or has in it, what it was given."""
