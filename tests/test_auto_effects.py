@@ -2,6 +2,7 @@
 
 import contextvars
 import functools
+import gc
 import heapq
 import json
 import math
@@ -199,6 +200,14 @@ def takes_from_an_iterator():
     return next(numbers)
 
 
+def takes_from_a_descriptor(descriptor):
+    return os.read(descriptor, 1)
+
+
+def asks_for_a_setting():
+    return gc.isenabled()
+
+
 def asks_for_its_process():
     return os.getpid()
 
@@ -301,6 +310,8 @@ def decorated(fn):
         (random.random, (), "draws random numbers"),
         (os.getpid, (), "where it runs"),
         (os.chdir, ("/",), "which the process shares"),
+        (takes_from_a_descriptor, (3,), "calls `os.read`"),
+        (asks_for_a_setting, (), "`gc.isenabled`"),
         (heapq.heappush, ([], 1), "on an argument"),
         (apply, (results.append, (1,)), "is given `list.append`"),
         (apply, (appends, (1,)), "`results.append()`"),
