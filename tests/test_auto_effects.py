@@ -200,10 +200,6 @@ def takes_from_an_iterator():
     return next(numbers)
 
 
-def takes_from_a_descriptor(descriptor):
-    return os.read(descriptor, 1)
-
-
 def asks_for_a_setting():
     return gc.isenabled()
 
@@ -310,7 +306,6 @@ def decorated(fn):
         (random.random, (), "draws random numbers"),
         (os.getpid, (), "where it runs"),
         (os.chdir, ("/",), "which the process shares"),
-        (takes_from_a_descriptor, (3,), "calls `os.read`"),
         (asks_for_a_setting, (), "`gc.isenabled`"),
         (heapq.heappush, ([], 1), "on an argument"),
         (apply, (results.append, (1,)), "is given `list.append`"),

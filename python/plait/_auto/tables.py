@@ -129,8 +129,6 @@ _SHARED = (
     _of("os", "chdir fchdir putenv unsetenv umask setuid setgid nice chroot dup2 close kill _exit")
     | _of("os", "fork forkpty setpgid setsid setpriority sched_setaffinity register_at_fork")
     | _of("os", "closerange posix_spawn")
-    # What a descriptor leads to has one position, and is taken out once, whoever does so.
-    | _of("os", "read readv lseek")
     | _of("sys", "setrecursionlimit setswitchinterval set_int_max_str_digits addaudithook exit")
     | _of("sys", "set_asyncgen_hooks setdlopenflags")
     | _of("locale", "setlocale")
