@@ -617,14 +617,16 @@ def test_a_place_that_is_hardly_better_is_not_changed_to(monkeypatch):
     found = [estimate("process", 1.0), estimate("serial", 1.1)]
     monkeypatch.setattr(deciding, "estimates", lambda *_, **__: found)
     before = Decision("serial", 1, 1, "", ())
-    assert deciding.decided(None, Need(9)).method == "process"
-    assert deciding.decided(None, Need(9), before=before).method == "serial"
+    record = Record(times)
+    record.note(sample(0.01))
+    assert deciding.decided(record.signals(), Need(9)).method == "process"
+    assert deciding.decided(record.signals(), Need(9), before=before).method == "serial"
     found[1] = estimate("serial", 1.3)
-    assert deciding.decided(None, Need(9), before=before).method == "process"
+    assert deciding.decided(record.signals(), Need(9), before=before).method == "process"
     barred = Need(9, (), (("process", "has an effect"),))
-    assert deciding.decided(None, barred).method == "serial"
-    assert deciding.decided(None, barred).reason == "has an effect; serial"
-    assert deciding.decided(None, Need(9), process="is kept").method == "serial"
+    assert deciding.decided(record.signals(), barred).method == "serial"
+    assert deciding.decided(record.signals(), barred).reason == "has an effect; serial"
+    assert deciding.decided(record.signals(), Need(9), process="is kept").method == "serial"
 
 
 def test_a_pool_that_is_cold_costs_its_start(monkeypatch):
@@ -640,7 +642,7 @@ def test_a_pool_that_is_cold_costs_its_start(monkeypatch):
     monkeypatch.setattr(deciding, "estimates", spy)
     monkeypatch.setattr("plait._auto.pools.is_made", lambda kind: False)
     settle(times, 2)
-    assert asked == [("process",)]
+    assert set(asked) == {("process",)}
 
 
 def test_explained():

@@ -54,6 +54,16 @@ def test_what_was_seen_beside_others_of_its_kind_is_no_cost_of_a_call():
     assert (signals.wall, signals.queued) == (0.02, 0.0)
 
 
+def seen(wall, cpu):
+    """Return what calls have shown that take so long."""
+    record = Record(lambda: None)
+    record.note(sample(wall, cpu, (100, 0, {"sleep": round(100 * (1 - cpu / wall))})))
+    return record.signals()
+
+
+SIGNALS, WAITING = seen(0.01, 0.01), seen(0.01, 0.005)
+
+
 @pytest.fixture
 def told(monkeypatch):
     """Tell what the estimates are, the best one first."""
@@ -76,18 +86,66 @@ WIDTHS = {"serial": 1, "thread": 5, "process": 2}
 def test_what_is_left_of_a_map_is_not_moved(told):
     before = Decision("thread", 30, 1, "thirty take turns", ())
     told(serial=1.0, thread=2.0)
-    made = deciding.decided(None, Need(5), before=before)
+    made = deciding.decided(SIGNALS, Need(5), before=before)
     # Nor is it told that it were better elsewhere, or narrower.
     assert made[:4] == ("thread", 30, 1, "thirty take turns")
-    assert deciding.decided(None, Need(50), before=before).method == "serial"
+    assert deciding.decided(SIGNALS, Need(50), before=before).method == "serial"
     told(serial=3.0, thread=2.0)
-    assert deciding.decided(None, Need(5), before=before)[1] == 30
-    assert deciding.decided(None, Need(50), before=before)[1] == 5
+    assert deciding.decided(SIGNALS, Need(5), before=before)[1] == 30
+    assert deciding.decided(SIGNALS, Need(50), before=before)[1] == 5
+
+
+def test_calls_that_wait_are_given_more_threads_than_are_estimated(told):
+    told(thread=1.0, serial=3.0)
+    assert deciding.decided(SIGNALS, Need(50)).width == 5
+    assert deciding.decided(WAITING, Need(50)).width == 10
+    assert deciding.decided(WAITING, Need(7)).width == 7
+    assert deciding.decided(WAITING, Need(3)).width == 5
+
+
+@pytest.fixture
+def on_more(monkeypatch):
+    """Tell how much longer two processes take than eight, which are the best there are."""
+
+    def tell(ratio):
+        def estimates(signals, batch, *, processes, **_):
+            width, seconds = (8, 1.0) if processes == 8 else (2, ratio)
+            found = [("process", seconds, width), ("serial", 4.0, 1)]
+            return [Estimate(name, w, 1, took, 0.0, 0.0, 0, name) for name, took, w in found]
+
+        monkeypatch.setattr(deciding, "estimates", estimates)
+
+    return tell
+
+
+def test_calls_that_wait_have_more_processes_once_those_are_up(on_more):
+    on_more(1.5)
+    made = deciding.decided(WAITING, Need(50, processes=2, wide=8))
+    assert (made.method, made.width, made.wants_more) == ("process", 2, True)
+    made = deciding.decided(WAITING, Need(50, processes=2, wide=8, is_wide_up=True))
+    assert (made.method, made.width, made.wants_more) == ("process", 8, False)
+    # The user's own pool is as wide as he wants it, and cores are for what computes.
+    for signals, wide in [(WAITING, 0), (SIGNALS, 8)]:
+        made = deciding.decided(signals, Need(50, processes=2, wide=wide, is_wide_up=True))
+        assert (made.width, made.wants_more) == (2, False)
+    barred = (("process", "has an effect"),)
+    made = deciding.decided(WAITING, Need(50, (), barred, processes=2, wide=8))
+    assert (made.method, made.wants_more) == ("serial", False)
+
+
+def test_more_processes_are_worth_their_start_only_where_they_gain_much(on_more):
+    on_more(1.1)
+    up = Need(50, processes=2, wide=8, is_wide_up=True)
+    assert not deciding.decided(WAITING, up._replace(is_wide_up=False)).wants_more
+    assert deciding.decided(WAITING, up).width == 2
+    # Where calls are there already they stay.
+    before = Decision("process", 8, 1, "", ())
+    assert deciding.decided(WAITING, up, before=before).width == 8
 
 
 def test_what_is_barred_is_left_whatever_is_left(told):
     before = Decision("process", 2, 1, "two compute at once", ())
     told(process=1.0, serial=2.0)
-    made = deciding.decided(None, Need(1), process="reads what others write", before=before)
+    made = deciding.decided(SIGNALS, Need(1), process="reads what others write", before=before)
     assert made.method == "serial"
     assert made.reason == "reads what others write; serial"

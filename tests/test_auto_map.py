@@ -7,6 +7,7 @@ import operator
 import os
 import signal
 import threading
+import time
 import types
 
 import pytest
@@ -417,6 +418,63 @@ def test_calls_that_wait_wait_at_once(monkeypatch, tmp_path):
     meet = plait.task(lambda x: x if x < 24 else barrier.wait(LIMIT), parallel_safe=True)
     taken = list(plait.map(meet, range(44)))
     assert sorted(taken[24:]) == list(range(20))
+
+
+@pytest.fixture
+def more(monkeypatch):
+    """Have more processes than cores, which no other test has."""
+    monkeypatch.setattr(pools, "_more", None)
+    pools.start_more_processes()
+    pool, is_up = pools._more
+    is_up.result(LIMIT)
+    yield pool
+    pools._more = None
+    pool.shutdown()
+
+
+def test_calls_that_wait_have_more_processes_than_there_are_cores(monkeypatch, tmp_path, more):
+    template, width = more.submit(os.getppid).result(LIMIT), pools.width() + 1
+    assert pools.wide() == (more._max_workers, True)
+    assert width <= more._max_workers
+    choose(monkeypatch, "process", width=width)
+
+    def meet(x):
+        """Wait, from the thirtieth item on, until so many processes do."""
+        if x >= 30:
+            (tmp_path / str(os.getpid())).touch()
+            end = time.monotonic() + LIMIT
+            while len(list(tmp_path.iterdir())) < width:
+                assert time.monotonic() < end
+                time.sleep(0.001)
+        return os.getppid()
+
+    # One by one, as calls are that are not short; then in chunks.
+    single = plait.task(meet, parallel_safe=True, retries=1)
+    assert set(list(plait.map(single, range(60)))[30:]) == {template}
+    assert set(list(plait.map(plait.task(meet, parallel_safe=True), range(60)))[30:]) == {template}
+    assert plait.submit(single, 1, on="auto").result(LIMIT) == template
+
+
+def test_more_processes_are_given_up_where_the_program_has_changed(monkeypatch, more):
+    wide = pools.width() + 1
+    assert pools.processes(wide) is more
+    assert pools.processes(1) is plait.default_executor("process")
+    monkeypatch.setenv("PLAIT_TEST_OF_POOLS", "changed")
+    assert pools.processes(wide) is plait.default_executor("process")
+    assert pools.wide()[1] is False
+
+
+def test_there_are_no_more_processes_than_the_users_own(monkeypatch, more):
+    before = plait.default_executor("process")
+    own = plait.ProcessPoolExecutor(1)
+    plait.set_default_executor("process", own)
+    try:
+        assert pools.wide() == (0, False)
+        assert pools.processes(8) is own
+    finally:
+        plait.set_default_executor("process", None)
+        own.shutdown()
+        before.shutdown()
 
 
 def test_an_interrupt_is_not_the_failure_of_an_item(monkeypatch):

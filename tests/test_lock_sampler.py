@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from plait import _cores
 from plait._binding import native
 
 # Shares are told by so many samples at least, however long that takes.
@@ -235,6 +236,22 @@ def test_two_samplers_see_the_same() -> None:
         assert seen(compute, inner)["held"] > 0
         samples, held, _ = outer.end()
         assert held <= samples
+
+
+@pytest.mark.skipif(_cores.usable() == 1, reason="the sampler needs a core of its own")
+def test_it_counts_how_often_the_lock_is_let_go_of() -> None:
+    sampler = native.LockSampler()
+    assert sampler.released() == (0, 0.0)
+    released, closely = 0, 0.0
+    while not released:
+        assert sampler.begin()
+        for _ in range(2_000):
+            os.getppid()
+            time.sleep(0)
+        released, closely = sampler.released()
+        sampler.end()
+    assert closely > 0
+    assert sampler.released() == (0, 0.0)
 
 
 @pytest.mark.parametrize("period", [0, -1, float("nan"), float("inf"), 1e30])

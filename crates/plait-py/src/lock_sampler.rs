@@ -51,13 +51,20 @@ impl LockSampler {
 
     /// Watches the calling thread; false if one is watched already.
     fn begin(&self, py: Python<'_>) -> PyResult<bool> {
-        let whom = Whom { tid: waiting::own_number(), state: own_state(py) };
+        let whom = Whom { tid: waiting::own_number(), state: own_state(py), core: waiting::own_core() };
         Ok(self.0.begin(whom).map_err(Error::from)?)
     }
 
     /// What this watch has seen so far, as `end` tells it.
     fn so_far(&self) -> PyResult<Seen> {
         self.0.so_far().map(seen).ok_or_else(nobody)
+    }
+
+    /// How often the watched thread was seen to let go of the lock so far, and
+    /// in how many seconds of close looks; none where nobody is watched.
+    fn released(&self) -> (u32, f64) {
+        let seconds = |nanos: u32| Duration::from_nanos(nanos.into()).as_secs_f64();
+        self.0.so_far().map_or((0, 0.0), |counted| (counted.released, seconds(counted.closely)))
     }
 
     fn end(&self) -> PyResult<Seen> {

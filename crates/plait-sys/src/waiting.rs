@@ -15,7 +15,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::pread;
-use rustix::thread::gettid;
+use rustix::thread::{gettid, sched_getcpu};
 
 use crate::error::{Error, Result};
 use calls::Call;
@@ -48,6 +48,12 @@ const LINE: usize = 256;
 #[must_use]
 pub fn own_number() -> u32 {
     gettid().as_raw_nonzero().get().cast_unsigned()
+}
+
+/// The core that the calling thread is on: by the next line, perhaps another.
+#[must_use]
+pub fn own_core() -> usize {
+    sched_getcpu()
 }
 
 /// One thread of this process.

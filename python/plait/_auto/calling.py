@@ -172,14 +172,22 @@ class Caller:
         if effect is not None:
             barred.append(("process", str(effect)))
         else:
-            begun = perf_counter()
-            found = self.digests()
+            found, seconds = self._timed_digests()
             if isinstance(found, str):
                 barred.append(("process", found))
-            elif perf_counter() - begun > _COMPARED * max(self._wall(), _CHUNK):
+            elif seconds > _COMPARED * max(self._wall(), _CHUNK):
                 barred.append(("process", "reads globals that take long to be compared there"))
         new = () if self.record.is_known_there else ("process",)
-        return Need(batch, pools.is_cold(), tuple(barred), new, pools.width())
+        return Need(batch, pools.is_cold(), tuple(barred), new, pools.width(), *pools.wide())
+
+    def _timed_digests(self) -> tuple[tuple[tuple[str, str, bytes], ...] | str, float]:
+        """Make them twice, the first time with all that is made once; tell the second's seconds."""
+        found, seconds = self.digests(), 0.0
+        if found and not isinstance(found, str):
+            begun = perf_counter()
+            found = self.digests()
+            seconds = perf_counter() - begun
+        return found, seconds
 
     def _wall(self) -> float:
         signals = self.record.signals()
@@ -251,7 +259,9 @@ class Caller:
         """Have a process make a call; None if that cannot be."""
         if self.record.kept is not None:
             return None
-        pool, digests = pools.processes(), self.digests()
+        decision = self.record.decision
+        width = 1 if decision is None else decision.width
+        pool, digests = pools.processes(width), self.digests()
         if isinstance(pool, str) or isinstance(digests, str):
             why = pool if isinstance(pool, str) else str(digests)
             if self.terms.timeout is None:

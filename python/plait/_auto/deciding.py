@@ -12,6 +12,9 @@ __all__ = ["Decision", "Need", "decided"]
 # Another place has to be so many times as fast to be changed to: places that are about as fast
 # would be changed to and fro.
 _BETTER = 1.2
+# Calls wait whose waiting is so much of their time: more of them than there are cores are worth
+# their threads and processes.
+_WAITING = 0.2
 # Threads wait side by side, but not without end.
 _THREADS = 256
 
@@ -24,6 +27,8 @@ class Need(NamedTuple):
         cold: The engines that would have to be started: `"process"`.
         new: Those in which the function was never called, and would warm up anew.
         processes: How many processes there are, or would be.
+        wide: How many there may be for calls that wait as well; 0: no more than those.
+        is_wide_up: Whether they are up.
         barred: Why an engine cannot be taken, as a clause, by its name.
     """
 
@@ -32,6 +37,8 @@ class Need(NamedTuple):
     barred: tuple[tuple[str, str], ...] = ()
     new: tuple[str, ...] = ()
     processes: int = 1
+    wide: int = 0
+    is_wide_up: bool = False
 
 
 class Decision(NamedTuple):
@@ -43,6 +50,7 @@ class Decision(NamedTuple):
         chunk: How many to hand out together.
         reason: Why, as a sentence without a capital and a full stop.
         seconds: The estimate for a batch, by method.
+        wants_more: Whether it would be more processes, if they were up.
     """
 
     method: str
@@ -50,6 +58,7 @@ class Decision(NamedTuple):
     chunk: int
     reason: str
     seconds: tuple[tuple[str, float], ...]
+    wants_more: bool = False
 
 
 def decided(
@@ -67,15 +76,16 @@ def decided(
     barred = dict(need.barred)
     if process is not None:
         barred["process"] = process
-    found = estimates(
-        signals,
-        need.batch,
-        threads=_THREADS,
-        processes=need.processes,
-        cold=need.cold,
-        new=need.new,
-        cores=need.processes,
-    )
+    found = _estimates(signals, need, need.processes)
+    wants_more = False
+    waits = signals.waited > _WAITING * signals.wall
+    if need.wide > need.processes and waits:
+        more = _estimates(signals, need, need.wide)
+        gains = more[0].method == "process" and more[0].width > need.processes
+        stay = before is not None and before.method == "process" and before.width > need.processes
+        if gains and (1 if stay else _BETTER) * _time(more[0], need) < _time(found[0], need):
+            found = more if need.is_wide_up else found
+            wants_more = not need.is_wide_up and "process" not in barred
     usable = [one for one in found if one.method not in barred and one.method != "loop"]
     best, stays = usable[0], False
     if before is not None and best.method != before.method:
@@ -85,6 +95,9 @@ def decided(
         if other is not None and (few or _time(other, need) < _BETTER * _time(best, need)):
             best, stays = other, True
     width, reason = best.width, best.reason
+    if best.method == "thread" and waits:
+        # Threads beyond what is estimated cost next to nothing there, and too few much.
+        width = max(width, min(2 * width, need.batch, _THREADS))
     same = before is not None and before.method == best.method
     if before is not None and same and width == need.batch < before.width:
         # There are fewer calls left than that; it would be as many if there were more.
@@ -96,7 +109,19 @@ def decided(
     elif first in barred:
         reason = f"{barred[first]}; {reason}" if reason else barred[first]
     seconds = tuple((one.method, _time(one, need)) for one in found)
-    return Decision(best.method, width, best.chunk, reason, seconds)
+    return Decision(best.method, width, best.chunk, reason, seconds, wants_more)
+
+
+def _estimates(signals: Signals, need: Need, processes: int) -> list[Estimate]:
+    return estimates(
+        signals,
+        need.batch,
+        threads=_THREADS,
+        processes=processes,
+        cold=need.cold,
+        new=need.new,
+        cores=need.processes,
+    )
 
 
 def _time(one: Estimate, need: Need) -> float:

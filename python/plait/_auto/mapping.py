@@ -37,7 +37,6 @@ from plait._terms import DEFAULT
 from plait._worker.chunk import GO_ON, STARRED, Reply, run_chunk
 
 if TYPE_CHECKING:
-    from plait._measure.signals import Signals
     from plait._terms import Terms
 
     _Sent = list[tuple[Future[Any], list[Any]]]
@@ -46,8 +45,6 @@ __all__ = ["AutoSender"]
 
 # Calls that are shorter go to threads in chunks, in seconds.
 _SHORT = 2e-4
-# Calls wait whose waiting is so much of their time.
-_WAITING = 0.2
 # Without a known end: so many seconds of work are taken to be left, and so many calls at most.
 _AHEAD, _MOST = 1.0, 100_000
 # So many single items may be under way or have results that nobody has taken.
@@ -112,7 +109,7 @@ class AutoSender:
         self._pool: object = None
         self._send: Callable[[list[Any]], _Sent] = self._first
         if terms.timeout is not None or terms.capture:
-            self._go_each()
+            self._go_each(default_executor("process")._max_workers)
 
     def __call__(self, items: list[Any]) -> _Sent:
         """Send items; return the futures, each with its items.
@@ -301,11 +298,11 @@ class AutoSender:
         self._decision = decision
         self._measured = self._caller.record.measured
         if decision.method == "process":
-            if self._follow_to_processes():
+            if self._follow_to_processes(decision.width):
                 return
         elif decision.method == "thread":
             signals = self._caller.record.signals()
-            width = self._width(decision, signals)
+            width = self._width(decision)
             chunked = self._is_plain and signals is not None and signals.wall < _SHORT
             sizer = Sizer(width, None) if chunked else Steady(2 * width)
             if pools.is_deepest():
@@ -328,23 +325,21 @@ class AutoSender:
         if lease is not None:
             lease.end()
 
-    def _width(self, decision: Decision, signals: Signals | None) -> int:
+    def _width(self, decision: Decision) -> int:
         """Tell how many threads are to have calls."""
         if self._window is not None:
             return self._window
-        waits = signals is not None and signals.waited > _WAITING * signals.wall
-        if not waits:
-            return max(1, decision.width)
-        # Threads beyond what is estimated cost next to nothing there, and too few much: as many as
-        # the next power of two, so that the next map finds the threads of this one.
-        return min(1 << (2 * decision.width - 1).bit_length(), pools.MOST_THREADS)
+        # Where there are many it is a power of two, so that the next map finds those of this one.
+        many = decision.width > default_executor("thread")._max_workers
+        width = 1 << (decision.width - 1).bit_length() if many else decision.width
+        return min(width, pools.MOST_THREADS)
 
-    def _follow_to_processes(self) -> bool:
-        pool = pools.processes()
+    def _follow_to_processes(self, width: int) -> bool:
+        pool = pools.processes(width)
         if isinstance(pool, str):
             return False
         if not self._is_plain:
-            self._go_each()
+            self._go_each(pool._max_workers)
             return True
         fn = bare(self._fn)
         make = partial(_ProcessSender, caller=self._caller, loop=self._loop)
@@ -355,8 +350,8 @@ class AutoSender:
         self._go(self._sent_away, sizer, LOOKAHEAD)
         return True
 
-    def _go_each(self) -> None:
-        sizer = Sizer(default_executor("process")._max_workers, 1)
+    def _go_each(self, width: int) -> None:
+        sizer = Sizer(width, 1)
         self._go(self._each, sizer, max(_SINGLES, sizer.depth()))
 
     def _need(self) -> Need:

@@ -8,17 +8,20 @@ from time import perf_counter
 from types import GeneratorType
 from typing import Any
 
-from plait._auto.comparing import Arguments, Scale
+from plait._auto.comparing import NUMBER, Arguments, Scale
 from plait._auto.effects import Effect
 from plait._auto.fixed import is_fixed, is_plain
 from plait._binding import native
 
-__all__ = ["Around", "Sample", "observed"]
+__all__ = ["LOOKS", "Around", "Sample", "observed"]
 
 # So much more CPU time of the whole process is that of reading the clocks, in seconds.
 _BLUR = 5e-5
-# Fewer looks than that tell nothing.
-_LOOKS = 8
+#: Fewer looks at who holds the interpreter lock than that tell nothing.
+LOOKS = 8
+
+# As `native.LockSampler` tells it: what its looks have found, and how often the lock was let go of.
+_Seen = tuple[tuple[int, int, Mapping[str, int]], tuple[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Sample:
     # How often the thread was looked at, how often it held the interpreter lock, and what it
     # waited on how often.
     looks: tuple[int, int, Mapping[str, int]]
+    # How often it was seen to let go of the lock, and in how many seconds of close looks.
+    released: tuple[int, float] = (0, 0.0)
     argument_bytes: int | None = None
     result_bytes: int | None = None
     pickle_seconds: float | None = None
@@ -59,7 +64,7 @@ class Sample:
         """
         looks, _, waits = self.looks
         waited = self.wall - self.cpu - self.queued
-        if looks < _LOOKS or waited <= 0:
+        if looks < LOOKS or waited <= 0:
             return self
         excess = waited - self.wall * sum(waits.values()) / looks
         # So many looks know a share no better.
@@ -143,17 +148,17 @@ def observed(
     try:
         result = call()
     except BaseException:
-        spent, looks = probe.end(), _unwatch(watch)
-        noted(_sample(spent, looks, before, compare, None, shares, failed=True))
+        spent, seen = probe.end(), _unwatch(watch)
+        noted(_sample(spent, seen, before, compare, None, shares, failed=True))
         raise
-    spent, looks = probe.end(), _unwatch(watch)
-    noted(_sample(spent, looks, before, compare, result, shares))
+    spent, seen = probe.end(), _unwatch(watch)
+    noted(_sample(spent, seen, before, compare, result, shares))
     return result
 
 
 def _sample(
     spent: tuple[float, float, float, float, int],
-    looks: tuple[int, int, Mapping[str, int]],
+    seen: _Seen,
     before: Arguments,
     compare: bool,
     result: Any,
@@ -191,7 +196,8 @@ def _sample(
         queued,
         process_cpu,
         pauses,
-        looks=looks,
+        looks=seen[0],
+        released=seen[1],
         argument_bytes=before.size if carried else None,
         result_bytes=size if carried else None,
         # It is unpickled, too, which takes about as long.
@@ -206,7 +212,7 @@ def _sample(
 def _weighed(result: Any) -> tuple[int | None, float, str | None]:
     """Weigh a result: its size in bytes, how long pickling it took, and why it cannot be done."""
     if is_plain(result) and not isinstance(result, str | bytes):
-        return 16, 1e-6, None
+        return 16, NUMBER, None
     begun = perf_counter()
     packer = Scale()
     try:
@@ -235,6 +241,9 @@ def _watch() -> native.LockSampler | None:
     return sampler if sampler is not None and sampler.begin() else None
 
 
-def _unwatch(sampler: native.LockSampler | None) -> tuple[int, int, Mapping[str, int]]:
-    """End the watch: samples, those with the interpreter lock, and what was waited on."""
-    return (0, 0, {}) if sampler is None else sampler.end()
+def _unwatch(sampler: native.LockSampler | None) -> _Seen:
+    """End the watch: samples, those with the interpreter lock, what was waited on; and releases."""
+    if sampler is None:
+        return (0, 0, {}), (0, 0.0)
+    released = sampler.released()
+    return sampler.end(), released

@@ -2,6 +2,8 @@
 
 Processes are those of the default pool. What they have from this process they have since they were
 started: where that is another by now, they are replaced; those of the user's own pool are not used.
+For calls that wait as well as compute, of which more can be under way than there are cores, there
+is a second pool. It is started beside, when it would have been better, and used once it is up.
 
 A call in a thread of ours may hand out calls itself and wait for them. So no call waits for a
 thread that waits for it: each map has threads of its own as long as it lasts, and what a thread of
@@ -10,6 +12,7 @@ ours submits goes to others, one level deeper; at the last level, calls are made
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import sys
 import threading
@@ -18,7 +21,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from plait import _cores
-from plait._engines.defaults import default_executor, is_made, renew
+from plait._engines.defaults import default_executor, is_given, is_made, renew
 
 if TYPE_CHECKING:
     from plait._processes import ProcessPoolExecutor
@@ -33,7 +36,9 @@ __all__ = [
     "level",
     "processes",
     "standing_at",
+    "start_more_processes",
     "threads",
+    "wide",
     "width",
 ]
 
@@ -49,6 +54,10 @@ _threads: dict[tuple[int, bool], ThreadPoolExecutor] = {}
 _free: dict[tuple[int, int], ThreadPoolExecutor] = {}
 # So many of these are kept.
 _KEPT = 4
+# The processes for calls that wait as well, and a call that ends when the first is up.
+_more: tuple[ProcessPoolExecutor, concurrent.futures.Future[Any]] | None = None
+# So many there are for each core.
+_EACH = 4
 # Those of the processes that this one was forked from: held, so that nothing ends them here.
 _inherited: list[object] = []
 
@@ -154,12 +163,48 @@ def is_cold() -> tuple[str, ...]:
     return () if is_made("process") else ("process",)
 
 
-def processes() -> ProcessPoolExecutor | str:
-    """Return the processes; or why they cannot stand in for this one, as a clause."""
+def wide() -> tuple[int, bool]:
+    """Tell how many processes there may be for calls that wait as well, and whether they are up.
+
+    There are no more than the user's own, where he has set the default pool.
+    """
+    if is_given("process"):
+        return 0, False
+    more = _more
+    is_up = more is not None and more[1].done() and more[1].exception() is None
+    return _EACH * _cores.usable(), is_up
+
+
+def start_more_processes() -> None:
+    """Start those for calls that wait as well, beside what goes on."""
+    global _more
+    from plait._processes import ProcessPoolExecutor
+
+    with _lock:
+        if _more is None:
+            pool = ProcessPoolExecutor(_EACH * _cores.usable())
+            _more = pool, pool.submit(int)
+
+
+def processes(width: int = 1) -> ProcessPoolExecutor | str:
+    """Return the processes; or why they cannot stand in for this one, as a clause.
+
+    Args:
+        width: how many calls are to be under way at once.
+
+    """
+    global _more
     changed = _context_is_special()
     if changed is not None:
         return changed
     pool = default_executor("process")
+    if width > pool._max_workers and wide()[1]:
+        more = _more
+        if more is not None and (more[0]._surroundings is None or more[0]._surroundings.hold()):
+            return more[0]
+        with _lock:
+            # It ends when nobody holds it any more and what it has accepted is done.
+            _more = None if _more is more else _more
     if pool._surroundings is None or pool._surroundings.hold():
         return pool
     renewed: ProcessPoolExecutor | None = renew("process", pool)
@@ -173,11 +218,14 @@ def processes() -> ProcessPoolExecutor | str:
 
 
 def end() -> None:
-    """End the threads, when what they have accepted is done."""
+    """End the threads and our own processes, when what they have accepted is done."""
+    global _more
     with _lock:
-        pools = [*_threads.values(), *_free.values()]
+        pools: list[Any] = [*_threads.values(), *_free.values()]
+        pools += [] if _more is None else [_more[0]]
         _threads.clear()
         _free.clear()
+        _more = None
     for pool in pools:
         pool.shutdown()
 
@@ -201,9 +249,9 @@ def _is_default(context: Any, default: Any) -> bool:
 
 
 def _after_fork_in_child() -> None:
-    global _lock, _threads, _free
-    _inherited.append((_threads, _free))
-    _lock, _threads, _free = threading.Lock(), {}, {}
+    global _lock, _threads, _free, _more
+    _inherited.append((_threads, _free, _more))
+    _lock, _threads, _free, _more = threading.Lock(), {}, {}, None
     _here.level = 0
 
 

@@ -18,11 +18,12 @@ from types import BuiltinFunctionType, CodeType, FunctionType
 from typing import Any, NamedTuple
 
 from plait import _cores
+from plait._auto import pools
 from plait._auto.deciding import Decision, Need, decided
 from plait._auto.effects import Analysis, Effect
 from plait._auto.fixed import is_fixed, is_plain
 from plait._auto.functions import keywords_of, unwrapped
-from plait._auto.measuring import Sample
+from plait._auto.measuring import LOOKS, Sample
 from plait._auto.unread import about_to_read
 from plait._measure.signals import Signals
 
@@ -42,8 +43,6 @@ _SHORT = 2e-5
 _EVERY, _APART = 64, 0.5
 # The costs of calls have changed where so many in a row are so many times as large, or as small.
 _DRIFT, _IN_A_ROW = 2.0, 3
-# Fewer looks at who holds the interpreter lock than that tell nothing.
-_LOOKS = 8
 # Calls that take longer are looked at, in seconds, unless another one is.
 _LOOKED_AT = 1e-3
 # What was decided so often again is settled.
@@ -204,7 +203,7 @@ class Record:
             elif self.decision is not None and self.decision.width > 1:
                 # Others of its kind run beside it, and it queues for cores and caches with them:
                 # that tells of a change, and not of what a call costs alone.
-                if self.is_settled and sample.looks[0] >= _LOOKS:
+                if self.is_settled and sample.looks[0] >= LOOKS:
                     self._drifts(sample)
             elif sample.beside and not sample.looks[0] and sample.wall > _LOOKED_AT:
                 # The sampler has watched another: what it has waited for nobody knows.
@@ -289,7 +288,7 @@ class Record:
             return (
                 spent < _SHORT * len(self._samples)
                 or len(self._samples) == _KEPT
-                or sum(sample.looks[0] for sample in self._samples) >= _LOOKS
+                or sum(sample.looks[0] for sample in self._samples) >= LOOKS
             )
 
     def decide(self, need: Need) -> Decision:
@@ -300,6 +299,8 @@ class Record:
             return self.former or Decision("serial", 1, 1, "nothing is known yet", ())
         kept = self.kept
         made = decided(signals, need, process=kept, before=self.decision)
+        if made.wants_more:
+            pools.start_more_processes()
         with self._lock:
             before, self.decision = self.decision, made
             self._agreed = self._agreed + 1 if _agree(before, made) else 0
@@ -321,6 +322,8 @@ class Record:
         middle = sorted(usual, key=lambda sample: sample.wall)[(len(usual) - 1) // 2]
         looks = sum(sample.looks[0] for sample in usual)
         held = sum(sample.looks[1] for sample in usual)
+        releases = sum(sample.released[0] for sample in usual)
+        closely = sum(sample.released[1] for sample in usual)
         waits: dict[str, int] = {}
         for sample in usual:
             for what, count in sample.looks[2].items():
@@ -332,15 +335,25 @@ class Record:
             cpu=middle.cpu,
             queued=middle.queued,
             # A few looks tell nothing.
-            held=held / looks if looks >= _LOOKS else None,
+            held=held / looks if looks >= LOOKS else None,
             waits={what: count / looks for what, count in waits.items()} if looks else {},
             argument_bytes=middle.argument_bytes,
             result_bytes=middle.result_bytes,
-            pickle_seconds=middle.pickle_seconds,
+            # What it took when it was least disturbed.
+            pickle_seconds=min(
+                (
+                    sample.pickle_seconds
+                    for sample in usual
+                    if sample.pickle_seconds is not None
+                    and sample.argument_bytes == middle.argument_bytes
+                ),
+                default=None,
+            ),
             unpicklable=next((s.unpicklable for s in usual if s.unpicklable), None),
             memory=None,
             process_cpu=middle.process_cpu,
             pauses=middle.pauses,
+            releases=releases / closely * middle.wall if closely else 0.0,
         )
 
     def _wall(self) -> float:

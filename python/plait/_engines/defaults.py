@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from plait._processes import ProcessPoolExecutor
     from plait._threads import ThreadPoolExecutor
 
-__all__ = ["default_executor", "is_made", "renew", "set_default_executor"]
+__all__ = ["default_executor", "is_given", "is_made", "renew", "set_default_executor"]
 
 _lock = threading.Lock()
 _pools: dict[str, Any] = {}
@@ -100,6 +100,11 @@ def set_default_executor(kind: str, executor: Any) -> None:
 def is_made(kind: str) -> bool:
     """Whether there is such a pool by now."""
     return kind in _pools
+
+
+def is_given(kind: str) -> bool:
+    """Whether the user has set that pool."""
+    return kind in _given
 
 
 def renew(kind: str, pool: Any) -> Any:

@@ -105,7 +105,16 @@ def _lock() -> dict[str, float]:
     for _ in range(2 * _ROUNDS):
         alone = min(alone, _timed(lambda: _compute(2 * _STEPS)))
         together = min(together, _timed(lambda: _both(lambda: _compute(_STEPS))))
-    turns = 500
+    # More than a quarter is another program's doing.
+    return {
+        "contention": min(max(1.0, together / alone), 1.25),
+        "lock_switch": min(_handed() for _ in range(_ROUNDS)),
+    }
+
+
+def _handed() -> float:
+    """Seconds to hand the interpreter lock to a thread that waits for it."""
+    turns = 100
     here, there = threading.Semaphore(0), threading.Semaphore(0)
 
     def answer() -> None:
@@ -121,8 +130,7 @@ def _lock() -> dict[str, float]:
         here.acquire()
     handed = (perf_counter() - start) / turns / 2
     thread.join()
-    # More than a quarter is another program's doing.
-    return {"contention": min(max(1.0, together / alone), 1.25), "lock_switch": handed}
+    return handed
 
 
 def _both(work: Callable[[], object]) -> None:
@@ -148,17 +156,21 @@ def _processes() -> dict[str, float]:
         }
         pool.submit(_nothing_of, 0).result()
         items = _best(lambda: sum(pool.map(_nothing_of, range(_ITEMS), chunksize=200)))
-    workers = 3
-    start = perf_counter()
+    figures["process_item"] = min(items / _ITEMS, figures["process_call"])
+    figures["worker_start"] = min(_further_workers() for _ in range(2))
+    return figures
+
+
+def _further_workers() -> float:
+    """Seconds for each further worker of a pool that has one."""
+    workers = 4
     with _all_engines.ProcessPoolExecutor(workers) as pool:
-        seen: set[int] = set()
+        seen = {pool.submit(_who).result()}
+        start = perf_counter()
         while len(seen) < workers:
             found = [pool.submit(_who) for _ in range(workers)]
             seen.update(future.result() for future in found)
-        several = perf_counter() - start
-    figures["process_item"] = min(items / _ITEMS, figures["process_call"])
-    figures["worker_start"] = max(0.0, several - first) / (workers - 1)
-    return figures
+        return (perf_counter() - start) / (workers - 1)
 
 
 def _carried(pool: Executor) -> float:

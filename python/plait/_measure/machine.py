@@ -20,7 +20,7 @@ from plait._measure.keeping import read_json, write_json
 __all__ = ["TYPICAL", "Overheads", "cache_file", "identity", "known", "overheads"]
 
 #: Changes with what is measured, and how.
-_FORMAT = 2
+_FORMAT = 3
 #: Seconds after which a measurement that has not come back is given up: it takes one or two.
 _PATIENCE = 60.0
 #: Measured so often on a busy machine, the best of each figure has to do.

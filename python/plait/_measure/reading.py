@@ -120,5 +120,6 @@ def signals_of(
         memory=memory,
         process_cpu=call.process_cpu,
         pauses=call.pauses,
+        releases=read.release_rate * call.alone,
         stepped=stepped,
     )

@@ -56,6 +56,8 @@ class Stretches:
     samples: int = 0
     held: int = 0
     waits: Counter[str] = field(default_factory=Counter)
+    released: int = 0
+    closely: float = 0.0
 
     @property
     def calls(self) -> int:
@@ -66,6 +68,11 @@ class Stretches:
         """The share of its time with the lock held; None if there are too few samples."""
         # Of ten samples the share is known to within a third.
         return self.held / self.samples if self.samples >= 10 else None
+
+    @property
+    def release_rate(self) -> float:
+        """How often in a second of its time it lets go of the lock; 0.0 if nobody looked."""
+        return self.released / self.closely if self.closely else 0.0
 
     @property
     def share_waited(self) -> dict[str, float]:
@@ -119,7 +126,10 @@ class Watch:
             wall, cpu, queued, process_cpu, pauses = self._probe.end()
             if watched:
                 assert self._sampler is not None
+                released, closely = self._sampler.released()
                 samples, held, waits = self._sampler.end()
+                into.released += released
+                into.closely += closely
                 into.samples += samples
                 into.held += held
                 into.waits.update(waits)

@@ -33,6 +33,7 @@ class Signals:
             have ended: more than `cpu` where a library computes in threads of its own, or a
             program that is called does.
         pauses: How often a call stopped to wait (voluntary context switches).
+        releases: How often a call let go of the interpreter lock, as far as a close look has seen.
         stepped: For a coroutine: seconds of its steps, in which the loop stands still; None for a
             plain function.
     """
@@ -51,6 +52,7 @@ class Signals:
     memory: int | None
     process_cpu: float = 0.0
     pauses: float = 0.0
+    releases: float = 0.0
     stepped: float | None = None
 
     @property

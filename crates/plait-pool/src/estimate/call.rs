@@ -17,6 +17,8 @@ pub struct Call {
     pub held: Option<f64>,
     /// How often it stopped to wait.
     pub pauses: f64,
+    /// How often it let go of the interpreter lock, as far as that was seen.
+    pub releases: f64,
     /// For a coroutine: wall time of its steps, in which the loop stands.
     pub stepped: f64,
     /// How much longer the first call takes.
@@ -47,6 +49,7 @@ impl Call {
             process_cpu: positive(self.process_cpu).max(cpu),
             held: self.held.filter(|share| share.is_finite()).map(|share| share.clamp(0.0, 1.0)),
             pauses: positive(self.pauses),
+            releases: positive(self.releases),
             stepped: positive(self.stepped).clamp(cpu, wall),
             warm_up: warm_up(positive(self.warm_up), wall),
             carried: self.carried,

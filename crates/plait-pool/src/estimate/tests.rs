@@ -33,6 +33,7 @@ fn computing(seconds: f64) -> Call {
         process_cpu: seconds,
         held: Some(0.99),
         pauses: 0.0,
+        releases: 0.0,
         stepped: 0.0,
         warm_up: 0.0,
         carried: true,
@@ -88,6 +89,20 @@ fn what_lets_go_of_the_lock_runs_in_threads() {
     let thread = of(&all, Engine::Thread);
     assert!(close(thread.seconds, 0.25), "{thread:?}");
     assert_eq!(thread.width, 4);
+}
+
+#[test]
+fn letting_go_often_costs_threads_what_they_gain() {
+    let call = Call { held: Some(0.3), releases: 1.0, ..computing(70e-6) };
+    let speedup = |call: &Call| {
+        let all = judge(call, &machine(2), &calls(400)).1;
+        of(&all, Engine::Serial).seconds / of(&all, Engine::Thread).seconds
+    };
+    assert!(speedup(&call) > 1.4);
+    assert!(speedup(&Call { releases: 6.0, ..call }) < 1.2);
+    // Of a long call it is a trifle.
+    let long = Call { held: Some(0.3), releases: 6.0, ..computing(0.01) };
+    assert!(speedup(&long) > 1.6);
 }
 
 #[test]
@@ -302,13 +317,14 @@ prop_compose! {
         spread in 1.0_f64..4.0,
         held in proptest::option::of(0.0_f64..=1.0),
         pauses in 0.0_f64..10.0,
+        releases in 0.0_f64..100.0,
         warm_up in 0.0_f64..1.0,
         bytes in 0.0_f64..1e8,
         pickle in 0.0_f64..0.1,
     ) -> Call {
         let cpu = wall * computing;
         Call {
-            wall, cpu, queued: (wall - cpu) * queued, process_cpu: cpu * spread, held, pauses, stepped: cpu,
+            wall, cpu, queued: (wall - cpu) * queued, process_cpu: cpu * spread, held, pauses, releases, stepped: cpu,
             warm_up, carried: true, bytes, pickle, memory: 0,
         }
     }

@@ -48,6 +48,10 @@ pub struct Counted {
     pub held: u32,
     /// Those in which it waited, by what on; none that is 0.
     pub waits: Vec<(&'static str, u32)>,
+    /// How often it was seen to let go of the lock, under a close look,
+    pub released: u32,
+    /// and for how many nanoseconds it was looked at closely.
+    pub closely: u32,
 }
 
 /// One count for each kind, with its epoch in the upper half: a count of
@@ -57,33 +61,50 @@ pub struct Counted {
 /// reader sees whole counts. Relaxed: nothing else is published by them; a
 /// sample that is counted while the watch ends may be missed.
 #[derive(Debug, Default)]
-pub(super) struct Counts([AtomicU64; KINDS]);
+pub(super) struct Counts {
+    kinds: [AtomicU64; KINDS],
+    released: AtomicU64,
+    closely: AtomicU64,
+}
 
 impl Counts {
     /// Counts one sample, which stands for `weight` periods. For the sampling
     /// thread alone.
     pub(super) fn add(&self, epoch: u32, found: Found, weight: u32) {
-        let count = &self.0[found as usize];
-        let of = u64::from(epoch) << 32;
-        let before = count.load(Relaxed);
-        let before = if before >> 32 == of >> 32 { before } else { of };
-        // A count that is full stays so; it takes more than a week.
-        count.store(of | u64::from((before as u32).saturating_add(weight)), Relaxed);
+        more(&self.kinds[found as usize], epoch, weight);
+    }
+
+    /// Counts what a close look of so many nanoseconds has seen; likewise.
+    pub(super) fn add_close(&self, epoch: u32, released: u32, nanos: u32) {
+        more(&self.released, epoch, released);
+        more(&self.closely, epoch, nanos);
     }
 
     /// What was counted under `epoch`.
     pub(super) fn of(&self, epoch: u32) -> Counted {
-        let counts: [u32; KINDS] = std::array::from_fn(|kind| {
-            let count = self.0[kind].load(Relaxed);
-            if count >> 32 == u64::from(epoch) { count as u32 } else { 0 }
-        });
+        let counts: [u32; KINDS] = std::array::from_fn(|kind| under(&self.kinds[kind], epoch));
         let waits = WAITS.iter().map(|&(found, word)| (word, counts[found as usize]));
         Counted {
             samples: counts.iter().fold(0, |sum, &count| sum.saturating_add(count)),
             held: counts[Found::Holding as usize],
             waits: waits.filter(|&(_, count)| count > 0).collect(),
+            released: under(&self.released, epoch),
+            closely: under(&self.closely, epoch),
         }
     }
+}
+
+fn more(count: &AtomicU64, epoch: u32, by: u32) {
+    let of = u64::from(epoch) << 32;
+    let before = count.load(Relaxed);
+    let before = if before >> 32 == of >> 32 { before } else { of };
+    // A count that is full stays so; one of samples takes more than a week.
+    count.store(of | u64::from((before as u32).saturating_add(by)), Relaxed);
+}
+
+fn under(count: &AtomicU64, epoch: u32) -> u32 {
+    let count = count.load(Relaxed);
+    if count >> 32 == u64::from(epoch) { count as u32 } else { 0 }
 }
 
 #[cfg(test)]
@@ -96,11 +117,14 @@ mod tests {
         for found in [Found::Holding, Found::Holding, Found::Running, Found::Pipe] {
             counts.add(7, found, 1);
         }
-        let expected = Counted { samples: 4, held: 2, waits: vec![("pipe", 1)] };
+        counts.add_close(7, 3, 500);
+        counts.add_close(7, 2, 500);
+        let nothing = Counted { samples: 0, held: 0, waits: vec![], released: 0, closely: 0 };
+        let expected = Counted { samples: 4, held: 2, waits: vec![("pipe", 1)], released: 5, closely: 1000 };
         assert_eq!(counts.of(7), expected);
-        assert_eq!(counts.of(8), Counted { samples: 0, held: 0, waits: vec![] });
+        assert_eq!(counts.of(8), nothing);
         counts.add(8, Found::Pipe, 1);
-        assert_eq!(counts.of(8), Counted { samples: 1, held: 0, waits: vec![("pipe", 1)] });
+        assert_eq!(counts.of(8), Counted { samples: 1, waits: vec![("pipe", 1)], ..nothing });
     }
 
     #[test]

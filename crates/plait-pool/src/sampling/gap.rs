@@ -48,6 +48,11 @@ impl Gap {
         (self.epoch, self.looks, self.halved) = (0, 0, 0);
     }
 
+    /// Whether the look that was weighed last is one of the first in its watch.
+    pub(super) fn is_close(&self) -> bool {
+        !self.steady && self.halved == 0 && self.looks <= super::CLOSE_LOOKS
+    }
+
     pub(super) fn is_slow(&self) -> bool {
         self.halved > 0
     }
