@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from plait._auto.callees import Program
 from plait._auto.classes import (
     all_methods,
     definition,
@@ -25,6 +24,7 @@ from plait._auto.classes import (
 )
 from plait._auto.fixed import is_fixed
 from plait._auto.functions import unwrapped
+from plait._auto.program import Program
 from plait._auto.reading import parameters
 from plait._auto.standing import Attribute, Binding
 from plait._auto.summary import Asked, Summary, TooLarge, Write
@@ -130,24 +130,24 @@ class Analysis:
                 self.on_arguments.setdefault(root.name, effect)
             else:
                 always.append(self._effect(write.text, write.file, write.line))
-        always += [self._effect(*site) for site in program.places.values()]
-        always += [self._effect(*site, keeps="process") for site in program.contexts.values()]
+        always += [self._effect(*site) for site in program.notes.places.values()]
+        always += [self._effect(*site, keeps="process") for site in program.notes.contexts.values()]
         always += _read_and_written(function, program)
         # What binds most comes first.
         always.sort(key=lambda effect: effect.keeps != "here")
         self.always = tuple(always)
         if self._stands_for is None:
-            program.compare_itself(function)
-        self.reads = frozenset(program.reads)
+            program.notes.compare(function)
+        self.reads = frozenset(program.notes.reads)
         self.returns_shared = any(
             type(root) is Param or type(root) is Known for root in summary.returns
         )
-        self._classes = tuple(map(weakref.ref, program.classes))
+        self._classes = tuple(map(weakref.ref, program.notes.classes))
         self._asked = tuple(asked for asked in summary.asked if type(asked.root) is Param)
-        if program.prints is not None:
-            self._prints = self._effect(*program.prints, keeps="process")
-        self._depends = tuple(Binding(function, *found) for found in program.depends.values())
-        self._held = tuple(Attribute(*found) for found in program.attributes_of.values())
+        if program.notes.prints is not None:
+            self._prints = self._effect(*program.notes.prints, keeps="process")
+        self._depends = tuple(Binding(function, *found) for found in program.notes.depends.values())
+        self._held = tuple(Attribute(*found) for found in program.notes.attributes_of.values())
 
     def _conclude_returns(self, summary: Summary, always: list[Effect]) -> None:
         """Take note of what is returned that is no object of the function's own."""
@@ -326,7 +326,7 @@ def _name(fn: Any) -> str:
 def _read_and_written(function: FunctionType, program: Program) -> list[Effect]:
     """Find globals that a function reads, and others in their modules change."""
     found = []
-    for (module_name, path), value in program.reads.items():
+    for (module_name, path), value in program.notes.reads.items():
         if isinstance(value, FunctionType | type):
             # Where it is replaced, that is seen before a call.
             continue

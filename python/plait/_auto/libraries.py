@@ -21,7 +21,7 @@ from plait._auto.tables import (
 from plait._auto.values import NOTHING, Const, Known, Method, Value
 
 if TYPE_CHECKING:
-    from plait._auto.callees import Program
+    from plait._auto.program import Program
 
 __all__ = ["Libraries"]
 
@@ -109,14 +109,14 @@ class Libraries:
         if obj is print:
             if "file" in keywords:
                 reader.write(keywords["file"], "prints to a file that others have")
-            elif self._program.prints is None:
-                self._program.prints = Site("prints", *reader.place)
+            elif self._program.notes.prints is None:
+                self._program.notes.prints = Site("prints", *reader.place)
         if hasattr(obj, "__objclass__") and name in MUTATORS and arguments:
             # `list.append(log, x)`.
             stored = NOTHING.union(*arguments[1:]) if name in ADOPTING else NOTHING
             reader.write(arguments[0], f"calls `{path}` on an argument", stored)
         if place_question(obj):
-            self._program.note(self._program.places, reader, "where it runs", path)
+            self._program.notes.ask_place(reader.place, "where it runs", path)
         elif shared_state(obj):
             reader.write(frozenset({Known(obj, path)}), f"calls `{path}`, which the process shares")
         elif is_generator_state(owner):

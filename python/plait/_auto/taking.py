@@ -23,7 +23,7 @@ from plait._auto.values import (
 )
 
 if TYPE_CHECKING:
-    from plait._auto.callees import Program
+    from plait._auto.program import Program
 
 __all__ = ["Taking"]
 
@@ -94,7 +94,7 @@ class Taking:
             for one in (frozenset({target}) for target in targets) if asked.name else (targets,):
                 self._answer(reader, id(summary), asked, one, given, here)
         if summary.handed:
-            self._program.call_back(reader, here(frozenset(summary.handed)))
+            self._program.callees.call_back(reader, here(frozenset(summary.handed)))
         return here(summary.returns)
 
     def _answer(
@@ -103,9 +103,9 @@ class Taking:
         """Take note of what code asks of its arguments, now that it is known what these are."""
         key = number, asked, targets
         # A function that is given to itself is called once.
-        if key in self._program.under_way:
+        if key in self._program.callees.under_way:
             return
-        self._program.under_way.add(key)
+        self._program.callees.under_way.add(key)
         before, reader.elsewhere = reader.elsewhere, (given.file, given.line)
         try:
             arguments = [here(value) for value in given.arguments]
@@ -113,7 +113,7 @@ class Taking:
             rest = here(given.rest)
             if not asked.name:
                 if targets:
-                    self._program.call(reader, targets, arguments, keywords, rest)
+                    self._program.callees.call(reader, targets, arguments, keywords, rest)
             elif asked.how != "get":
                 method = Method(asked.name, targets)
                 self._program.objects.call(reader, method, arguments, keywords, rest, asked.how)
@@ -121,7 +121,7 @@ class Taking:
                 self._program.objects.attributes(reader, targets, asked.name)
         finally:
             reader.elsewhere = before
-            self._program.under_way.discard(key)
+            self._program.callees.under_way.discard(key)
 
     def _take_over_write(
         self,
