@@ -13,7 +13,7 @@ import zlib
 
 import pytest
 
-from plait._auto.effects import Analysis
+from plait._auto.analysis import Analysis
 from plait._auto.record import record_of
 
 counter = 0

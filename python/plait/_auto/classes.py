@@ -16,6 +16,7 @@ from plait._auto.tables import is_user_code
 __all__ = [
     "all_methods",
     "class_data",
+    "data_of",
     "definition",
     "function_of",
     "functions_in",
@@ -154,6 +155,20 @@ def class_data(cls: type, name: str) -> bool:
         if isinstance(own, FunctionType) and name in own.__code__.co_names:
             return False
     return True
+
+
+def data_of(cls: type) -> dict[str, Any]:
+    """Map the names of the data that stand in a class to them."""
+    return {name: value for name, value in vars(cls).items() if _is_data(name, value)}
+
+
+def _is_data(name: str, value: Any) -> bool:
+    if name[:2] == name[-2:] == "__":
+        # Python itself adds some as a class is used.
+        return False
+    if isinstance(value, ModuleType) or type(value).__name__ == "getset_descriptor":
+        return False
+    return not callable(value) and not hasattr(type(value), "__get__")
 
 
 def subclasses(cls: type) -> Iterator[type]:

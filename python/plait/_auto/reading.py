@@ -15,6 +15,7 @@ from itertools import zip_longest
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from plait._auto.parameters import parameters
 from plait._auto.paths import Paths, State
 from plait._auto.steps import STEPS, unknown
 from plait._auto.summary import Asked, Given, Summary, Write
@@ -42,12 +43,10 @@ from plait._auto.values import (
 if TYPE_CHECKING:
     from plait._auto.program import Program
 
-__all__ = ["Reader", "parameters"]
+__all__ = ["Reader"]
 
 # What is made in functions that are called so deep in others is told apart.
 _DEEPEST = 4
-
-_VARARGS, _VARKEYWORDS = 0x04, 0x08
 
 
 class Reader:
@@ -319,10 +318,3 @@ class Reader:
             self.summary.writes[key] = write
         elif not write.stored <= known.stored:
             self.summary.writes[key] = known._replace(stored=known.stored | write.stored)
-
-
-def parameters(code: CodeType) -> tuple[str, ...]:
-    """List the names of the parameters of code, those that take the rest included."""
-    count = code.co_argcount + code.co_kwonlyargcount
-    count += bool(code.co_flags & _VARARGS) + bool(code.co_flags & _VARKEYWORDS)
-    return code.co_varnames[:count]
