@@ -576,6 +576,14 @@ def test_closures_are_told_apart():
     assert record_of(add(1))[0] is not record_of(add(True))[0]
 
 
+def test_calls_that_are_too_deep():
+    space = {"f0": lambda x: x}
+    for depth in range(1, 1001):
+        exec(f"def f{depth}(x): return f{depth - 1}(x)", space)
+    assert "calls more code than is looked through" in effect(space["f1000"], 1)
+    assert effect(space["f10"], 1) is None
+
+
 class Counting:
     def look(self):
         self.seen = True

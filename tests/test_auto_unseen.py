@@ -1775,6 +1775,18 @@ FREE = {
         def f(x):
             return Pipeline(double, str, lambda s: s + "a")(x)
     """,
+    "counts_by_what_is_called_as_it_is": """
+        def f(x):
+            class Count:
+                def __init__(self):
+                    self.total = 0
+                def add(self, n):
+                    self.total += n
+                    return self.total
+                def twice(self):
+                    return self.add(self.total())
+            return Count
+    """,
     "reads_by_name": """
         class Settings:
             depth = 3

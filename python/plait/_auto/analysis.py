@@ -60,7 +60,7 @@ class Analysis:
             self._classes = tuple(map(weakref.ref, notes.classes))
             self._depends = tuple(Binding(function, *found) for found in notes.depends.values())
             self._held = tuple(Attribute(*found) for found in notes.attributes_of.values())
-        except TooLarge:
+        except (TooLarge, RecursionError):
             self._found = Conclusion((_too_large(function),))
         except Exception as error:
             # Bytecode that the reader does not know: nothing is claimed of it.

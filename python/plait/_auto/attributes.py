@@ -49,7 +49,6 @@ class Attributes:
         self._program = program
         self._kinds: dict[int, tuple[object, set[type]]] = {}
         self._classes: list[type] | None = None
-        self._hooks: set[tuple[object, Value]] = set()
         self._touched: set[tuple[int, Root, str]] = set()
 
     # -- attributes ---------------------------------------------------------
@@ -140,15 +139,10 @@ class Attributes:
     def _hook(self, reader: Reader, one: Value, cls: type, name: str) -> None:
         found = definition(cls, name)
         function = None if found is None else function_of(found[1])
-        key = function, one
-        if function is None or key in self._hooks:
-            return
         # A hook may look up what leads to itself.
-        self._hooks.add(key)
-        try:
-            self._run(reader, function, [one])
-        finally:
-            self._hooks.discard(key)
+        with self._program.callees.once("hook", function, one) as is_first:
+            if is_first:
+                self._run(reader, function, [one])
 
     def set_attribute(self, reader: Reader, owner: Value, name: str, value: Value) -> None:
         """Take note that an attribute is set."""

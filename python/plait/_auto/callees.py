@@ -5,6 +5,8 @@ from __future__ import annotations
 import builtins
 import logging
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FunctionType
 from typing import TYPE_CHECKING
 
@@ -52,8 +54,7 @@ class Callees:
     def __init__(self, program: Program) -> None:
         """Serve a program."""
         self._program = program
-        #: Calls of functions that are arguments, which are under way.
-        self.under_way: set[tuple[object, ...]] = set()
+        self._under_way: set[tuple[object, ...]] = set()
         # What functions were given by code that is not read.
         self._called_back: dict[tuple[int, Root], Value] = {}
 
@@ -236,13 +237,19 @@ class Callees:
         """Tell what a method of an object returns."""
         found: Value = NOTHING
         for root in value:
-            key = id(reader), root, method
-            if key in self.under_way:
-                continue
-            self.under_way.add(key)
-            try:
-                receiver = frozenset({root})
-                found |= self.call(reader, frozenset({Method(method, receiver)}), [], {})
-            finally:
-                self.under_way.discard(key)
+            with self.once("returned", id(reader), root, method) as is_first:
+                if is_first:
+                    receiver = frozenset({root})
+                    found |= self.call(reader, frozenset({Method(method, receiver)}), [], {})
         return found
+
+    @contextmanager
+    def once(self, *key: object) -> Iterator[bool]:
+        """Tell whether that is not under way: it is as long as this is held."""
+        is_first = key not in self._under_way
+        self._under_way.add(key)
+        try:
+            yield is_first
+        finally:
+            if is_first:
+                self._under_way.discard(key)

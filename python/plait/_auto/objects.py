@@ -64,10 +64,15 @@ class Objects(Attributes):
     ) -> tuple[Value, bool]:
         """Take note of the call of a method; tell what it may return, and whether it was read."""
         found, read = NOTHING, bool(method.receiver)
-        for root in method.receiver:
-            value, was_read = self._call_one(reader, root, method, arguments, keywords, rest, how)
-            found |= value
-            read = read and was_read
+        given = tuple(arguments), tuple(keywords.items()), rest
+        # What an object has under the name of a method may be that method: `x.f = x.f or g`.
+        with self._program.callees.once("method", id(reader), method, given, how) as is_first:
+            for root in method.receiver if is_first else ():
+                value, was_read = self._call_one(
+                    reader, root, method, arguments, keywords, rest, how
+                )
+                found |= value
+                read = read and was_read
         return found, read
 
     def _call_one(

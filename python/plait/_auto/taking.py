@@ -101,13 +101,12 @@ class Taking:
         self, reader: Reader, number: int, asked: Asked, targets: Value, given: Given, here: Any
     ) -> None:
         """Take note of what code asks of its arguments, now that it is known what these are."""
-        key = number, asked, targets
+        before = reader.elsewhere
         # A function that is given to itself is called once.
-        if key in self._program.callees.under_way:
-            return
-        self._program.callees.under_way.add(key)
-        before, reader.elsewhere = reader.elsewhere, (given.file, given.line)
-        try:
+        with self._program.callees.once("asked", number, asked, targets) as is_first:
+            if not is_first:
+                return
+            reader.elsewhere = given.file, given.line
             arguments = [here(value) for value in given.arguments]
             keywords = {name: here(value) for name, value in given.keywords.items()}
             rest = here(given.rest)
@@ -119,9 +118,7 @@ class Taking:
                 self._program.objects.call(reader, method, arguments, keywords, rest, asked.how)
             else:
                 self._program.objects.attributes(reader, targets, asked.name)
-        finally:
-            reader.elsewhere = before
-            self._program.callees.under_way.discard(key)
+        reader.elsewhere = before
 
     def _take_over_write(
         self,
