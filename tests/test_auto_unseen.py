@@ -1787,6 +1787,11 @@ FREE = {
                     return self.add(self.total())
             return Count
     """,
+    "imports_by_name": """
+        def f(x):
+            import importlib
+            return __import__("math").floor(x), importlib.import_module("cmath").sqrt(x)
+    """,
     "reads_by_name": """
         class Settings:
             depth = 3

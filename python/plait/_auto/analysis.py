@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import sys
 import weakref
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ from plait._auto.classes import (
     implicit,
     is_users_class,
     kinds_in,
+    sending,
     users_classes_with,
 )
 from plait._auto.concluding import Conclusion, Question, conclude, is_open
@@ -129,8 +131,10 @@ class Analysis:
         open_values = {
             name: [value for value in held if not is_fixed(value)] for name, held in values.items()
         }
-        if any(open_values.values()):
-            effect_of_argument = self._of_arguments(open_values)
+        # The user's classes in each, and whether there are no more.
+        kinds = {id(value): kinds_in(value) for held in open_values.values() for value in held}
+        if kinds:
+            effect_of_argument = self._of_arguments(open_values, kinds)
             if effect_of_argument is not None:
                 return effect_of_argument
         for value in (*args, *kwargs.values()):
@@ -139,6 +143,11 @@ class Analysis:
                 return effect_of_callable
         if self.always:
             return self.always[0]
+        for name, held in open_values.items():
+            for value in held:
+                found = _of_sending(kinds[id(value)][0], name)
+                if found is not None:
+                    return found
         prints = self._prints()
         if prints is not None:
             return prints
@@ -151,7 +160,9 @@ class Analysis:
         """Tell where it prints, if what is printed goes into an object of this process."""
         return None if sys.stdout is sys.__stdout__ else self._found.prints
 
-    def _of_arguments(self, values: Mapping[str, list[Any]]) -> Effect | None:
+    def _of_arguments(
+        self, values: Mapping[str, list[Any]], kinds: Mapping[int, tuple[set[type], bool]]
+    ) -> Effect | None:
         """Tell what the code does to arguments that is seen in their classes alone."""
         for name, method, is_result, effect in self._found.by_methods:
             for value in values.get(name, ()):
@@ -164,16 +175,14 @@ class Analysis:
                     found = is_result and analyse(function).returns_shared
                 if found:
                     return effect
-        looked: dict[int, tuple[set[type], bool]] = {}
         for name, held in values.items():
             for value in held:
-                looked[id(value)] = kinds_in(value)
-                found_in = _of_value(looked[id(value)][0], name)
+                found_in = _of_value(kinds[id(value)][0], name)
                 if found_in is not None:
                     return found_in
         for question in self._found.questions:
             for value in values.get(question.argument, ()):
-                found_in = _of_question(value, question, *looked[id(value)])
+                found_in = _of_question(value, question, *kinds[id(value)])
                 if found_in is not None:
                     return found_in
         return None
@@ -211,8 +220,8 @@ def _name(fn: Any) -> str:
 
 
 def _can_be_set(value: Any) -> bool:
-    """Whether code can change an object: of classes, functions and modules the attributes."""
-    return isinstance(value, type | FunctionType | ModuleType) or not is_fixed(value)
+    """Whether code can change an object: of classes, functions and the like the attributes."""
+    return isinstance(value, type | enum.Enum | FunctionType | ModuleType) or not is_fixed(value)
 
 
 def _too_large(function: FunctionType) -> Effect:
@@ -265,6 +274,17 @@ def _of_value(kinds: set[type], name: str) -> Effect | None:
             if found is not None:
                 text = f"has `{name}`, of which `{function.__qualname__}()` {found.text}"
                 return Effect(text, found.file, found.line, name, found.keeps)
+    return None
+
+
+def _of_sending(kinds: set[type], name: str) -> Effect | None:
+    """Tell who says what another process is given in place of an argument, or of what is in it."""
+    for cls in kinds:
+        function = sending(cls)
+        if function is not None:
+            code = function.__code__
+            text = f"has `{name}`, of which `{function.__qualname__}()` says what processes get"
+            return Effect(text, code.co_filename, code.co_firstlineno, name, "process")
     return None
 
 

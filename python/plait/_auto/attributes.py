@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from plait._auto.classes import (
     implicit,
     is_users_class,
     kinds_in,
+    variables_of,
 )
 from plait._auto.functions import held
 from plait._auto.summary import Asked
@@ -129,7 +130,7 @@ class Attributes:
         """Tell which function an object has under a name, beside those of its class."""
         if type(root) is not Known:
             return NOTHING
-        held = _variables(root.obj)
+        held = variables_of(root.obj)
         value = held.get(name)
         if value is None or not callable(value) or isinstance(value, type):
             return NOTHING
@@ -279,11 +280,3 @@ def class_of(root: Root) -> type | None:
     elif type(root) is Fresh:
         cls = root.kind
     return cls if isinstance(cls, type) and is_users_class(cls) else None
-
-
-def _variables(obj: Any) -> Mapping[str, Any]:
-    try:
-        found = object.__getattribute__(obj, "__dict__")
-    except AttributeError:
-        return {}
-    return found if isinstance(found, dict) else {}

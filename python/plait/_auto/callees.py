@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import importlib
 import logging
 import operator
 from collections.abc import Iterator
@@ -210,6 +211,8 @@ class Callees:
             self.call(reader, frozenset({Known(inner, known.path)}), arguments, keywords, rest)
         if obj is logging.getLogger:
             return frozenset({Known(logging.root, f"{known.path}()")}), False
+        if obj is builtins.__import__ or obj is importlib.import_module:
+            return self._program.libraries.imported(reader, arguments), False
         by_name = self._program.libraries.by_name(reader, obj, known.path, arguments)
         if by_name is not None:
             return by_name, False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import sys
 import weakref
@@ -25,9 +26,11 @@ __all__ = [
     "is_users_module",
     "kinds_in",
     "parts_of",
+    "sending",
     "subclasses",
     "users_classes",
     "users_classes_with",
+    "variables_of",
 ]
 
 _HEAP_TYPE = 1 << 9
@@ -58,6 +61,7 @@ _READING = (
 # Of what is made they run as well.
 _OF_MADE = "__post_init__ __set_name__ __del__"
 _OF_PICKLED = "__reduce__ __reduce_ex__ __getstate__ __getnewargs__ __getnewargs_ex__"
+_SENDING = _words(f"{_OF_PICKLED} __setstate__")
 _NAMES = {
     "known": _words(_READING),
     "made": _words(f"{_READING} {_OF_MADE}"),
@@ -110,11 +114,18 @@ def function_of(value: Any) -> FunctionType | None:
 
 
 def _wrapped_in(value: Any) -> Any:
-    # An object of the user's may make up attributes as they are asked for.
-    found = getattr(value, "__dict__", None)
     if isinstance(value, staticmethod | classmethod):
         return value.__func__
-    return found.get("__wrapped__") if isinstance(found, dict) else None
+    return variables_of(value).get("__wrapped__")
+
+
+def variables_of(obj: Any) -> Mapping[str, Any]:
+    """Map the names of what an object holds to that, without any code of the user's."""
+    try:
+        found = object.__getattribute__(obj, "__dict__")
+    except AttributeError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def implicit(cls: type, use: str) -> tuple[FunctionType, ...]:
@@ -146,6 +157,19 @@ def all_methods(cls: type) -> tuple[FunctionType, ...]:
             functions = map(function_of, vars(base).values())
             found += [fn for fn in functions if fn is not None]
     return tuple(found)
+
+
+def sending(cls: type) -> FunctionType | None:
+    """Find a method of the user's that says what another process is given in place of an object."""
+    registered = copyreg.dispatch_table.get(cls)
+    if isinstance(registered, FunctionType) and is_user_code(registered.__code__):
+        return registered
+    for base in cls.__mro__:
+        for name in _SENDING:
+            function = function_of(vars(base).get(name))
+            if function is not None:
+                return function
+    return None
 
 
 def class_data(cls: type, name: str) -> bool:

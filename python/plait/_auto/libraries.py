@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,15 @@ class Libraries:
             else:
                 self._program.objects.delete_attribute(reader, owner, name)
         return found
+
+    def imported(self, reader: Reader, arguments: list[Value]) -> Value:
+        """Tell what an import by a function leads to."""
+        names = [root.text for root in arguments[0] if type(root) is Const] if arguments else []
+        if names:
+            find = self._program.names.imported
+            return NOTHING.union(*(find(reader, name, whole=True) for name in names))
+        # Some module, by a name that the code does not tell.
+        return frozenset({Known(sys.modules, "a module")})
 
     def look_at(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import enum
 import sys
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -163,7 +164,8 @@ class Names:
             and (is_users(where[0], reader) or (is_plain(value) and where[0] != "sys"))
         ):
             self._program.notes.reads[where[0], where[1]] = value
-        if is_fixed(value):
+        # Of a member of an enumeration the attributes can be set.
+        if is_fixed(value) and not isinstance(value, enum.Enum):
             return NOTHING
         known = frozenset({Known(value, path)})
         if hasattr(type(value), "__next__"):
