@@ -11,6 +11,7 @@ import json
 import math
 import os
 import random
+import sys
 import threading
 import types
 import zlib
@@ -311,6 +312,7 @@ def decorated(fn):
         (os.getpid, (), "where it runs"),
         (os.chdir, ("/",), "which the process shares"),
         (asks_for_a_setting, (), "`gc.isenabled`"),
+        (sys.getswitchinterval, (), "where it runs"),
         (heapq.heappush, ([], 1), "on an argument"),
         (apply, (results.append, (1,)), "is given `list.append`"),
         (apply, (appends, (1,)), "`results.append()`"),

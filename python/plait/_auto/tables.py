@@ -121,6 +121,7 @@ _QUESTIONS = (
     | _of("resource", "getrusage")
     | _of("gc", "isenabled get_threshold get_count get_objects get_stats get_debug")
     | _of("signal", "getsignal getitimer")
+    | _of("sys", "getswitchinterval")
     | _of("builtins", "input breakpoint")
 )
 
