@@ -1,19 +1,25 @@
 """What is seen in the code of a function that makes it matter where it is called."""
 
 import contextvars
+import copyreg
+import enum
 import functools
+import gc
 import heapq
+import importlib
 import json
 import math
 import os
 import random
+import sys
 import threading
 import types
 import zlib
 
 import pytest
 
-from plait._auto.effects import Analysis
+from plait._auto.analysis import Analysis
+from plait._auto.digesting import digest
 from plait._auto.record import record_of
 
 counter = 0
@@ -199,6 +205,10 @@ def takes_from_an_iterator():
     return next(numbers)
 
 
+def asks_for_a_setting():
+    return gc.isenabled()
+
+
 def asks_for_its_process():
     return os.getpid()
 
@@ -301,6 +311,8 @@ def decorated(fn):
         (random.random, (), "draws random numbers"),
         (os.getpid, (), "where it runs"),
         (os.chdir, ("/",), "which the process shares"),
+        (asks_for_a_setting, (), "`gc.isenabled`"),
+        (sys.getswitchinterval, (), "where it runs"),
         (heapq.heappush, ([], 1), "on an argument"),
         (apply, (results.append, (1,)), "is given `list.append`"),
         (apply, (appends, (1,)), "`results.append()`"),
@@ -574,6 +586,131 @@ def test_closures_are_told_apart():
     assert record_of(add(1))[0] is record_of(add(1))[0]
     assert record_of(add(1))[0] is not record_of(add(2))[0]
     assert record_of(add(1))[0] is not record_of(add(True))[0]
+
+
+def test_calls_that_are_too_deep():
+    space = {"f0": lambda x: x}
+    for depth in range(1, 1001):
+        exec(f"def f{depth}(x): return f{depth - 1}(x)", space)
+    assert "calls more code than is looked through" in effect(space["f1000"], 1)
+    assert effect(space["f10"], 1) is None
+
+
+def sets_in_an_import(x):
+    __import__("string").seen = x
+
+
+def sets_in_a_module_of_that_name(name):
+    importlib.import_module(name).seen = 1
+
+
+def reads_from_a_descriptor(x):
+    return os.read(descriptor, x)
+
+
+def sets_in_a_member(x):
+    Colour.RED.seen = x
+
+
+def sets_in_its_member(colour):
+    colour.seen = 1
+
+
+descriptor = 0
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+@pytest.mark.parametrize(
+    ("fn", "arg", "text"),
+    [
+        (sets_in_an_import, 1, "sets the attribute `seen` of `string`"),
+        (sets_in_a_module_of_that_name, "string", "sets the attribute `seen` of `a module`"),
+        (reads_from_a_descriptor, 1, "calls `os.read`, which the process shares"),
+        (sets_in_a_member, 1, "sets the attribute `seen` of `Colour.RED`"),
+        (sets_in_its_member, Colour.RED, "sets the attribute `seen` of `colour`"),
+    ],
+)
+def test_found_by_name(fn, arg, text):
+    assert effect(fn, arg) == text
+
+
+def test_a_member_may_be_read():
+    assert effect(lambda colour: (colour.value, Colour.RED.name, Colour["RED"]), Colour.RED) is None
+
+
+class Partly:
+    def __init__(self):
+        self.kept, self.left_out = 1, 2
+
+    def __getstate__(self):
+        return {"kept": self.kept}
+
+
+class Another:
+    def __reduce__(self):
+        return int, (5,)
+
+
+class Registered:
+    pass
+
+
+def as_a_number(registered):
+    return int, (5,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (Partly, "Partly.__getstate__"),
+        (Another, "Another.__reduce__"),
+        (Registered, "as_a_number"),
+    ],
+)
+@pytest.mark.parametrize("around", [lambda one: one, lambda one: [one]])
+def test_what_says_itself_what_processes_get_stays_in_this(kind, name, around, monkeypatch):
+    monkeypatch.setitem(copyreg.dispatch_table, Registered, as_a_number)
+    record, _, _ = record_of(names_the_kind)
+    found = record.effect_on((around(kind()),), {})
+    assert found.keeps == "process"
+    assert found.text == f"has `one`, of which `{name}()` says what processes get"
+
+
+def names_the_kind(one):
+    return str(type(one))
+
+
+asked = []
+
+
+class Asks(type):
+    def __getattr__(cls, name):
+        asked.append(name)
+        raise AttributeError(name)
+
+
+class Asked(metaclass=Asks):
+    pass
+
+
+def makes_one_that_asks(x):
+    return Asked, x
+
+
+def test_no_code_of_the_users_is_run():
+    # pytest has asked by now.
+    asked.clear()
+    analysis = Analysis(makes_one_that_asks)
+    assert ("test_auto_effects", "Asked") in {
+        (module.rpartition(".")[2], path) for module, path in analysis.reads
+    }
+    analysis.effect_on((Asked,), {})
+    analysis.state(makes_one_that_asks)
+    assert digest(Asked)
+    assert asked == []
 
 
 class Counting:

@@ -9,7 +9,7 @@ from choosing import choose, here
 
 import plait
 from plait._auto import record
-from plait._auto.effects import Analysis
+from plait._auto.analysis import Analysis
 
 LIMIT = 60
 
@@ -39,7 +39,7 @@ def forgotten(monkeypatch):
     """Have every function be unknown."""
     monkeypatch.setattr("plait._auto.record._records", {})
     monkeypatch.setattr("plait._auto.record._by_code", {})
-    monkeypatch.setattr("plait._auto.effects._analyses", {})
+    monkeypatch.setattr("plait._auto.analysis._analyses", {})
     yield
     seen.clear()
 
@@ -52,7 +52,7 @@ class Held:
         self.begun = threading.Event()
         self.threads = []
         monkeypatch.setattr(record, "Analysis", self.read)
-        monkeypatch.setattr("plait._auto.effects.Analysis", self.read)
+        monkeypatch.setattr("plait._auto.analysis.Analysis", self.read)
 
     def read(self, function):
         analysis = Analysis(function)
@@ -130,7 +130,7 @@ def test_functions_among_the_items_of_a_map(monkeypatch, method):
             read.append(threading.get_ident())
 
     monkeypatch.setattr(record, "Analysis", Read)
-    monkeypatch.setattr("plait._auto.effects.Analysis", Read)
+    monkeypatch.setattr("plait._auto.analysis.Analysis", Read)
     assert plait.run(main()) == [fn(x) for x, fn in enumerate(fns)]
     assert seen == [40, 40]
     assert read

@@ -12,6 +12,7 @@ import types
 
 import pytest
 from choosing import choose, here
+from taking import outcomes
 from tasks import wait_for_file
 
 import plait
@@ -32,18 +33,6 @@ class Unpicklable:
 
     def __reduce__(self):
         raise TypeError("stays here")
-
-
-def outcomes(results):
-    """Take all results; what is raised takes its place."""
-    taken = []
-    while True:
-        try:
-            taken.append(next(results))
-        except StopIteration:
-            return taken
-        except Exception as error:
-            taken.append(error)
 
 
 def die_at(place, x):

@@ -4,17 +4,22 @@ import asyncio
 import concurrent.futures
 import gc
 import os
+import pickle
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
+import types
 import weakref
 
 import pytest
 from choosing import choose, settle
 
 import plait
+from plait._auto import comparing
+from plait._pickling.shared import REGISTERED
 
 LIMIT = 60
 
@@ -28,8 +33,8 @@ def forgotten(monkeypatch):
     monkeypatch.setattr("plait._auto.record._by_code", {})
 
 
-def submit(fn, *args):
-    return plait.submit(fn, *args, on="auto")
+def submit(fn, *args, **kwargs):
+    return plait.submit(fn, *args, on="auto", **kwargs)
 
 
 class Hostile:
@@ -314,3 +319,113 @@ def test_a_signal_handler_may_submit(monkeypatch):
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert found == [2] * 5
+
+
+class Slow:
+    """Waits, or computes, wherever it is pickled."""
+
+    def __init__(self, spend=int):
+        self.spend = spend
+
+    def __reduce__(self):
+        self.spend()
+        return Slow, ()
+
+
+class Clocks:
+    """Time that passes where it is said."""
+
+    def __init__(self):
+        self.wall = self.cpu = 0.0
+
+    def perf_counter(self):
+        return self.wall
+
+    def thread_time(self):
+        return self.cpu
+
+    def wait(self):
+        self.wall += 0.4
+
+    def compute(self):
+        self.wall += 0.1
+        self.cpu += 0.1
+
+
+@pytest.mark.parametrize("way", ["wait", "compute"])
+def test_pickling_for_a_look_ends_where_it_takes_long(monkeypatch, way):
+    clocks = Clocks()
+    pickled = []
+
+    def spend():
+        pickled.append(1)
+        getattr(clocks, way)()
+
+    monkeypatch.setattr(comparing, "time", clocks)
+    looked = comparing.Arguments(([Slow(spend) for _ in range(100)],), {})
+    known = len(pickled)
+    assert known == 3
+    assert looked.is_unseen
+    assert "too long" in looked.problem
+    assert not looked.have_changed()
+    assert len(pickled) == known
+
+
+def test_one_that_takes_long_is_looked_at_once(monkeypatch):
+    clocks = Clocks()
+    monkeypatch.setattr(comparing, "time", clocks)
+
+    def spend():
+        pickled.append(1)
+        clocks.wall += 5
+
+    pickled = []
+    given = [Slow(spend) for _ in range(20)]
+    assert list(plait.map(reveal_nothing, given)) == [None] * 20
+    assert len(pickled) == 1
+    assert "pickling takes too long" in plait.explain(reveal_nothing).reason
+    assert plait.explain(reveal_nothing).decision == "serial"
+
+
+def reveal_nothing(_):
+    return None
+
+
+def keep_alive(connection):
+    return connection.fileno() >= 0
+
+
+@pytest.fixture
+def connected():
+    sockets = socket.socketpair()
+    yield sockets
+    for one in sockets:
+        one.close()
+
+
+@methods
+def test_a_look_at_a_socket_hands_it_to_nobody(monkeypatch, connected, method):
+    choose(monkeypatch, method)
+    handed = []
+    monkeypatch.setitem(REGISTERED, socket.socket, handed.append)
+    assert list(plait.map(keep_alive, connected * 10)) == [True] * 20
+    assert submit(keep_alive, connected[0]).result(LIMIT)
+    assert submit(dict, peer=connected[1]).result(LIMIT) == {"peer": connected[1]}
+    assert handed == []
+    explained = plait.explain(keep_alive)
+    assert explained.decision == "serial"
+    assert "a look at a socket would hand it to another process" in explained.reason
+
+
+def test_checksums_of_large_arrays_are_no_time_of_objects(monkeypatch):
+    clocks = Clocks()
+    monkeypatch.setattr(comparing, "time", clocks)
+
+    def checksum(_):
+        clocks.wall += 10
+        return 1
+
+    monkeypatch.setattr(comparing, "native", types.SimpleNamespace(checksum=checksum))
+    data = [bytearray(1 << 20) for _ in range(4)]
+    looked = comparing.Arguments((Slow(), *map(pickle.PickleBuffer, data)), {})
+    assert looked.problem is None

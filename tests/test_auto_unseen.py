@@ -1775,6 +1775,23 @@ FREE = {
         def f(x):
             return Pipeline(double, str, lambda s: s + "a")(x)
     """,
+    "counts_by_what_is_called_as_it_is": """
+        def f(x):
+            class Count:
+                def __init__(self):
+                    self.total = 0
+                def add(self, n):
+                    self.total += n
+                    return self.total
+                def twice(self):
+                    return self.add(self.total())
+            return Count
+    """,
+    "imports_by_name": """
+        def f(x):
+            import importlib
+            return __import__("math").floor(x), importlib.import_module("cmath").sqrt(x)
+    """,
     "reads_by_name": """
         class Settings:
             depth = 3

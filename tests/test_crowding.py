@@ -7,6 +7,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from made_up import signals
 
 import plait
 from plait._measure import crowding
@@ -14,31 +15,11 @@ from plait._measure.crowding import Crowd, kept, measured
 from plait._measure.estimating import estimates, estimates_of
 from plait._measure.machine import TYPICAL
 
-
-def signals(wall, cpu, **others):
-    figures = {
-        "calls": 5,
-        "first": wall,
-        "wall": wall,
-        "cpu": cpu,
-        "queued": 0.0,
-        "held": 1.0,
-        "waits": {},
-        "argument_bytes": 10,
-        "result_bytes": 10,
-        "pickle_seconds": 1e-6,
-        "unpicklable": None,
-        "memory": None,
-        "process_cpu": cpu,
-    }
-    return plait.Signals(**{**figures, **others})
-
-
-PYTHON = signals(0.01, 0.01)
-RELEASES = signals(0.01, 0.01, held=0.02)
+PYTHON = signals(0.01, held=1.0)
+RELEASES = signals(0.01, held=0.02)
 SLEEP = signals(0.05, 5e-5, held=0.001, pauses=1)
-LOCKED = signals(0.02, 0.02, unpicklable="its argument cannot be pickled: `lock`")
-BUSY = signals(0.02, 0.01, queued=0.01)
+LOCKED = signals(0.02, held=1.0, unpicklable="its argument cannot be pickled: `lock`")
+BUSY = signals(0.02, 0.01, held=1.0, queued=0.01)
 
 
 @pytest.fixture

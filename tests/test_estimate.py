@@ -4,8 +4,8 @@ import dataclasses
 import pickle
 
 import pytest
+from made_up import signals
 
-import plait
 from plait._binding import native
 from plait._measure.budget import Budget
 from plait._measure.concluding import conclude
@@ -16,26 +16,6 @@ from plait._measure.peak import Peak
 from plait._measure.reading import Read
 from plait._measure.reading_coroutines import _standing
 from plait._measure.sampling import Spent, Stretches
-
-
-def signals(wall, cpu=None, **others):
-    cpu = wall if cpu is None else cpu
-    figures = {
-        "calls": 5,
-        "first": wall,
-        "wall": wall,
-        "cpu": cpu,
-        "queued": 0.0,
-        "held": None,
-        "waits": {},
-        "argument_bytes": 10,
-        "result_bytes": 10,
-        "pickle_seconds": 1e-6,
-        "unpicklable": None,
-        "memory": None,
-        "process_cpu": cpu,
-    }
-    return plait.Signals(**{**figures, **others})
 
 
 def on(cores, read, batch, **options):

@@ -17,6 +17,7 @@ import time
 import weakref
 
 import pytest
+from taking import outcomes
 from tasks import meet, until, wait_for_file
 
 import plait
@@ -96,18 +97,6 @@ class Source:
         item = next(self.items)
         self.read += 1
         return item
-
-
-def outcomes(results):
-    """Take all results; what is raised takes its place."""
-    taken = []
-    while True:
-        try:
-            taken.append(next(results))
-        except StopIteration:
-            return taken
-        except Exception as error:
-            taken.append(error)
 
 
 async def later_outcomes(results):

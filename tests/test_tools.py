@@ -121,6 +121,18 @@ def test_the_newest_that_serves(tmp_path: Path) -> None:
         newest(found[3:])
 
 
+def test_the_script_names_the_default_and_the_newest() -> None:
+    for option, wanted in (("--default", choose(sys.executable)), ("--newest", newest())):
+        answer = subprocess.run(
+            [sys.executable, ROOT / "tools" / "interpreters.py", option],
+            env={**os.environ, "PYTHON": sys.executable},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert answer.stdout.strip() == wanted.executable
+
+
 def test_candidates_come_from_the_path_and_from_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 """Finds the interpreters of this machine that plait can be built for.
 
 Run as a script, it lists every one, and says of the others what is wrong with them; with `--newest`
-it prints the path of the newest that serves.
+it prints the path of the newest that serves, with `--default` of the one that is taken by default.
 """
 
 import functools
@@ -162,12 +162,16 @@ def newest(found: Iterable[str] | None = None) -> Interpreter:
 
 
 def main() -> None:
-    """Print a line for each interpreter, or with `--newest` the path of that one."""
-    if sys.argv[1:] == ["--newest"]:
-        print(newest().executable)
-        return
-    for each in find_all():
-        print(f"{each.release:10} {each.executable}{': ' + each.problem if each.problem else ''}")
+    """Print a line for each interpreter, or the path of the one that is asked for."""
+    match sys.argv[1:]:
+        case ["--newest"]:
+            print(newest().executable)
+        case ["--default"]:
+            print(choose().executable)
+        case _:
+            for each in find_all():
+                problem = f": {each.problem}" if each.problem else ""
+                print(f"{each.release:10} {each.executable}{problem}")
 
 
 if __name__ == "__main__":

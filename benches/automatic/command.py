@@ -3,17 +3,21 @@
 import gc
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import plait
 from automatic.deciding import PARTS, forget, parts_of
-from automatic.rows import ROWS, Row, noted
+from automatic.rows import ROWS, Row, noted, trifle, trifle_and_noted
 from report import machine, median, parser, table, write
 from rounds import rotated
 from verdict import spread
 
 # Of a batch of a second, in seconds.
 BAR = 0.02
+# So many items are taken to see what one costs that is called in place.
+ITEMS = 200_000
 
 
 def _spend(take: Callable[[], object]) -> float:
@@ -65,6 +69,27 @@ def _measured(row: Row, rounds: int) -> list[str]:
     ]
 
 
+def _beyond(fn: Callable[[Any], object], rounds: int) -> list[float]:
+    """Measure what an item of a map costs beyond that of the builtin one, in µs, in each round."""
+    items = range(ITEMS)
+    for _ in plait.map(fn, items):
+        pass
+    found = []
+    for _ in range(rounds):
+        plainly = _spend(lambda: deque(map(fn, items), 0))
+        found.append(1e6 * (_spend(lambda: deque(plait.map(fn, items), 0)) - plainly) / ITEMS)
+    return found
+
+
+def _in_place(rounds: int) -> str:
+    short, kept = _beyond(trifle, rounds), _beyond(trifle_and_noted, rounds)
+    return (
+        f"Beyond the builtin `map`, an item that is called in place costs, in µs: {spread(short)}"
+        f" of a function that is too short to be handed out, {spread(kept)} of one that must stay"
+        f" ({ITEMS:,} items, as many rounds)."
+    )
+
+
 def main() -> None:
     """Measure and report."""
     asked = parser("What on='auto' costs beside the method that it chooses, taken directly.")
@@ -78,6 +103,7 @@ def main() -> None:
     for row in rows:
         measured.append(_measured(row, options.rounds))
         print(measured[-1], file=sys.stderr)
+    in_place = [] if options.row else ["", _in_place(options.rounds)]
     lines = [
         "# What the automatic choice costs",
         "",
@@ -104,5 +130,6 @@ def main() -> None:
             ),
             measured,
         ),
+        *in_place,
     ]
     write("auto", lines, record=options.record)

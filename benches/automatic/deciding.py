@@ -9,7 +9,7 @@ from unittest import mock
 import plait
 from automatic.rows import Row, noted
 from plait._auto import calling, record
-from plait._auto.effects import Analysis
+from plait._auto.analysis import Analysis
 from plait._auto.measuring import observed as original
 
 __all__ = ["PARTS", "forget", "parts_of"]

@@ -55,6 +55,17 @@ def medium_and_noted(number: int) -> int:
     return medium(number)
 
 
+def trifle(number: int) -> int:
+    """Do next to nothing."""
+    return number
+
+
+def trifle_and_noted(number: int) -> int:
+    """Do next to nothing, and change something."""
+    noted.append(number)
+    return number
+
+
 class Row(NamedTuple):
     """One batch."""
 

@@ -23,6 +23,7 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import numpy
+from taking import outcomes
 
 import plait
 
@@ -76,11 +77,11 @@ def cases_of(text):
 
 
 def plainly(fn, items):
-    return _taken(map(fn, items))
+    return outcomes(map(fn, items))
 
 
 def by_map(fn, items):
-    return _taken(plait.map(fn, items))
+    return outcomes(plait.map(fn, items))
 
 
 def by_submit(fn, items):
@@ -89,13 +90,13 @@ def by_submit(fn, items):
     def call(item):
         return _result(plait.submit(fn, item, on="auto"))
 
-    return _taken(map(call, items))
+    return outcomes(map(call, items))
 
 
 def at_once(fn, items):
     """Submit all, and then wait for all."""
     futures = [plait.submit(fn, item, on="auto") for item in items]
-    return _taken(map(_result, futures))
+    return outcomes(map(_result, futures))
 
 
 def in_coroutine(fn, items):
@@ -129,18 +130,6 @@ BESIDE_A_LOOP = ("in_coroutine", "gathered")
 
 def _result(future):
     return future.result(60)
-
-
-def _taken(results):
-    """Take all results; what is raised takes its place."""
-    taken = []
-    while True:
-        try:
-            taken.append(next(results))
-        except StopIteration:
-            return taken
-        except Exception as error:
-            taken.append(error)
 
 
 # -- what comes of it -----------------------------------------------------------

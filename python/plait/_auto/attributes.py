@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from plait._auto.classes import (
     implicit,
     is_users_class,
     kinds_in,
+    variables_of,
 )
 from plait._auto.functions import held
 from plait._auto.summary import Asked
@@ -35,7 +36,7 @@ from plait._auto.values import (
 )
 
 if TYPE_CHECKING:
-    from plait._auto.callees import Program
+    from plait._auto.program import Program
     from plait._auto.reading import Reader
 
 __all__ = ["Attributes", "class_of", "may_be_method"]
@@ -49,7 +50,6 @@ class Attributes:
         self._program = program
         self._kinds: dict[int, tuple[object, set[type]]] = {}
         self._classes: list[type] | None = None
-        self._hooks: set[tuple[object, Value]] = set()
         self._touched: set[tuple[int, Root, str]] = set()
 
     # -- attributes ---------------------------------------------------------
@@ -70,7 +70,7 @@ class Attributes:
         if name == "__dict__":
             return one
         if type(root) is Known:
-            led = self._program.attribute(reader, root, name)
+            led = self._program.names.attribute(reader, root, name)
             if led is not None:
                 return led
             return self._of_object(reader, root, type(root.obj), name, is_called=is_called)
@@ -80,7 +80,7 @@ class Attributes:
             if root.kind is not None:
                 for code in self._local(root.kind, name):
                     if not is_called:
-                        self._program.call(reader, frozenset({code}), [one], {})
+                        self._program.callees.call(reader, frozenset({code}), [one], {})
         elif type(root) is Param or type(root) is Free:
             if not is_called:
                 reader.ask(Asked(root, name, "get"))
@@ -99,7 +99,7 @@ class Attributes:
         self, reader: Reader, root: Known | Fresh, cls: type, name: str, *, is_called: bool
     ) -> Value:
         """Tell what an attribute of an object of a known class is."""
-        program, one = self._program, frozenset({root})
+        one = frozenset({root})
         own: Value = frozenset()
         if is_called or may_be_method(root, name):
             own |= {Method(name, one)}
@@ -123,32 +123,27 @@ class Attributes:
             held: Value = frozenset({Known(value, f"{base.__qualname__}.{name}")})
             own |= self._run(reader, getter[1], [held, one, frozenset({Known(cls, cls.__name__)})])
         elif function_of(value) is None and class_data(cls, name):
-            own |= program.class_value(reader, base, name, value)
+            own |= self._program.names.class_value(reader, base, name, value)
         return own | self._held_by(root, name)
 
     def _held_by(self, root: Root, name: str) -> Value:
         """Tell which function an object has under a name, beside those of its class."""
         if type(root) is not Known:
             return NOTHING
-        held = _variables(root.obj)
+        held = variables_of(root.obj)
         value = held.get(name)
         if value is None or not callable(value) or isinstance(value, type):
             return NOTHING
-        self._program.depend_on_attribute(root.obj, name, value)
+        self._program.notes.depend_on_attribute(root.obj, name, value)
         return frozenset({Known(value, f"{root.path}.{name}")})
 
     def _hook(self, reader: Reader, one: Value, cls: type, name: str) -> None:
         found = definition(cls, name)
         function = None if found is None else function_of(found[1])
-        key = function, one
-        if function is None or key in self._hooks:
-            return
         # A hook may look up what leads to itself.
-        self._hooks.add(key)
-        try:
-            self._run(reader, function, [one])
-        finally:
-            self._hooks.discard(key)
+        with self._program.callees.once("hook", function, one) as is_first:
+            if is_first:
+                self._run(reader, function, [one])
 
     def set_attribute(self, reader: Reader, owner: Value, name: str, value: Value) -> None:
         """Take note that an attribute is set."""
@@ -193,7 +188,7 @@ class Attributes:
             if type(root) is Known and isinstance(root.obj, defaultdict) and not root.is_part:
                 factory = root.obj.default_factory
             if factory is not None:
-                self._program.call_back(reader, held(factory, ""))
+                self._program.callees.call_back(reader, held(factory, ""))
                 text = f"may put what is missing into `{name_of(root)}`"
                 reader.write(frozenset({root}), text)
             if type(root) is Known and isinstance(root.obj, type):
@@ -209,7 +204,9 @@ class Attributes:
             one: Value = frozenset({root})
             if type(root) is Fresh and isinstance(root.kind, CodeType):
                 for code in self._local(root.kind, name):
-                    found |= self._program.call(reader, frozenset({code}), [one, *arguments], {})
+                    found |= self._program.callees.call(
+                        reader, frozenset({code}), [one, *arguments], {}
+                    )
                 continue
             for cls in self.kinds_of(root):
                 hook = definition(cls, name)
@@ -244,7 +241,7 @@ class Attributes:
             if type(root) is Fresh and isinstance(root.kind, CodeType):
                 for name, codes in list(self._program.making.names_of(root.kind).items()):
                     if name.startswith("__") and name not in ("__init__", "__new__", "__enter__"):
-                        self._program.call_back(reader, codes, frozenset({root}))
+                        self._program.callees.call_back(reader, codes, frozenset({root}))
                 continue
             kinds = self.kinds_of(root)
             key = id(reader), root, use
@@ -252,7 +249,7 @@ class Attributes:
                 continue
             self._touched.add(key)
             for cls in kinds:
-                self._program.compare_itself(cls)
+                self._program.notes.compare(cls)
                 for function in implicit(cls, use):
                     self._run(reader, function, [frozenset({root})])
 
@@ -263,7 +260,7 @@ class Attributes:
             return NOTHING
         path = getattr(function, "__qualname__", "")
         known = frozenset({Known(function, path)})
-        return self._program.call(reader, known, arguments, {}, rest)
+        return self._program.callees.call(reader, known, arguments, {}, rest)
 
 
 def may_be_method(root: Root, name: str) -> bool:
@@ -283,11 +280,3 @@ def class_of(root: Root) -> type | None:
     elif type(root) is Fresh:
         cls = root.kind
     return cls if isinstance(cls, type) and is_users_class(cls) else None
-
-
-def _variables(obj: Any) -> Mapping[str, Any]:
-    try:
-        found = object.__getattribute__(obj, "__dict__")
-    except AttributeError:
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -17,7 +17,7 @@ from plait._auto.digesting import Incomparable
 from plait._auto.effects import Effect
 from plait._auto.guarding import Differs, Guarded, digests_of, replaced
 from plait._auto.lane import Start, in_lane
-from plait._auto.measuring import Sample, observed
+from plait._auto.measuring import Around, Sample, observed
 from plait._auto.record import record_of
 from plait._auto.unread import NotRead, without_reading
 from plait._carried import carrying
@@ -44,6 +44,8 @@ class Caller:
         self.terms = terms
         self.name = terms.name or describe(fn)
         self.record, self._before, self._keywords = record_of(fn)
+        # A map has one of these for all its calls.
+        self._around = Around(self._held)
 
     # -- single calls -------------------------------------------------------
 
@@ -258,8 +260,12 @@ class Caller:
             note,
             compare=not self.terms.parallel_safe and record.found is None,
             shares=record.analysis.returns_shared,
-            state=None if self.terms.parallel_safe else record.state,
+            around=None if self.terms.parallel_safe else self._around,
         )
+
+    def _held(self) -> list[Any]:
+        """List what a call may change beside its arguments, or others may between calls."""
+        return [*self._before, *self._keywords.values(), *self.record.state()]
 
     def in_thread(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         """Have a thread make a call."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -83,15 +82,6 @@ class Chained(OwnFuture):
                 self.follow(successor)
                 return
         self.fail(error)
-
-    def _end(self, end: Callable[[], None]) -> None:
-        try:
-            end()
-        except concurrent.futures.InvalidStateError:
-            # Somebody has ended it by hand: theirs stands.
-            if not self.done():
-                raise
-        self._let_go()
 
     def _let_go(self) -> None:
         """Hold nothing of the call any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import sys
 import weakref
@@ -16,6 +17,7 @@ from plait._auto.tables import is_user_code
 __all__ = [
     "all_methods",
     "class_data",
+    "data_of",
     "definition",
     "function_of",
     "functions_in",
@@ -24,9 +26,11 @@ __all__ = [
     "is_users_module",
     "kinds_in",
     "parts_of",
+    "sending",
     "subclasses",
     "users_classes",
     "users_classes_with",
+    "variables_of",
 ]
 
 _HEAP_TYPE = 1 << 9
@@ -57,6 +61,7 @@ _READING = (
 # Of what is made they run as well.
 _OF_MADE = "__post_init__ __set_name__ __del__"
 _OF_PICKLED = "__reduce__ __reduce_ex__ __getstate__ __getnewargs__ __getnewargs_ex__"
+_SENDING = _words(f"{_OF_PICKLED} __setstate__")
 _NAMES = {
     "known": _words(_READING),
     "made": _words(f"{_READING} {_OF_MADE}"),
@@ -109,11 +114,18 @@ def function_of(value: Any) -> FunctionType | None:
 
 
 def _wrapped_in(value: Any) -> Any:
-    # An object of the user's may make up attributes as they are asked for.
-    found = getattr(value, "__dict__", None)
     if isinstance(value, staticmethod | classmethod):
         return value.__func__
-    return found.get("__wrapped__") if isinstance(found, dict) else None
+    return variables_of(value).get("__wrapped__")
+
+
+def variables_of(obj: Any) -> Mapping[str, Any]:
+    """Map the names of what an object holds to that, without any code of the user's."""
+    try:
+        found = object.__getattribute__(obj, "__dict__")
+    except AttributeError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def implicit(cls: type, use: str) -> tuple[FunctionType, ...]:
@@ -147,6 +159,19 @@ def all_methods(cls: type) -> tuple[FunctionType, ...]:
     return tuple(found)
 
 
+def sending(cls: type) -> FunctionType | None:
+    """Find a method of the user's that says what another process is given in place of an object."""
+    registered = copyreg.dispatch_table.get(cls)
+    if isinstance(registered, FunctionType) and is_user_code(registered.__code__):
+        return registered
+    for base in cls.__mro__:
+        for name in _SENDING:
+            function = function_of(vars(base).get(name))
+            if function is not None:
+                return function
+    return None
+
+
 def class_data(cls: type, name: str) -> bool:
     """Whether an attribute is left to the class: no code of its `__init__` sets it."""
     for base in cls.__mro__:
@@ -154,6 +179,20 @@ def class_data(cls: type, name: str) -> bool:
         if isinstance(own, FunctionType) and name in own.__code__.co_names:
             return False
     return True
+
+
+def data_of(cls: type) -> dict[str, Any]:
+    """Map the names of the data that stand in a class to them."""
+    return {name: value for name, value in vars(cls).items() if _is_data(name, value)}
+
+
+def _is_data(name: str, value: Any) -> bool:
+    if name[:2] == name[-2:] == "__":
+        # Python itself adds some as a class is used.
+        return False
+    if isinstance(value, ModuleType) or type(value).__name__ == "getset_descriptor":
+        return False
+    return not callable(value) and not hasattr(type(value), "__get__")
 
 
 def subclasses(cls: type) -> Iterator[type]:

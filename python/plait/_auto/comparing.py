@@ -17,6 +17,7 @@ from typing import Any
 from plait._auto.fixed import are_plain, is_fixed
 from plait._binding import native
 from plait._pickling.pickler import dumps
+from plait._pickling.shared import is_handed_over
 
 __all__ = ["NUMBER", "Arguments", "Scale", "parts_of"]
 
@@ -28,26 +29,54 @@ _KEPT = 1 << 16
 _ONE = 1 << 18
 # So many bytes of small objects are pickled for a look: that takes about 50 ms.
 _MOST = 16 << 20
+# So many seconds may objects compute that say themselves how they are pickled, and so many may it
+# take in all: they may wait, but this thread may just as well wait for its turn.
+_COMPUTING, _LONG = 0.25, 1.0
 # So many elements of a result are looked at.
 _LOOKED = 1000
 
 
-class TooLarge(Exception):
-    """There is more to be pickled than a look is worth."""
+class TooMuch(Exception):
+    """Pickling it is more than a look is worth."""
 
 
 class Scale:
-    """Takes in a pickle, as a packer does, and keeps its size.
-
-    Raises:
-        TooLarge: there are too many small objects in it.
-
-    """
+    """Takes in a pickle, as a packer does, and keeps its size."""
 
     def __init__(self) -> None:
         """Have nothing."""
         self.size = 0
         self._small = 0
+        # When the first object was asked how it is pickled: by the clock, by this thread's clock.
+        self._begun: tuple[float, float] | None = None
+
+    def weigh(self, value: Any) -> None:
+        """Pickle a value.
+
+        Raises:
+            TooMuch: there are too many small objects in it, or it takes too long.
+            Exception: it cannot be pickled.
+
+        """
+        packer: Any = self
+        dumps(value, packer, watch=self.watch)
+        if self._begun is not None:
+            # What took long may have been the last.
+            self._check()
+
+    def watch(self, obj: Any) -> None:
+        """Look at an object that is about to be pickled, and at the clocks."""
+        if is_handed_over(obj):
+            kind = type(obj).__qualname__
+            raise TooMuch(f"a look at a {kind} would hand it to another process")
+        self._check()
+
+    def _check(self) -> None:
+        now = time.perf_counter(), time.thread_time()
+        if self._begun is None:
+            self._begun = now
+        elif now[0] > self._begun[0] + _LONG or now[1] > self._begun[1] + _COMPUTING:
+            raise TooMuch("pickling takes too long")
 
     def write(self, data: Any) -> int:
         """Take in a part."""
@@ -56,7 +85,7 @@ class Scale:
         if size < _ONE:
             self._small += size
             if self._small > _MOST:
-                raise TooLarge("it has more than 16 MB of small objects")
+                raise TooMuch("it has more than 16 MB of small objects")
         return size
 
     def buffer(self, buffer: Any) -> bool:
@@ -86,15 +115,24 @@ class _Trace(Scale):
         elif self.size <= _KEPT:
             self._kept.append(bytes(data))
         else:
-            self._sums.append(native.checksum(data))
+            self._sums.append(self._sum(data))
         return size
 
     def buffer(self, buffer: Any) -> bool:
         with buffer.raw() as raw:
             self.size += raw.nbytes
             # Of what cannot be written to, the size is as good.
-            self._sums.append(raw.nbytes if raw.readonly else native.checksum(raw))
+            self._sums.append(raw.nbytes if raw.readonly else self._sum(raw))
         return False
+
+    def _sum(self, data: Any) -> int:
+        begun = time.perf_counter(), time.thread_time()
+        found = native.checksum(data)
+        if self._begun is not None:
+            # That is no time of the objects'.
+            wall = self._begun[0] + time.perf_counter() - begun[0]
+            self._begun = wall, self._begun[1] + time.thread_time() - begun[1]
+        return found
 
     def clear(self) -> None:
         super().clear()
@@ -128,9 +166,9 @@ class Arguments:
         self.seconds = NUMBER * len(values) if numbers else max(0.0, took)
 
     def _trace(self) -> tuple[object, int]:
-        trace: Any = _Trace()
+        trace = _Trace()
         try:
-            dumps(self._call, trace)
+            trace.weigh(self._call)
         except Exception as error:
             self.problem = _problem(self._call, error)
         return trace.found(), trace.size
@@ -148,13 +186,12 @@ class Arguments:
         after, _ = self._trace()
         return after != before or self.problem != problem
 
-    def have_become(self, args: tuple[Any, ...]) -> bool:
-        """Whether those, which are the arguments now, are others than before."""
-        if self.problem is not None:
+    def differ_from(self, others: Arguments) -> bool:
+        """Whether they are others than those were, or those have changed since they were these."""
+        if others.problem is not None:
             # All that there is cannot be changed; but others can be in their places.
-            return any(map(operator.is_not, args, self._call[0]))
-        self._call, self._fixed = (args, {}), False
-        return self.have_changed()
+            return any(map(operator.is_not, self._call[0], others._call[0]))
+        return self._before != others._before or self.problem != others.problem
 
     def contain(self, result: Any) -> bool:
         """Whether what a call has returned is, or has in it, what it was given."""
@@ -219,13 +256,15 @@ def _attributes(value: Any) -> dict[str, Any]:
 
 def _problem(call: tuple[tuple[Any, ...], Mapping[str, Any]], error: Exception) -> str:
     """Say which argument cannot be pickled, and why."""
+    if isinstance(error, TooMuch):
+        # Looking for the one that is to blame would take as long again.
+        return f"its arguments cannot be looked into ({error})"
     args, kwargs = call
     parts = [(f"argument {number}", value) for number, value in enumerate(args, 1)]
     parts += [(f"argument `{name}`", value) for name, value in kwargs.items()]
     for name, value in parts:
-        trace: Any = _Trace()
         try:
-            dumps(value, trace)
+            _Trace().weigh(value)
         except Exception as found:
             error = found
             kind = type(value).__qualname__

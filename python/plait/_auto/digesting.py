@@ -111,10 +111,9 @@ class _Digester:
     def _named(self, value: Any) -> bytes:
         if isinstance(value, ModuleType):
             return self._hash(b"module", value.__name__.encode())
-        owner = getattr(value, "__self__", None)
-        if isinstance(value, BuiltinFunctionType) and not isinstance(
-            owner, ModuleType | type | None
-        ):
+        # Of what is no such function an attribute may be the work of the user's `__getattr__`.
+        owner = value.__self__ if isinstance(value, BuiltinFunctionType) else None
+        if not isinstance(owner, ModuleType | type | None):
             return self._hash(b"method", value.__name__.encode(), self.of(owner))
         return self._hash(b"named", f"{value.__module__}:{value.__qualname__}".encode())
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from plait._auto.classes import definition, is_users_class, is_users_module
 from plait._auto.fixed import is_fixed
-from plait._auto.reading import Reader, parameters
+from plait._auto.parameters import defaults_of, parameters
+from plait._auto.reading import Reader
 from plait._auto.tables import is_user_code
 from plait._auto.values import NOTHING, Code, Fresh, Known, Local, Method, Root, Value
 from plait._task import TaskFunction
@@ -22,6 +23,7 @@ __all__ = [
     "bind",
     "has_users_names",
     "held",
+    "held_by",
     "is_in",
     "is_users",
     "keeps_arguments",
@@ -79,6 +81,24 @@ def behind(obj: Any) -> list[FunctionType]:
     if hasattr(registry, "values"):
         found += registry.values()
     return [fn for fn in found if isinstance(fn, FunctionType) and is_user_code(fn.__code__)]
+
+
+def held_by(function: Any, depth: int = 3) -> list[Any]:
+    """List what the variables of a closure refer to, and those of the functions among that."""
+    found: list[Any] = []
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            value = cell.cell_contents
+        except ValueError:
+            continue
+        inner, before = unwrapped(value)
+        found += before
+        if isinstance(inner, FunctionType):
+            if depth and is_user_code(inner.__code__):
+                found += held_by(inner, depth - 1)
+        elif not isinstance(inner, type):
+            found.append(value)
+    return found
 
 
 def users_function(obj: Any) -> FunctionType | None:
@@ -177,11 +197,7 @@ def _default(function: FunctionType | None, code: CodeType, name: str) -> Value:
     """Tell what a parameter is that no argument is given for."""
     if function is None:
         return NOTHING
-    value = (function.__kwdefaults__ or {}).get(name, MISSING)
-    defaults = function.__defaults__ or ()
-    names = code.co_varnames[: code.co_argcount][code.co_argcount - len(defaults) :]
-    if name in names:
-        value = defaults[names.index(name)]
+    value = defaults_of(function).get(name, MISSING)
     return NOTHING if value is MISSING else held(value, name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from plait._auto.tables import (
 from plait._auto.values import NOTHING, Const, Known, Method, Value
 
 if TYPE_CHECKING:
-    from plait._auto.callees import Program
+    from plait._auto.program import Program
 
 __all__ = ["Libraries"]
 
@@ -88,6 +89,15 @@ class Libraries:
                 self._program.objects.delete_attribute(reader, owner, name)
         return found
 
+    def imported(self, reader: Reader, arguments: list[Value]) -> Value:
+        """Tell what an import by a function leads to."""
+        names = [root.text for root in arguments[0] if type(root) is Const] if arguments else []
+        if names:
+            find = self._program.names.imported
+            return NOTHING.union(*(find(reader, name, whole=True) for name in names))
+        # Some module, by a name that the code does not tell.
+        return frozenset({Known(sys.modules, "a module")})
+
     def look_at(
         self,
         reader: Reader,
@@ -109,14 +119,14 @@ class Libraries:
         if obj is print:
             if "file" in keywords:
                 reader.write(keywords["file"], "prints to a file that others have")
-            elif self._program.prints is None:
-                self._program.prints = Site("prints", *reader.place)
+            elif self._program.notes.prints is None:
+                self._program.notes.prints = Site("prints", *reader.place)
         if hasattr(obj, "__objclass__") and name in MUTATORS and arguments:
             # `list.append(log, x)`.
             stored = NOTHING.union(*arguments[1:]) if name in ADOPTING else NOTHING
             reader.write(arguments[0], f"calls `{path}` on an argument", stored)
         if place_question(obj):
-            self._program.note(self._program.places, reader, "where it runs", path)
+            self._program.notes.ask_place(reader.place, "where it runs", path)
         elif shared_state(obj):
             reader.write(frozenset({Known(obj, path)}), f"calls `{path}`, which the process shares")
         elif is_generator_state(owner):

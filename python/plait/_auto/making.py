@@ -23,7 +23,7 @@ from plait._auto.values import (
 )
 
 if TYPE_CHECKING:
-    from plait._auto.callees import Program
+    from plait._auto.program import Program
 
 __all__ = ["Making"]
 
@@ -86,7 +86,7 @@ class Making:
                         if function is not None:
                             hooks |= {Known(function, f"{meta.__qualname__}.{name}")}
             for hook in hooks - summary.names.get("__init_subclass__", NOTHING):
-                self._program.call(reader, frozenset({hook}), [local], {})
+                self._program.callees.call(reader, frozenset({hook}), [local], {})
         return frozenset(made)
 
     def make_local(
@@ -100,9 +100,11 @@ class Making:
         made = reader.fresh(kind=local.body)
         codes = self.local_definitions(local.body, "__init__")
         for code in codes:
-            self._program.call(reader, frozenset({code}), [made, *arguments], keywords, rest)
+            self._program.callees.call(
+                reader, frozenset({code}), [made, *arguments], keywords, rest
+            )
         for code in self.local_definitions(local.body, "__new__"):
-            made |= self._program.call(
+            made |= self._program.callees.call(
                 reader, frozenset({code}), [frozenset({local}), *arguments], keywords
             )
         if not codes:
@@ -142,7 +144,9 @@ class Making:
             function = None if method is None else function_of(method[1])
             if function is not None:
                 before = [itself, *arguments]
-                other = self._program.call(reader, known_function(function), before, keywords, rest)
+                other = self._program.callees.call(
+                    reader, known_function(function), before, keywords, rest
+                )
                 itself |= other
         made, read = reader.fresh(kind=cls), False
         result: Value = made
@@ -151,7 +155,7 @@ class Making:
             own = None if found is None else function_of(found[1])
             if own is not None:
                 first = result if name == "__init__" else frozenset({Known(cls, cls.__qualname__)})
-                value = self._program.call(
+                value = self._program.callees.call(
                     reader, known_function(own), [first, *arguments], keywords, rest
                 )
                 # It may give out one that was made before.

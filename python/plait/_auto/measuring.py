@@ -12,9 +12,8 @@ from plait._auto.comparing import NUMBER, Arguments, Scale
 from plait._auto.effects import Effect
 from plait._auto.fixed import is_fixed, is_plain
 from plait._binding import native
-from plait._pickling.pickler import dumps
 
-__all__ = ["LOOKS", "Sample", "observed"]
+__all__ = ["LOOKS", "Around", "Sample", "observed"]
 
 # So much more CPU time of the whole process is that of reading the clocks, in seconds.
 _BLUR = 5e-5
@@ -79,6 +78,38 @@ class Sample:
         return replace(self, wall=self.wall - excess, looks=(counted, self.looks[1], waits))
 
 
+class Around:
+    """What a function reads or holds, beside its arguments, before and after its calls.
+
+    Args:
+        state: lists it.
+
+    """
+
+    def __init__(self, state: Callable[[], list[Any]]) -> None:
+        """Look at nothing yet."""
+        self._state = state
+        # As the call left it that was looked at last.
+        self._left: Arguments | None = None
+
+    def look(self) -> tuple[Arguments, Effect | None]:
+        """Look at it before a call; tell whether it is another than after the one before."""
+        now, left = Arguments(tuple(self._state()), {}), self._left
+        if left is None or not now.differ_from(left):
+            return now, None
+        text = "reads or holds what is changed between its calls: a pickle of that differed"
+        return now, Effect(text)
+
+    def changed_by_call(self, before: Arguments) -> Effect | None:
+        """Tell whether the call has changed it that has just ended."""
+        if before.is_unseen:
+            return Effect("reads or holds objects that it may change: they cannot be looked into")
+        self._left = now = Arguments(tuple(self._state()), {})
+        if now.differ_from(before):
+            return Effect("changes what it reads or holds: a pickle of that differed after a call")
+        return None
+
+
 def observed(
     call: Callable[[], Any],
     args: tuple[Any, ...],
@@ -87,7 +118,7 @@ def observed(
     *,
     compare: bool,
     shares: bool = False,
-    state: Callable[[], list[Any]] | None = None,
+    around: Around | None = None,
 ) -> Any:
     """Make a call, and tell `note` what it has shown.
 
@@ -98,7 +129,7 @@ def observed(
         note: is told, also where the call raises.
         compare: whether to look for arguments that it changes.
         shares: whether its code returns what others have as well, or may.
-        state: lists what it may change beside its arguments.
+        around: what it may change beside its arguments, or what changes between calls.
 
     Returns:
         What the call returns.
@@ -108,11 +139,12 @@ def observed(
 
     """
     before = Arguments(args, kwargs)
-    around = None if state is None else Arguments(tuple(state()), {})
+    look = None if around is None else around.look()
 
     def noted(sample: Sample) -> None:
-        if around is not None and state is not None and sample.effect is None:
-            sample = replace(sample, effect=_changed(around, state))
+        if around is not None and look is not None:
+            changed = around.changed_by_call(look[0]) or look[1]
+            sample = replace(sample, effect=sample.effect or changed)
         note(sample)
 
     watch, probe = _watch(), native.Probe()
@@ -126,15 +158,6 @@ def observed(
     spent, seen = probe.end(), _unwatch(watch)
     noted(_sample(spent, seen, before, compare, result, shares))
     return result
-
-
-def _changed(before: Arguments, state: Callable[[], list[Any]]) -> Effect | None:
-    """Tell whether a call has changed what it reads or holds."""
-    if before.is_unseen:
-        return Effect("reads or holds objects that it may change: they cannot be looked into")
-    if before.have_become(tuple(state())):
-        return Effect("changes what it reads or holds: a pickle of that differed after a call")
-    return None
 
 
 def _sample(
@@ -197,7 +220,7 @@ def _weighed(result: Any) -> tuple[int | None, float, str | None]:
     begun = perf_counter()
     packer = Scale()
     try:
-        dumps(result, packer)  # type: ignore[arg-type]
+        packer.weigh(result)
     except Exception as error:
         kind = type(result).__qualname__
         text = " ".join(str(error).split())

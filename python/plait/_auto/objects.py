@@ -64,10 +64,15 @@ class Objects(Attributes):
     ) -> tuple[Value, bool]:
         """Take note of the call of a method; tell what it may return, and whether it was read."""
         found, read = NOTHING, bool(method.receiver)
-        for root in method.receiver:
-            value, was_read = self._call_one(reader, root, method, arguments, keywords, rest, how)
-            found |= value
-            read = read and was_read
+        given = tuple(arguments), tuple(keywords.items()), rest
+        # What an object has under the name of a method may be that method: `x.f = x.f or g`.
+        with self._program.callees.once("method", id(reader), method, given, how) as is_first:
+            for root in method.receiver if is_first else ():
+                value, was_read = self._call_one(
+                    reader, root, method, arguments, keywords, rest, how
+                )
+                found |= value
+                read = read and was_read
         return found, read
 
     def _call_one(
@@ -95,7 +100,7 @@ class Objects(Attributes):
             if not values and type(root) is Fresh:
                 # A method of a class of a library: it may call any of its own.
                 everything = NOTHING.union(*self._program.making.names_of(body).values())
-                self._program.call_back(reader, everything, given | one)
+                self._program.callees.call_back(reader, everything, given | one)
                 reader.put(root, given)
             return found, bool(values)
         defined = False
@@ -162,9 +167,9 @@ class Objects(Attributes):
             inside = self._held_by(root, name)
         if how == "hand":
             # It is data, most likely.
-            self._program.call_back(reader, inside)
+            self._program.callees.call_back(reader, inside)
         elif inside:
-            found |= self._program.call(reader, inside, arguments, keywords, rest)
+            found |= self._program.callees.call(reader, inside, arguments, keywords, rest)
         cls = class_of(root)
         if cls is not None:
             self._hook(reader, one, cls, "__getattribute__")
@@ -197,12 +202,12 @@ class Objects(Attributes):
         rest: Value,
     ) -> Value | None:
         """Take note of the call of what stands in a class; None: it is not the user's."""
-        program, one = self._program, frozenset({root})
+        callees, one = self._program.callees, frozenset({root})
         path = f"{cls.__qualname__}.{getattr(raw, '__name__', '')}"
 
         def call(function: Any, *first: Value) -> Value:
             known = frozenset({Known(function, path)})
-            return program.call(reader, known, [*first, *arguments], keywords, rest)
+            return callees.call(reader, known, [*first, *arguments], keywords, rest)
 
         if isinstance(raw, FunctionType):
             return None if function_of(raw) is None else call(raw, one)
@@ -212,7 +217,7 @@ class Objects(Attributes):
             return call(raw.__func__, frozenset({Known(cls, cls.__qualname__)}))
         if isinstance(raw, property):
             getter = self._run(reader, raw.fget, [one])
-            return program.call(reader, getter, arguments, keywords, rest)
+            return callees.call(reader, getter, arguments, keywords, rest)
         if isinstance(raw, functools.partialmethod):
             before = [held(value, path) for value in raw.args]
             return call(raw.func, one, *before)
@@ -281,15 +286,15 @@ class Objects(Attributes):
         keywords: dict[str, Value],
         rest: Value,
     ) -> Value:
-        program, one = self._program, frozenset({root})
+        callees, one = self._program.callees, frozenset({root})
         if type(code) is Code and type(root) is Fresh:
-            return program.call(reader, frozenset({code}), [one, *arguments], keywords, rest)
+            return callees.call(reader, frozenset({code}), [one, *arguments], keywords, rest)
         if type(code) is Known and isinstance(code.obj, FunctionType):
             first = [one] if type(root) is Fresh else []
-            return program.call(reader, frozenset({code}), [*first, *arguments], keywords, rest)
+            return callees.call(reader, frozenset({code}), [*first, *arguments], keywords, rest)
         # A static method, a property, or something decorated.
         given = NOTHING.union(rest, *arguments, *keywords.values())
-        return program.call(reader, frozenset({code}), [], {}, given | one)
+        return callees.call(reader, frozenset({code}), [], {}, given | one)
 
 
 def _is_data(root: Root) -> bool:

@@ -1,28 +1,29 @@
 """Reads the bytecode of one function: which objects it changes, returns, and calls with what.
 
-An abstract interpretation over basic blocks, the same for CPython 3.11 to 3.14: the stack and the
-variables hold sets of roots (`values.py`), paths that meet have both. Bytecode and not source: a
-lambda, a notebook cell or a function made by `exec` may have none. An instruction that is not known
-here moves the stack by what `dis.stack_effect` says, and its result may be whatever it was given.
+An abstract interpretation over basic blocks (`paths.py`), the same for CPython 3.11 to 3.14: the
+stack and the variables hold sets of roots (`values.py`), paths that meet have both. Bytecode and
+not source: a lambda, a notebook cell or a function made by `exec` may have none. An instruction
+that is not known (`steps/`) moves the stack by what `dis.stack_effect` says, and its result may be
+whatever it was given.
 """
 
 from __future__ import annotations
 
 import dis
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from plait._auto.steps import STEPS
-from plait._auto.summary import Asked, Given, State, Summary, Write
+from plait._auto.parameters import parameters
+from plait._auto.paths import Paths, State
+from plait._auto.steps import STEPS, unknown
+from plait._auto.summary import Asked, Given, Summary, Write
 from plait._auto.values import (
     ANY,
     CLASS,
     ITEMS,
     NOTHING,
-    NULL,
     Cell,
     Code,
     Const,
@@ -34,19 +35,18 @@ from plait._auto.values import (
     Root,
     Super,
     Value,
+    class_root,
     further,
     widened,
 )
 
 if TYPE_CHECKING:
-    from plait._auto.callees import Program
+    from plait._auto.program import Program
 
-__all__ = ["Reader", "parameters"]
+__all__ = ["Reader"]
 
 # What is made in functions that are called so deep in others is told apart.
 _DEEPEST = 4
-
-_VARARGS, _VARKEYWORDS = 0x04, 0x08
 
 
 class Reader:
@@ -95,8 +95,6 @@ class Reader:
         self.constants: dict[int, tuple[Any, Any]] = {}
         self._changed = False
 
-    # -- what others ask for ------------------------------------------------
-
     @property
     def place(self) -> tuple[str, int]:
         """Tell where the code is that does what is read now."""
@@ -104,16 +102,9 @@ class Reader:
 
     def read(self) -> Summary:
         """Read the code."""
-        instructions: list[dis.Instruction] = []
-        places: dict[int, int] = {}
-        for instruction in dis.get_instructions(self.code):
-            # A jump may lead to what only extends the argument of the next.
-            places[instruction.offset] = len(instructions)
-            if instruction.opname not in ("CACHE", "EXTENDED_ARG"):
-                instructions.append(instruction)
-        self.program.count(len(instructions))
-        self._find_constants(instructions)
-        handlers = self._handlers(instructions, places)
+        paths = Paths(self.code)
+        self.program.count(len(paths))
+        self.constants = paths.constants
         variables: dict[str, Value] = {}
         for name in parameters(self.code):
             variables[name] = frozenset({Param(name)})
@@ -122,7 +113,7 @@ class Reader:
         # Contents that grow can change what was read before: again, until they do not.
         for _ in range(5):
             self._changed = False
-            self._flow(instructions, places, handlers, variables)
+            paths.follow(variables, self._step)
             if not self._changed:
                 break
         for root in self.summary.returns:
@@ -139,13 +130,6 @@ class Reader:
             if isinstance(root, Param | Known):
                 is_whole = not root.path if isinstance(root, Param) else not root.is_part
                 self.summary.shares.setdefault((root, is_whole), self.place)
-
-    def _find_constants(self, instructions: list[dis.Instruction]) -> None:
-        for place, instruction in enumerate(instructions):
-            if instruction.opname in ("CALL_KW", "IMPORT_NAME"):
-                before = [None, None, *instructions[:place]][-2:]
-                first, second = (None if i is None else i.argval for i in before)
-                self.constants[instruction.offset] = first, second
 
     def write(
         self, value: Value, text: str, stored: Value = NOTHING, step: str = ITEMS, method: str = ""
@@ -208,7 +192,7 @@ class Reader:
             return
         self.summary.returns = returns
         # What is made here may be called once the variables that it shares are out of sight.
-        self.program.escape(self, value)
+        self.program.callees.escape(self, value)
 
     def bind(self, name: str, stored: Value) -> None:
         """Note that an inner function binds a variable which it shares."""
@@ -258,7 +242,7 @@ class Reader:
             if type(root) is Fresh:
                 parts = self.summary.contents.get(root, {})
                 if step == CLASS:
-                    found |= self.program.class_of(root)
+                    found |= class_root(root)
                 elif step == ITEMS:
                     found.update(*parts.values())
                 elif step.startswith("["):
@@ -271,7 +255,7 @@ class Reader:
             elif type(root) is Param or type(root) is Free:
                 found.add(further(root, ITEMS if step.startswith("[") else step))
             elif type(root) is Known:
-                found |= self.program.class_of(root) if step == CLASS else {root.part()}
+                found |= class_root(root) if step == CLASS else {root.part()}
             elif type(root) is Method or type(root) is Super:
                 found |= root.receiver
         return frozenset(found)
@@ -282,7 +266,7 @@ class Reader:
             if step == ANY:
                 value = self.everything(value)
             elif step.endswith("()"):
-                value = self.program.returned(self, value, step[:-2])
+                value = self.program.callees.returned(self, value, step[:-2])
             elif step in (ITEMS, CLASS):
                 value = self.at(value, step)
             else:
@@ -312,9 +296,20 @@ class Reader:
             name in self.outer.cells or name in self.outer.code.co_freevars
         ):
             return frozenset({Free(name)})
-        return self.program.free(self, name)
+        return self.program.names.free(self, name)
 
-    # -- the flow -----------------------------------------------------------
+    def load(self, name: str, state: State) -> Value:
+        """Tell what a local variable refers to."""
+        if name in self.cells or name in self.code.co_freevars:
+            return frozenset({Cell(name)})
+        return state.variables.get(name, NOTHING)
+
+    def _step(self, instruction: dis.Instruction, state: State) -> None:
+        positions = instruction.positions
+        if positions is not None and positions.lineno is not None:
+            self.line = positions.lineno
+        self._offset = instruction.offset
+        STEPS.get(instruction.opname, unknown)(self, instruction, state)
 
     def _note(self, write: Write) -> None:
         key = (write.root, write.file, write.line, write.step)
@@ -323,149 +318,3 @@ class Reader:
             self.summary.writes[key] = write
         elif not write.stored <= known.stored:
             self.summary.writes[key] = known._replace(stored=known.stored | write.stored)
-
-    def _handlers(
-        self, instructions: list[dis.Instruction], places: dict[int, int]
-    ) -> dict[int, tuple[int, int]]:
-        """Map the place of each instruction to its handler's, and the depth of the stack there."""
-        found: dict[int, tuple[int, int]] = {}
-        for entry in getattr(dis.Bytecode(self.code), "exception_entries", ()):
-            for place, instruction in enumerate(instructions):
-                if entry.start <= instruction.offset < entry.end and entry.target in places:
-                    found[place] = places[entry.target], entry.depth + entry.lasti
-        return found
-
-    def _flow(
-        self,
-        instructions: list[dis.Instruction],
-        places: dict[int, int],
-        handlers: dict[int, tuple[int, int]],
-        variables: dict[str, Value],
-    ) -> None:
-        states: dict[int, State] = {0: State([], variables.copy())}
-        todo = [0]
-
-        def reach(place: int, state: State) -> None:
-            known = states.get(place)
-            if known is None:
-                states[place] = state.copy()
-                todo.append(place)
-            elif known.join(state):
-                todo.append(place)
-
-        targets = {places[i.argval] for i in instructions if i.opcode in _JUMPS}
-        while todo:
-            place = todo.pop()
-            state = states[place].copy()
-            while place < len(instructions):
-                instruction = instructions[place]
-                handler = handlers.get(place)
-                if handler is not None:
-                    self._raise(handler, state, reach)
-                depth = len(state.stack)
-                if instruction.opcode in _JUMPS:
-                    jumped = state.copy()
-                    self._move(jumped.stack, _effect(instruction, jump=True), depth)
-                    reach(places[instruction.argval], jumped)
-                self._step(instruction, state)
-                self._move(state.stack, _effect(instruction, jump=False), depth)
-                if handler is not None:
-                    self._raise(handler, state, reach)
-                if instruction.opname in _ENDS:
-                    break
-                place += 1
-                if place in targets:
-                    reach(place, state)
-                    break
-
-    @staticmethod
-    def _raise(handler: tuple[int, int], state: State, reach: Callable[[int, State], None]) -> None:
-        target, depth = handler
-        stack = [*state.stack[:depth], *[NOTHING] * (depth - len(state.stack)), NOTHING]
-        reach(target, State(stack, state.variables))
-
-    @staticmethod
-    def _move(stack: list[Value], effect: int, before: int) -> None:
-        """Bring a stack to its height, should a step have left it at another."""
-        wanted = max(0, before + effect)
-        if len(stack) > wanted:
-            del stack[wanted:]
-        else:
-            stack.extend([NOTHING] * (wanted - len(stack)))
-
-    def _step(self, instruction: dis.Instruction, state: State) -> None:
-        positions = instruction.positions
-        if positions is not None and positions.lineno is not None:
-            self.line = positions.lineno
-        self._offset = instruction.offset
-        step = STEPS.get(instruction.opname)
-        if step is not None:
-            step(self, instruction, state)
-        elif instruction.opcode not in _JUMPS and instruction.opname not in _PLAIN:
-            self._unknown(instruction, state)
-
-    def _unknown(self, instruction: dis.Instruction, state: State) -> None:
-        """Give out whatever may have gone in."""
-        effect = _effect(instruction, jump=False)
-        taken = state.stack[min(effect, -1) :]
-        del state.stack[len(state.stack) + min(effect, 0) :]
-        mixed = NOTHING.union(*taken) - NULL
-        if effect <= 0 and state.stack:
-            state.stack[-1] = (state.stack[-1] | mixed) - NULL
-        else:
-            state.stack.extend([mixed] * effect)
-
-    def load(self, name: str, state: State) -> Value:
-        """Tell what a local variable refers to."""
-        if name in self.cells or name in self.code.co_freevars:
-            return frozenset({Cell(name)})
-        return state.variables.get(name, NOTHING)
-
-    def pops(self, state: State, count: int) -> list[Value]:
-        """Take values from the stack, the lowest first."""
-        if count == 0:
-            return []
-        taken = state.stack[-count:]
-        del state.stack[-count:]
-        return [NOTHING] * (count - len(taken)) + taken
-
-
-def parameters(code: CodeType) -> tuple[str, ...]:
-    """List the names of the parameters of code, those that take the rest included."""
-    count = code.co_argcount + code.co_kwonlyargcount
-    count += bool(code.co_flags & _VARARGS) + bool(code.co_flags & _VARKEYWORDS)
-    return code.co_varnames[:count]
-
-
-def _effect(instruction: dis.Instruction, *, jump: bool) -> int:
-    name, argument = instruction.opname, instruction.arg
-    if sys.version_info < (3, 12):
-        # There a call is two instructions, and `dis` tells of both together.
-        if name == "PRECALL":
-            return 0
-        if name == "CALL":
-            return -1 - (argument or 0)
-    if instruction.opcode < dis.HAVE_ARGUMENT:
-        argument = None
-    return dis.stack_effect(instruction.opcode, argument, jump=jump)
-
-
-_JUMPS = frozenset(dis.hasjrel) | frozenset(dis.hasjabs) | frozenset(getattr(dis, "hasjump", ()))
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_ENDS = _words(
-    "RETURN_VALUE RETURN_CONST RAISE_VARARGS RERAISE JUMP_FORWARD JUMP_BACKWARD JUMP "
-    "JUMP_BACKWARD_NO_INTERRUPT JUMP_NO_INTERRUPT INTERPRETER_EXIT"
-)
-# They move the stack, and that is all.
-_PLAIN = _words(
-    "NOP RESUME CACHE PRECALL MAKE_CELL COPY_FREE_VARS POP_TOP POP_EXCEPT END_FOR POP_ITER "
-    "END_SEND EXTENDED_ARG SETUP_ANNOTATIONS PUSH_EXC_INFO CHECK_EXC_MATCH CHECK_EG_MATCH "
-    "RAISE_VARARGS RERAISE LOAD_ASSERTION_ERROR LOAD_COMMON_CONSTANT GEN_START "
-    "RETURN_GENERATOR ASYNC_GEN_WRAP CLEANUP_THROW NOT_TAKEN INTERPRETER_EXIT RETURN_CONST "
-    "GET_LEN MATCH_MAPPING MATCH_SEQUENCE WITH_EXCEPT_START PREP_RERAISE_STAR"
-)

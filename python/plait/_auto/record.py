@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 
 from plait import _cores
 from plait._auto import pools
+from plait._auto.analysis import Analysis
 from plait._auto.deciding import Decision, Need, decided
-from plait._auto.effects import Analysis, Effect
+from plait._auto.effects import Effect
 from plait._auto.fixed import is_fixed, is_plain
 from plait._auto.functions import keywords_of, unwrapped
 from plait._auto.gate import Gate

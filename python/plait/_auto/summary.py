@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from types import FunctionType
 from typing import Any, NamedTuple
 
-from plait._auto.values import ITEMS, NOTHING, Fresh, Root, Value, widened
+from plait._auto.values import ITEMS, NOTHING, Fresh, Root, Value
 
-__all__ = ["Asked", "Given", "Site", "State", "Summary", "TooLarge", "Write"]
+__all__ = ["Asked", "Given", "Notes", "Site", "Summary", "TooLarge", "Write"]
 
 
 class Write(NamedTuple):
@@ -64,44 +66,6 @@ class Summary:
         self.names: dict[str, Value] = {}
 
 
-class State:
-    """The stack and the variables before an instruction."""
-
-    __slots__ = ("stack", "variables")
-
-    def __init__(self, stack: list[Value], variables: dict[str, Value]) -> None:
-        """Hold these."""
-        self.stack = stack
-        self.variables = variables
-
-    def copy(self) -> State:
-        """Return one that can be moved on."""
-        return State(self.stack[:], self.variables.copy())
-
-    def join(self, other: State) -> bool:
-        """Take in what holds on another path; whether that was news."""
-        news = False
-        for place, value in enumerate(other.stack[: len(self.stack)]):
-            if not value <= self.stack[place]:
-                news = self._widen(self.stack, place, value) or news
-        return self.join_variables(other.variables) or news
-
-    def join_variables(self, variables: dict[str, Value]) -> bool:
-        """Take in the variables alone."""
-        news = False
-        for name, value in variables.items():
-            known = self.variables.get(name, NOTHING)
-            if not value <= known:
-                news = self._widen(self.variables, name, value) or news
-        return news
-
-    @staticmethod
-    def _widen(held: Any, place: Any, value: Value) -> bool:
-        known: Value = held[place] if isinstance(held, list) else held.get(place, NOTHING)
-        held[place] = wide = widened(known | value)
-        return wide != known
-
-
 class TooLarge(Exception):
     """There is more code than is read."""
 
@@ -112,3 +76,45 @@ class Site(NamedTuple):
     text: str
     file: str
     line: int
+
+
+class Notes:
+    """What is found out about all the code of a program, beside what each piece of it does."""
+
+    def __init__(self) -> None:
+        """Have found nothing."""
+        #: Names of modules that data were found by, as (module, path), and the data.
+        self.reads: dict[tuple[str, str], object] = {}
+        #: The globals that were looked up: what was found stands as long as they are the same.
+        self.depends: dict[tuple[int, str], tuple[dict[str, Any], str, object]] = {}
+        #: Attributes of objects that were looked up: likewise.
+        self.attributes_of: dict[tuple[int, str], tuple[object, str, object]] = {}
+        #: What has another answer in another thread or process: by where it is asked.
+        self.places: dict[tuple[str, int], Site] = {}
+        #: What has another answer in another process alone.
+        self.contexts: dict[tuple[str, int], Site] = {}
+        #: The user's classes among what is called.
+        self.classes: set[type] = set()
+        #: Where something is printed on standard output.
+        self.prints: Site | None = None
+
+    def depend_on_attribute(self, obj: Any, name: str, value: object) -> None:
+        """Take note that what was found in an object counts as long as it is there."""
+        self.attributes_of[id(obj), name] = obj, name, value
+
+    def ask_place(self, place: tuple[str, int], what: str, path: str) -> None:
+        """Take note that the code asks, by that name, for something of its thread or process."""
+        self.places.setdefault(place, Site(f"asks for {what}: `{path}`", *place))
+
+    def ask_context(self, place: tuple[str, int], path: str) -> None:
+        """Take note that the code asks for a context variable."""
+        self.contexts.setdefault(place, Site(f"asks for a context variable: `{path}`", *place))
+
+    def compare(self, named: type | FunctionType) -> None:
+        """Have a class or function compared that workers find by its name."""
+        module, name = named.__module__, named.__qualname__
+        found: Any = sys.modules.get(module)
+        for part in name.split("."):
+            found = getattr(found, "__dict__", {}).get(part)
+        if found is named:
+            self.reads[module, name] = named

@@ -119,6 +119,9 @@ _QUESTIONS = (
     | _of("signal", "signal set_wakeup_fd setitimer alarm pthread_sigmask pthread_kill")
     | _of("time", "thread_time thread_time_ns process_time process_time_ns")
     | _of("resource", "getrusage")
+    | _of("gc", "isenabled get_threshold get_count get_objects get_stats get_debug")
+    | _of("signal", "getsignal getitimer")
+    | _of("sys", "getswitchinterval")
     | _of("builtins", "input breakpoint")
 )
 
@@ -127,6 +130,8 @@ _SHARED = (
     _of("os", "chdir fchdir putenv unsetenv umask setuid setgid nice chroot dup2 close kill _exit")
     | _of("os", "fork forkpty setpgid setsid setpriority sched_setaffinity register_at_fork")
     | _of("os", "closerange posix_spawn")
+    # What is read or written moves on where the next begins, for all who have the descriptor.
+    | _of("os", "read readv write writev lseek ftruncate sendfile splice copy_file_range fdopen")
     | _of("sys", "setrecursionlimit setswitchinterval set_int_max_str_digits addaudithook exit")
     | _of("sys", "set_asyncgen_hooks setdlopenflags")
     | _of("locale", "setlocale")

@@ -23,7 +23,7 @@ from plait._auto.values import (
 )
 
 if TYPE_CHECKING:
-    from plait._auto.callees import Program
+    from plait._auto.program import Program
 
 __all__ = ["Taking"]
 
@@ -94,34 +94,31 @@ class Taking:
             for one in (frozenset({target}) for target in targets) if asked.name else (targets,):
                 self._answer(reader, id(summary), asked, one, given, here)
         if summary.handed:
-            self._program.call_back(reader, here(frozenset(summary.handed)))
+            self._program.callees.call_back(reader, here(frozenset(summary.handed)))
         return here(summary.returns)
 
     def _answer(
         self, reader: Reader, number: int, asked: Asked, targets: Value, given: Given, here: Any
     ) -> None:
         """Take note of what code asks of its arguments, now that it is known what these are."""
-        key = number, asked, targets
+        before = reader.elsewhere
         # A function that is given to itself is called once.
-        if key in self._program.under_way:
-            return
-        self._program.under_way.add(key)
-        before, reader.elsewhere = reader.elsewhere, (given.file, given.line)
-        try:
+        with self._program.callees.once("asked", number, asked, targets) as is_first:
+            if not is_first:
+                return
+            reader.elsewhere = given.file, given.line
             arguments = [here(value) for value in given.arguments]
             keywords = {name: here(value) for name, value in given.keywords.items()}
             rest = here(given.rest)
             if not asked.name:
                 if targets:
-                    self._program.call(reader, targets, arguments, keywords, rest)
+                    self._program.callees.call(reader, targets, arguments, keywords, rest)
             elif asked.how != "get":
                 method = Method(asked.name, targets)
                 self._program.objects.call(reader, method, arguments, keywords, rest, asked.how)
             else:
                 self._program.objects.attributes(reader, targets, asked.name)
-        finally:
-            reader.elsewhere = before
-            self._program.under_way.discard(key)
+        reader.elsewhere = before
 
     def _take_over_write(
         self,

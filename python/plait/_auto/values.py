@@ -31,6 +31,7 @@ __all__ = [
     "Super",
     "Value",
     "called",
+    "class_root",
     "further",
     "is_sum",
     "name_of",
@@ -187,6 +188,17 @@ def further(root: Param | Free, step: str) -> Param | Free:
     if is_long or (path and path[-1] == step == ITEMS):
         step = ANY
     return type(root)(root.name, (*path, step))
+
+
+def class_root(root: Root) -> Value:
+    """Tell the class of an object."""
+    if type(root) is Known:
+        return frozenset({Known(type(root.obj), f"type({root.path})")})
+    if type(root) is Fresh and isinstance(root.kind, type):
+        return frozenset({Known(root.kind, root.kind.__qualname__)})
+    if type(root) is Fresh and root.kind is not None:
+        return frozenset({Local(root.kind)})
+    return NOTHING
 
 
 def is_sum(root: Root) -> bool:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from types import CodeType, FunctionType
 from typing import Any
 
-from plait._auto.callees import Program
 from plait._auto.fixed import is_fixed
 from plait._auto.functions import MISSING, unwrapped
+from plait._auto.program import Program
 from plait._auto.summary import Site, TooLarge
 from plait._auto.values import CLASS, Known, Param
 

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import click
 
@@ -18,6 +19,9 @@ from plait._measure import measure
 from plait._measure.machine import overheads
 
 __all__ = ["which"]
+
+# So much of the arguments is printed.
+_LINE = 200
 
 
 @click.command(cls=FunctionOrScript)
@@ -77,6 +81,8 @@ def which(
         raise Mistake(f"--budget must be a positive number of seconds, not {budget}")
     if fresh:
         overheads(fresh=True)
+    # Of their own: the function may change the others.
+    told = arguments(args_json)
     try:
         with _stdout_to_stderr() if as_json else nullcontext():
             measurement = measure(fn, *args, batch=batch, budget=budget, verify=verify)
@@ -84,14 +90,22 @@ def which(
         # The function's own: its traceback is what its author wants to see.
         traceback.print_exc()
         sys.exit(1)
+    except SystemExit as error:
+        click.echo(f"plait which: {target} ended the program, by SystemExit: {error}", err=True)
+        raise
     if as_json:
-        click.echo(
-            json.dumps({"function": target, "args": args, **measurement.as_dict()}, indent=2)
-        )
+        found = {"function": target, "args": told, **measurement.as_dict()}
+        click.echo(json.dumps(found, indent=2))
         return
     out = console()
-    out.print(f"\n{target}({', '.join(map(repr, args))})", style="bold", markup=False)
+    out.print(f"\n{target}({_shortened(told)})", style="bold", markup=False)
     out.print(measurement)
+
+
+def _shortened(args: list[Any]) -> str:
+    """Write the arguments of a call as Python does, as far as they go on two lines."""
+    text = ", ".join(map(repr, args))
+    return text if len(text) <= _LINE else f"{text[: _LINE - 3]}..."
 
 
 @contextmanager

@@ -136,15 +136,6 @@ class Attempts(OwnFuture):
         text = f"{self._name} was cancelled after {self._made} attempts, and not tried again"
         self._end(lambda: self._fail(self._name, Killed(text)))
 
-    def _end(self, end: Callable[[], None]) -> None:
-        try:
-            end()
-        except concurrent.futures.InvalidStateError:
-            # Somebody has ended it by hand: theirs stands.
-            if not self.done():
-                raise
-        self._let_go()
-
     def _let_go(self) -> None:
         """Hold nothing of the call any more."""
         self._current = self._alarm = None

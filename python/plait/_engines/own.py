@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
+from collections.abc import Callable
 from typing import Any
 
 from plait._future import Future
@@ -45,3 +47,16 @@ class OwnFuture(Future[Any]):
                 "this future belongs to the process that this one was forked from: its task "
                 "cannot be waited for or cancelled here, submit it anew"
             )
+
+    def _end(self, end: Callable[[], None]) -> None:
+        """Have `end` end it, unless it has ended; then let go."""
+        try:
+            end()
+        except concurrent.futures.InvalidStateError:
+            # Somebody has ended it by hand: theirs stands.
+            if not self.done():
+                raise
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Hold nothing of the call any more."""

@@ -8,6 +8,7 @@ import enum
 import marshal
 import pickle
 import sys
+from collections.abc import Callable
 from types import CellType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any, NamedTuple
 
@@ -45,7 +46,11 @@ class FullPickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Pickles anything that cloudpickle does, and collects the keys it names."""
 
     def __init__(
-        self, packer: native.Packer | Placing, root: Key | None, home: bytes | None
+        self,
+        packer: native.Packer | Placing,
+        root: Key | None,
+        home: bytes | None,
+        watch: Callable[[Any], None] | None,
     ) -> None:
         """Write to `packer`; see `plait._pickling.pickler.dumps` for the others."""
         super().__init__(packer, PROTOCOL, buffer_callback=packer.buffer)
@@ -54,6 +59,7 @@ class FullPickler(cloudpickle.Pickler):  # type: ignore[misc]
         self._remaker = Remaker(root, self.keys)
         self._home = home
         self._file = packer
+        self._watch = watch
         # Globals of no module: one dict here is one dict there, in this dump.
         self._loose: dict[int, dict[str, Any]] = {}
 
@@ -65,6 +71,8 @@ class FullPickler(cloudpickle.Pickler):  # type: ignore[misc]
 
     def reducer_override(self, obj: Any) -> Any:
         """Decide how `obj` goes; called by the C pickler."""
+        if self._watch is not None:
+            self._watch(obj)
         kind = type(obj)
         if kind is FunctionType or kind is CACHED or isinstance(obj, type):
             where = place(obj)

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib
 import pickle
+from collections.abc import Callable
 from types import CellType, CodeType, FunctionType, MappingProxyType, ModuleType
 from typing import Any, TypeVar
 
@@ -43,7 +44,11 @@ class _NeedsFullPickler(BaseException):
 
 class _FastPickler(pickle.Pickler):
     def __init__(
-        self, packer: native.Packer | Placing, root: Key | None, home: bytes | None
+        self,
+        packer: native.Packer | Placing,
+        root: Key | None,
+        home: bytes | None,
+        watch: Callable[[Any], None] | None,
     ) -> None:
         super().__init__(packer, PROTOCOL, buffer_callback=packer.buffer)
         self.keys: set[Key | Shared[Any]] = set()
@@ -51,8 +56,11 @@ class _FastPickler(pickle.Pickler):
         self._remaker = Remaker(root, self.keys)
         self._home = home
         self._file = packer
+        self._watch = watch
 
     def reducer_override(self, obj: Any) -> Any:
+        if self._watch is not None:
+            self._watch(obj)
         kind = type(obj)
         if kind is FunctionType or kind is CACHED or isinstance(obj, type):
             where = place(obj)
@@ -150,6 +158,7 @@ def dumps(
     packer: native.Packer | Placing,
     root: Key | None = None,
     home: bytes | None = None,
+    watch: Callable[[Any], None] | None = None,
 ) -> set[Key | Shared[Any]]:
     """Pickle `obj`.
 
@@ -159,6 +168,8 @@ def dumps(
         root: the key that `obj` is the value of, if it is: what this name
             leads to goes by value, for it is what the name is to lead to.
         home: whose handles of shared objects may be in it; see `sharing.py`.
+        watch: is told of each object that is not of a builtin type, before it is pickled; what it
+            raises ends that.
 
     Returns:
         The keys and the handles that the pickle names.
@@ -167,7 +178,7 @@ def dumps(
         Exception: what the pickler raises, or the `__reduce__` of something.
 
     """
-    fast = _FastPickler(packer, root, home)
+    fast = _FastPickler(packer, root, home, watch)
     # Suppressed, not handled: what the full pickler raises is no consequence.
     with contextlib.suppress(_NeedsFullPickler):
         fast.dump(obj)
@@ -176,6 +187,6 @@ def dumps(
     from plait._pickling.by_value import FullPickler
 
     packer.clear()
-    full = FullPickler(packer, root, home)
+    full = FullPickler(packer, root, home, watch)
     full.dump(obj)
     return full.keys

@@ -13,7 +13,7 @@ from multiprocessing.reduction import ForkingPickler
 from types import MethodDescriptorType, MethodType
 from typing import Any, Final
 
-__all__ = ["LOCKS", "REGISTERED", "check_locks", "reduce_lock", "reduce_shared"]
+__all__ = ["LOCKS", "REGISTERED", "check_locks", "is_handed_over", "reduce_lock", "reduce_shared"]
 
 # Live: programs register more.
 REGISTERED: Final[dict[type, Callable[[Any], Any]]] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
@@ -27,6 +27,12 @@ def reduce_shared(obj: Any) -> Any:
     """Reduce an object of a registered class as `multiprocessing` does."""
     kind = type(obj)
     return NotImplemented if kind in _PLAIN else REGISTERED[kind](obj)
+
+
+def is_handed_over(obj: Any) -> bool:
+    """Whether pickling an object hands over what is in it, and starts what does so."""
+    kind = type(obj)
+    return kind in REGISTERED and kind not in _PLAIN
 
 
 def check_locks() -> None:

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from inspect import CO_COROUTINE
 from types import CodeType, FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 from plait._which.coroutines import Coroutines
 from plait._which.own import Own
@@ -40,6 +40,7 @@ def watch(watcher: Watcher, failed: Callable[[str], None]) -> Callable[[], None]
 
 
 if sys.version_info >= (3, 12):
+    _Note: TypeAlias = "Callable[[CodeType, FrameType, Any], object]"
 
     def _by_monitoring(watcher: Watcher, failed: Callable[[str], None]) -> Callable[[], None]:
         monitoring = sys.monitoring
@@ -58,92 +59,60 @@ if sys.version_info >= (3, 12):
             stop()
             failed(traceback.format_exc())
 
-        def started(code: CodeType, _offset: int) -> Any:
-            try:
-                if not own.has(code):
-                    return monitoring.DISABLE
-                if code.co_flags & CO_COROUTINE:
-                    coroutines.resumed(code, sys._getframe(1), first=True)
-                elif not watcher.began(code, sys._getframe(1)):
-                    return monitoring.DISABLE
-            except RecursionError:
-                # The program's: what could not be noted is not.
-                pass
-            except Exception:
-                broke()
-            return None
+        def told(note: _Note, unwanted: object) -> Callable[..., object]:
+            """Make a callback that has `note` called for the program's own code.
 
-        def returned(code: CodeType, _offset: int, result: object) -> Any:
-            try:
-                if not own.has(code):
-                    return monitoring.DISABLE
-                if code.co_flags & CO_COROUTINE:
-                    coroutines.paused(sys._getframe(1), over=True)
-                elif not watcher.ended(code, result, returned=True):
-                    return monitoring.DISABLE
-            except RecursionError:
-                # The program's: what could not be noted is not.
-                pass
-            except Exception:
-                broke()
-            return None
+            What `note` returns, the interpreter is told; and `unwanted` for other code.
+            """
 
-        def raised(code: CodeType, _offset: int, _error: BaseException) -> None:
-            try:
-                if own.has(code):
-                    if code.co_flags & CO_COROUTINE:
-                        coroutines.paused(sys._getframe(1), over=True)
-                    else:
-                        watcher.ended(code, None, returned=False)
-            except RecursionError:
-                # The program's: what could not be noted is not.
-                pass
-            except Exception:
-                broke()
+            def callback(code: CodeType, _offset: int, about: Any = None) -> object:
+                try:
+                    if own.has(code):
+                        return note(code, sys._getframe(1), about)
+                    return unwanted
+                except RecursionError:
+                    # The program's: what could not be noted is not.
+                    pass
+                except Exception:
+                    broke()
+                return None
 
-        def paused(code: CodeType, _offset: int, _value: object) -> Any:
-            try:
-                if not own.has(code):
-                    return monitoring.DISABLE
-                coroutines.paused(sys._getframe(1), over=False)
-            except RecursionError:
-                # The program's: what could not be noted is not.
-                pass
-            except Exception:
-                broke()
-            return None
+            return callback
 
-        def resumed(code: CodeType, _offset: int) -> Any:
-            try:
-                if not own.has(code):
-                    return monitoring.DISABLE
-                coroutines.resumed(code, sys._getframe(1), first=False)
-            except RecursionError:
-                # The program's: what could not be noted is not.
-                pass
-            except Exception:
-                broke()
-            return None
+        def started(code: CodeType, frame: FrameType, _: object) -> object:
+            if code.co_flags & CO_COROUTINE:
+                coroutines.resumed(code, frame, first=True)
+                return None
+            return None if watcher.began(code, frame) else monitoring.DISABLE
 
-        def thrown(code: CodeType, _offset: int, _error: BaseException) -> None:
-            try:
-                # Generators are no functions of ours, and this event cannot be switched off.
-                if own.has(code):
-                    coroutines.resumed(code, sys._getframe(1), first=False)
-            except RecursionError:
-                # The program's: what could not be noted is not.
-                pass
-            except Exception:
-                broke()
+        def returned(code: CodeType, frame: FrameType, result: object) -> object:
+            if code.co_flags & CO_COROUTINE:
+                coroutines.paused(frame, over=True)
+                return None
+            return None if watcher.ended(code, result, returned=True) else monitoring.DISABLE
+
+        def raised(code: CodeType, frame: FrameType, _: BaseException) -> None:
+            if code.co_flags & CO_COROUTINE:
+                coroutines.paused(frame, over=True)
+            else:
+                watcher.ended(code, None, returned=False)
+
+        def paused(_: CodeType, frame: FrameType, _value: object) -> None:
+            coroutines.paused(frame, over=False)
+
+        def resumed(code: CodeType, frame: FrameType, _: object) -> None:
+            coroutines.resumed(code, frame, first=False)
 
         monitoring.use_tool_id(tool, "plait which")
-        callbacks: dict[int, Callable[..., Any]] = {
-            events.PY_START: started,
-            events.PY_RETURN: returned,
-            events.PY_UNWIND: raised,
-            events.PY_YIELD: paused,
-            events.PY_RESUME: resumed,
-            events.PY_THROW: thrown,
+        off = monitoring.DISABLE
+        callbacks = {
+            events.PY_START: told(started, off),
+            events.PY_RETURN: told(returned, off),
+            events.PY_YIELD: told(paused, off),
+            events.PY_RESUME: told(resumed, off),
+            # These cannot be switched off.
+            events.PY_UNWIND: told(raised, None),
+            events.PY_THROW: told(resumed, None),
         }
         for event, callback in callbacks.items():
             monitoring.register_callback(tool, event, callback)
