@@ -10,7 +10,7 @@ from typing import Any
 from plait._auto.fixed import is_fixed
 from plait._auto.functions import MISSING, unwrapped
 from plait._auto.program import Program
-from plait._auto.summary import Site, TooLarge
+from plait._auto.summary import Site, TooLarge, Write
 from plait._auto.values import CLASS, Known, Param
 
 __all__ = ["writer_of", "writer_of_class"]
@@ -47,13 +47,10 @@ def writer_of_class(namespace: dict[str, Any], path: str) -> Site | None:
     for function in _functions(namespace):
         if name not in _all_names(function.__code__):
             continue
-        try:
-            summary = Program().of_function(function)
-        except (TooLarge, RecursionError):
-            code = function.__code__
-            text = f"`{function.__qualname__}` may change"
-            return Site(text, code.co_filename, code.co_firstlineno)
-        for write in summary.writes.values():
+        writes = _writes(function)
+        if isinstance(writes, Site):
+            return writes
+        for write in writes:
             root = write.root
             if type(root) is Known:
                 sets = root.obj is cls and write.step == name
@@ -69,15 +66,22 @@ def writer_of_class(namespace: dict[str, Any], path: str) -> Site | None:
 
 
 def _changes(function: FunctionType, value: object) -> Site | None:
-    try:
-        summary = Program().of_function(function)
-    except (TooLarge, RecursionError):
-        code = function.__code__
-        return Site(f"`{function.__qualname__}` may change", code.co_filename, code.co_firstlineno)
-    for write in summary.writes.values():
+    writes = _writes(function)
+    if isinstance(writes, Site):
+        return writes
+    for write in writes:
         if type(write.root) is Known and write.root.obj is value:
             return Site(f"`{function.__qualname__}` changes", write.file, write.line)
     return None
+
+
+def _writes(function: FunctionType) -> list[Write] | Site:
+    """List what a function changes; or say where it is, if it is too much to be read."""
+    try:
+        return list(Program().of_function(function).writes.values())
+    except (TooLarge, RecursionError):
+        code = function.__code__
+        return Site(f"`{function.__qualname__}` may change", code.co_filename, code.co_firstlineno)
 
 
 def _site(function: FunctionType, text: str, instruction: dis.Instruction) -> Site:
