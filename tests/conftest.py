@@ -94,6 +94,8 @@ def ended(pid: int, deadline: float) -> bool:
 def leftovers(mark: str, threads: set[threading.Thread], before: dict[int, str]) -> list[str]:
     """Describe what is still there after it was given time to end."""
     deadline = time.monotonic() + PATIENCE
+    # What was in use when a module of tests began may be garbage since: see light_collections.
+    gc.unfreeze()
     gc.collect()
     found = [
         f"process {pid}: {command}"
@@ -107,12 +109,17 @@ def leftovers(mark: str, threads: set[threading.Thread], before: dict[int, str])
         thread.join(max(0.0, deadline - time.monotonic()))
         if thread.is_alive():
             found.append(f"thread {thread.name}")
-    found += [
-        f"descriptor {number}: {what}"
-        for number, what in descriptors().items()
-        if before.get(number) != what
-    ]
+    # The threads of a pool that has ended close theirs after the last process is gone.
+    while (opened := new_descriptors(before)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+        gc.collect()
+    found += [f"descriptor {number}: {what}" for number, what in opened.items()]
     return found
+
+
+def new_descriptors(before: dict[int, str]) -> dict[int, str]:
+    """Return those of an engine that are open and were not, or were something else."""
+    return {number: what for number, what in descriptors().items() if before.get(number) != what}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -135,7 +135,7 @@ def test_a_row_runs_in_every_way(bench: Any, name: str) -> None:
     row = bench("choice.rows").BY_NAME[name]
     found = measure.measure_row(row, rounds=1, part=1_000, told=False)
     cannot = {"process"} if name == "unpicklable" else set()
-    assert set(found.unable) == cannot
+    assert set(found.unable) == cannot, found.unable
     ways = {way.partition("@")[0] for way in found.times}
     every = {"serial", "loop"} if row.coroutine else {"serial", "thread", "process"}
     assert ways == every - cannot

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tasks import meet, until, wait_for_file
+from work import Weak, fail_at, make_weak, meet_all, negated, same, touch
 
 import plait
 from plait._mapping.feed import LOOKAHEAD, Feed
@@ -46,32 +47,6 @@ class Counted:
         self.taken += 1
         self.threads.add(threading.get_ident())
         return self.taken - 1
-
-
-class Weak:
-    """What weak references can be made to."""
-
-
-def same(x):
-    return x
-
-
-def negated(x):
-    return -x
-
-
-def make_weak(_):
-    return Weak()
-
-
-def touch(path):
-    path.touch()
-
-
-def fail_at(place, x):
-    if x == place:
-        raise ValueError(f"at {x}")
-    return x
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -423,8 +398,8 @@ def check_terms_of_items(kind, tmp_path, timeout):
 
     (tmp_path / "tried").unlink(missing_ok=True)
     task = plait.task(work, timeout=timeout, retry_on=KeyError, retries=1)
-    # What this module imports is not to count.
-    with plait.ProcessPoolExecutor(1, preload=[__name__]) as pool:
+    # What it imports is not to count.
+    with plait.ProcessPoolExecutor(1, preload=["tasks"]) as pool:
         results = pool.map(task, kind([0, 1, 2, 4, 5, 3, 6]), chunksize=100)
         assert list(itertools.islice(results, 5)) == [0, -1, -2, -4, -5]
         with pytest.raises(plait.TaskTimeout):
@@ -640,13 +615,6 @@ def test_a_submit_of_ones_own_sees_the_items_of_an_endless_input():
         assert list(itertools.islice(results, 20)) == list(range(20))
         assert 20 <= pool.calls <= 23
         results.close()
-
-
-def meet_all(path, count):
-    """Make a file, and wait until there are so many."""
-    path.touch()
-    until(lambda: len(list(path.parent.iterdir())) == count)
-    return path.name
 
 
 @pytest.mark.parametrize("made_by", [list, iter], ids=["list", "iterator"])

@@ -2,47 +2,17 @@
 
 import asyncio
 import concurrent.futures
-import logging
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
 import pytest
 from tasks import LIMIT, behave, meet, until
+from work import double, fail_until_third, square, write
 
 import plait
 from plait._parallel import workers
-
-
-def square(x):
-    return x * x
-
-
-async def double(x):
-    await asyncio.sleep(0)
-    return 2 * x
-
-
-def fail_until_third(path):
-    with open(path, "a") as stream:
-        stream.write("x")
-    if os.path.getsize(path) < 3:
-        raise OSError("not yet")
-    return os.path.getsize(path)
-
-
-def write(number):
-    print("printed", number)
-    sys.stderr.write(f"to stderr {number}\n")
-    subprocess.run(["sh", "-c", f"echo from a child {number}"], check=True)
-    logging.getLogger("some").warning("logged %d", number)
-    if number == 1:
-        raise ValueError("wrong")
-    if number == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture(autouse=True)
