@@ -48,6 +48,7 @@ Calls, and where they go:
 | `pools.py` | the pools that calls go to |
 | `chained.py` | a future that ends as another does |
 | `lane.py` | one call after another, beside a loop |
+| `gate.py` | the first calls beside a loop, a few at once |
 | `calling.py` | calls of one function, each sent where it belongs |
 | `sizes.py` | how many items of a map are sent at a time |
 | `mapping.py` | the items of a map, likewise |
