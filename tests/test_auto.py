@@ -17,7 +17,8 @@ from tasks import wait_for_file
 import plait
 from plait._auto.deciding import Decision, Need
 from plait._auto.measuring import Sample
-from plait._auto.record import Record, record_of
+from plait._auto.record import Record
+from plait._auto.records import record_of
 
 LIMIT = 60
 
@@ -64,8 +65,8 @@ def untouched():
 @pytest.fixture
 def forgotten(monkeypatch):
     """Have every function be unknown."""
-    monkeypatch.setattr("plait._auto.record._records", {})
-    monkeypatch.setattr("plait._auto.record._by_code", {})
+    monkeypatch.setattr("plait._auto.records._records", {})
+    monkeypatch.setattr("plait._auto.records._by_code", {})
 
 
 pytestmark = pytest.mark.usefixtures("forgotten")
@@ -675,16 +676,16 @@ def test_what_counts_for_some_arguments_is_said_so():
 def test_a_function_that_is_gone_is_forgotten():
     import gc
 
-    from plait._auto import record
+    from plait._auto import records
 
     def fn(x):
         return x
 
     submit(fn, 1).result()
-    before = len(record._records)
+    before = len(records._records)
     del fn
     gc.collect()
-    assert len(record._records) < before
+    assert len(records._records) < before
 
 
 def test_methods_of_classes_in_c_are_known_again():

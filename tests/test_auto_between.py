@@ -14,8 +14,8 @@ methods = pytest.mark.parametrize("method", ["serial", "thread", "process"])
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch):
     """Have every function be unknown."""
-    monkeypatch.setattr("plait._auto.record._records", {})
-    monkeypatch.setattr("plait._auto.record._by_code", {})
+    monkeypatch.setattr("plait._auto.records._records", {})
+    monkeypatch.setattr("plait._auto.records._by_code", {})
 
 
 class Held:

@@ -20,7 +20,7 @@ import pytest
 
 from plait._auto.analysis import Analysis
 from plait._auto.digesting import digest
-from plait._auto.record import record_of
+from plait._auto.records import record_of
 
 counter = 0
 cache = {}

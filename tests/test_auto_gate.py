@@ -11,7 +11,8 @@ from choosing import choose
 import plait
 from plait._auto import gate
 from plait._auto.effects import Effect
-from plait._auto.record import Record, record_of
+from plait._auto.record import Record
+from plait._auto.records import record_of
 
 LIMIT = 60
 NEVER = 3600.0
@@ -32,8 +33,8 @@ def where(submitter):
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch):
     """Have every function be unknown, and nothing happen for want of an end."""
-    monkeypatch.setattr("plait._auto.record._records", {})
-    monkeypatch.setattr("plait._auto.record._by_code", {})
+    monkeypatch.setattr("plait._auto.records._records", {})
+    monkeypatch.setattr("plait._auto.records._by_code", {})
     monkeypatch.setattr(gate, "_PATIENCE", NEVER)
 
 

@@ -37,8 +37,8 @@ def call(fn, x):
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch):
     """Have every function be unknown."""
-    monkeypatch.setattr("plait._auto.record._records", {})
-    monkeypatch.setattr("plait._auto.record._by_code", {})
+    monkeypatch.setattr("plait._auto.records._records", {})
+    monkeypatch.setattr("plait._auto.records._by_code", {})
     monkeypatch.setattr("plait._auto.analysis._analyses", {})
     yield
     seen.clear()

@@ -17,7 +17,7 @@ from tasks import wait_for_file
 
 import plait
 from plait._auto import pools
-from plait._auto.record import record_of
+from plait._auto.records import record_of
 
 LIMIT = 60
 
@@ -57,8 +57,8 @@ def note(x):
 @pytest.fixture(autouse=True)
 def untouched(monkeypatch):
     """Know no function, and leave no trace."""
-    monkeypatch.setattr("plait._auto.record._records", {})
-    monkeypatch.setattr("plait._auto.record._by_code", {})
+    monkeypatch.setattr("plait._auto.records._records", {})
+    monkeypatch.setattr("plait._auto.records._by_code", {})
     yield
     seen.clear()
 

@@ -38,8 +38,8 @@ def modules(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def unknown(monkeypatch):
     """Know no function, and decide after a few calls."""
-    monkeypatch.setattr("plait._auto.record._records", {})
-    monkeypatch.setattr("plait._auto.record._by_code", {})
+    monkeypatch.setattr("plait._auto.records._records", {})
+    monkeypatch.setattr("plait._auto.records._by_code", {})
     monkeypatch.setattr(Record, "knows_enough", lambda self: self.measured >= FIRST)
     # Nor by how long it takes here to compare what workers have.
     monkeypatch.setattr(calling, "_COMPARED", float("inf"))

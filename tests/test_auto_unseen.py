@@ -10,7 +10,7 @@ import types
 
 import pytest
 
-from plait._auto.record import record_of
+from plait._auto.records import record_of
 
 HEAD = """
 import abc, asyncio, ast, bisect, collections, concurrent.futures, contextlib

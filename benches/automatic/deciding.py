@@ -8,7 +8,7 @@ from unittest import mock
 
 import plait
 from automatic.rows import Row, noted
-from plait._auto import calling, record
+from plait._auto import calling, record, records
 from plait._auto.analysis import Analysis
 from plait._auto.measuring import observed as original
 
@@ -20,8 +20,8 @@ PARTS = ("reading", "looking", "deciding", "delay")
 
 def forget() -> None:
     """Have every function be unknown."""
-    record._records.clear()
-    record._by_code.clear()
+    records._records.clear()
+    records._by_code.clear()
 
 
 def parts_of(row: Row) -> dict[str, float]:
@@ -37,7 +37,7 @@ def parts_of(row: Row) -> dict[str, float]:
     with _counted(found):
         for _ in plait.map(row.fn, row.items):
             pass
-    known = record.record_of(row.fn)[0]
+    known = records.record_of(row.fn)[0]
     decision, signals = known.decision, known.signals()
     if decision is not None and signals is not None and known.history:
         seconds = dict(decision.seconds)

@@ -45,12 +45,14 @@ Calls, and where they go:
 | `measuring.py` | a real call, and what it shows |
 | `deciding.py` | from that to a decision |
 | `record.py` | what is known of a function, and of its calls |
+| `records.py` | which record belongs to a function |
 | `pools.py` | the pools that calls go to |
 | `chained.py` | a future that ends as another does |
 | `lane.py` | one call after another, beside a loop |
 | `gate.py` | the first calls beside a loop, a few at once |
 | `calling.py` | calls of one function, each sent where it belongs |
 | `sizes.py` | how many items of a map are sent at a time |
+| `chunks.py` | chunks of a map's calls: here, in a thread, in processes that may refuse them |
 | `mapping.py` | the items of a map, likewise |
 | `flow.py` | a map whose look-ahead changes with the place |
 | `explanation.py` | `plait.explain` |

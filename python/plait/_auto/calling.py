@@ -18,7 +18,7 @@ from plait._auto.effects import Effect
 from plait._auto.guarding import Differs, Guarded, digests_of, replaced
 from plait._auto.lane import Start, in_lane
 from plait._auto.measuring import Around, Sample, observed
-from plait._auto.record import record_of
+from plait._auto.records import record_of
 from plait._auto.unread import NotRead, without_reading
 from plait._carried import carrying
 from plait._engines.process import ProcessEngine

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from plait._auto.effects import Effect
-from plait._auto.record import Event, record_of
+from plait._auto.record import Event
+from plait._auto.records import record_of
 from plait._measure.signals import Signals
 from plait._pickling.outbound import describe
 from plait._submit import check_function

@@ -141,7 +141,7 @@ class Gate:
             raise
 
     def _next(self) -> tuple[_Entry, bool] | None:
-        """Take out a call that can be made, and tell whether it is known where; None: there is none."""
+        """Take out a call that can be made; tell whether it is known where. None: there is none."""
         while True:
             known = self._is_known()
             with self._lock:

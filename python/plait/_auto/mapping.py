@@ -10,18 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from contextvars import copy_context
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from plait._auto import pools
 from plait._auto.calling import Caller
-from plait._auto.chained import Chained
+from plait._auto.chunks import GuardedSender, made_here, made_in_thread
 from plait._auto.comparing import parts_of
 from plait._auto.deciding import Decision, Need
 from plait._auto.fixed import are_plain, is_fixed
-from plait._auto.guarding import Differs, Guarded
 from plait._auto.lane import Start, in_lane
 from plait._auto.sizes import AutoSizer
 from plait._auto.unread import NotRead, without_reading
@@ -34,7 +32,7 @@ from plait._mapping.sending import Sender
 from plait._mapping.sizing import Sizer
 from plait._task import bare
 from plait._terms import DEFAULT
-from plait._worker.chunk import GO_ON, STARRED, Reply, run_chunk
+from plait._worker.chunk import GO_ON, STARRED
 
 if TYPE_CHECKING:
     from plait._terms import Terms
@@ -220,40 +218,25 @@ class AutoSender:
         """Make a call likewise, of which comes what comes of a chunk."""
         fn, mode = bare(self._fn), self._mode
         if self._loop is None:
-            reply = copy_context().run(run_chunk, fn, mode, [item], _keep_here)
-            return Future._succeeded(reply), [item]
-        args = (fn, mode, [item], _keep)
-        start = partial(
-            ThreadEngine(pools.threads(wide=False)).submit, run_chunk, args, {}, DEFAULT
-        )
+            return made_here(fn, mode, [item]), [item]
+        start = partial(made_in_thread, pools.threads(wide=False), fn, mode, [item])
         return in_lane(self._loop, self._caller.name, start), [item]
 
     def _here(self, items: list[Any]) -> _Sent:
         """Make calls one after another in this thread; beside a loop, in another."""
-        caller = self._caller
-        if self._loop is not None:
-            self.single = False
-            args = (bare(self._fn), self._mode, items, _keep)
-            return [
-                (
-                    ThreadEngine(pools.threads(wide=False)).submit(run_chunk, args, {}, DEFAULT),
-                    items,
-                )
-            ]
-        if not self._is_plain:
-            self.single = True
+        fn, mode, caller = bare(self._fn), self._mode, self._caller
+        self.single = self._loop is None and not self._is_plain
+        if self.single:
             return [(caller.here(self._arguments(item), {}), [item]) for item in items]
-        self.single = False
-        run = copy_context().run
-        reply = run(run_chunk, bare(self._fn), self._mode, items, _keep_here)
-        return [(Future._succeeded(reply), items)]
+        if self._loop is None:
+            return [(made_here(fn, mode, items), items)]
+        return [(made_in_thread(pools.threads(wide=False), fn, mode, items), items)]
 
     def _threads(self, pool: Any, chunked: bool, items: list[Any]) -> _Sent:
         """Have threads make calls."""
         self.single = not chunked
         if chunked:
-            args = (bare(self._fn), self._mode, items, _keep)
-            return [(ThreadEngine(pool).submit(run_chunk, args, {}, DEFAULT), items)]
+            return [(made_in_thread(pool, bare(self._fn), self._mode, items), items)]
         submit, fn, terms = ThreadEngine(pool).submit, self._fn, self._caller.terms
         return [(submit(fn, self._arguments(item), {}, terms), [item]) for item in items]
 
@@ -342,7 +325,7 @@ class AutoSender:
             self._go_each(pool._max_workers)
             return True
         fn = bare(self._fn)
-        make = partial(_ProcessSender, caller=self._caller, loop=self._loop)
+        make = partial(GuardedSender, caller=self._caller, loop=self._loop)
         send, sizer = pool._map_with(fn, self._mode, None, make)
         self._pool = pool
         self._sent_away = partial(self._processes, send)
@@ -426,61 +409,3 @@ class AutoSender:
 
 
 _PLAIN = (DEFAULT, DEFAULT._replace(parallel_safe=True))
-
-
-class _ProcessSender(Sender):
-    """Sends chunks to processes, which refuse them where their globals are others."""
-
-    def __init__(self, *args: Any, caller: Caller, loop: Any, **kwargs: Any) -> None:
-        """Send nothing yet."""
-        super().__init__(*args, **kwargs)
-        self._plain_fn = self._fn
-        self._caller = caller
-        self._loop = loop
-
-    def __call__(self, items: list[Any]) -> list[tuple[Future[Reply], list[Any]]]:
-        """Send items; see `Sender`."""
-        digests = self._caller.digests()
-        if not digests:
-            return super().__call__(items)
-        if isinstance(digests, str):
-            # What it reads cannot be compared any more.
-            self._caller.record.keep(digests)
-            return [(self._made_here(items), items)]
-        self._fn = Guarded(self._plain_fn, digests, self._name)
-        sent: list[tuple[Future[Reply], list[Any]]] = []
-        for future, part in super().__call__(items):
-            guarded = Chained(self._name, partial(self._again, part))
-            guarded.follow(future)
-            sent.append((guarded, part))
-        return sent
-
-    def _again(self, items: list[Any], error: BaseException) -> Future[Any] | None:
-        if not isinstance(error, Differs):
-            return None
-        self._caller.refuse(error)
-        return self._in_thread(items)
-
-    def _refused(self, item: Any) -> Future[Reply]:
-        return self._made_here([item])
-
-    def _made_here(self, items: list[Any]) -> Future[Reply]:
-        if self._loop is not None:
-            return self._in_thread(items)
-        run = copy_context().run
-        return Future._succeeded(run(run_chunk, self._plain_fn, self._mode, items, _keep_here))
-
-    def _in_thread(self, items: list[Any]) -> Future[Any]:
-        args = (self._plain_fn, self._mode, items, _keep)
-        return ThreadEngine(pools.threads(wide=False)).submit(run_chunk, args, {}, DEFAULT)
-
-
-def _keep(error: BaseException) -> BaseException:
-    return error
-
-
-def _keep_here(error: BaseException) -> BaseException:
-    # Ctrl-C in the thread of whoever takes the results is his.
-    if isinstance(error, KeyboardInterrupt | SystemExit):
-        raise error
-    return error
