@@ -244,24 +244,27 @@ class Caller:
     ) -> Any:
         keywords = {**self._keywords, **kwargs}
         record = self.record
-        begun = record.begin()
+        number = record.begin()
 
         def note(sample: Sample) -> None:
             sample = sample.beside_others() if beside else sample
-            record.note(sample.in_a_crowd() if record.end(begun) else sample)
+            record.note(sample if record.is_alone(number) else sample.in_a_crowd())
             # Also where it was decided: by now there are more calls than anybody could know of.
             if need is not None and record.knows_enough():
                 record.decide(need())
 
-        return observed(
-            partial(self._fn, *args, **kwargs),
-            (*self._before, *args),
-            keywords,
-            note,
-            compare=not self.terms.parallel_safe and record.found is None,
-            shares=record.analysis.returns_shared,
-            around=None if self.terms.parallel_safe else self._around,
-        )
+        try:
+            return observed(
+                partial(self._fn, *args, **kwargs),
+                (*self._before, *args),
+                keywords,
+                note,
+                compare=not self.terms.parallel_safe and record.found is None,
+                shares=record.analysis.returns_shared,
+                around=None if self.terms.parallel_safe else self._around,
+            )
+        finally:
+            record.end()
 
     def _held(self) -> list[Any]:
         """List what a call may change beside its arguments, or others may between calls."""

@@ -180,10 +180,14 @@ def start_more_processes() -> None:
     global _more
     from plait._processes import ProcessPoolExecutor
 
-    with _lock:
-        if _more is None:
-            pool = ProcessPoolExecutor(_EACH * _cores.usable())
-            _more = pool, pool.submit(int)
+    try:
+        with _lock:
+            if _more is None:
+                pool = ProcessPoolExecutor(_EACH * _cores.usable())
+                _more = pool, pool.submit(int)
+    except (RuntimeError, OSError):
+        # The interpreter is exiting, or there is no room: calls go where they went before.
+        return
 
 
 def processes(width: int = 1) -> ProcessPoolExecutor | str:

@@ -208,11 +208,14 @@ class Record:
             self._under_way += 1
             return self._begun if self._under_way == 1 else 0
 
-    def end(self, number: int) -> bool:
-        """Take note that it has ended; tell whether others of its kind ran meanwhile."""
+    def is_alone(self, number: int) -> bool:
+        """Whether none of its kind has run beside the call of that number."""
+        return number == self._begun
+
+    def end(self) -> None:
+        """Take note that a measured call has ended."""
         with self._lock:
             self._under_way -= 1
-            return number != self._begun
 
     # -- after a call -------------------------------------------------------
 
