@@ -3,6 +3,7 @@
 import pytest
 
 from plait._auto import deciding
+from plait._auto.comparing import NUMBER, Arguments
 from plait._auto.deciding import Decision, Need
 from plait._auto.measuring import Sample
 from plait._auto.record import Record
@@ -141,3 +142,11 @@ def test_what_is_barred_is_left_whatever_is_left(told):
     made = deciding.decided(SIGNALS, Need(1), process="reads what others write", before=before)
     assert made.method == "serial"
     assert made.reason == "reads what others write; serial"
+
+
+def test_a_large_object_costs_its_making_in_the_other_process():
+    # Pickling copies none of it, so the clock tells of nothing.
+    large, small = (Arguments((bytes(size),), {}) for size in (1 << 24, 1 << 10))
+    assert large.seconds >= 5e-10 * large.size > 100 * NUMBER
+    assert large.seconds > small.seconds
+    assert Arguments((1, 2.0), {"key": None}).seconds == 3 * NUMBER

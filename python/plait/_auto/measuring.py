@@ -204,8 +204,7 @@ def _sample(
         released=seen[1],
         argument_bytes=before.size if carried else None,
         result_bytes=size if carried else None,
-        # It is unpickled, too, which takes about as long.
-        pickle_seconds=2 * seconds if carried else None,
+        pickle_seconds=seconds if carried else None,
         unpicklable=problem,
         effect=effect,
         bound=bound,
@@ -214,7 +213,7 @@ def _sample(
 
 
 def _weighed(result: Any) -> tuple[int | None, float, str | None]:
-    """Weigh a result: its size in bytes, how long pickling it took, and why it cannot be done."""
+    """Weigh a result: its size, the seconds to pickle and unpickle it, why it cannot be done."""
     if is_plain(result) and not isinstance(result, str | bytes):
         return 16, NUMBER, None
     begun = perf_counter()
@@ -226,7 +225,7 @@ def _weighed(result: Any) -> tuple[int | None, float, str | None]:
         text = " ".join(str(error).split())
         clause = f"its result, of type {kind}, cannot be pickled ({type(error).__name__}: {text})"
         return None, 0.0, clause
-    return packer.size, perf_counter() - begun, None
+    return packer.size, packer.both(perf_counter() - begun), None
 
 
 # The one sampler, which watches one thread at a time: who finds it busy does without.
