@@ -100,6 +100,7 @@ def test_a_file_that_makes_no_sense_is_none(shares, wrong):
 
 
 def test_a_crowd_computes_side_by_side_for_a_while(monkeypatch):
+    monkeypatch.setattr(crowding, "_LONG", 0.2)
     wall, own, worked = itertools.count(), threading.local(), set()
 
     def spent():
