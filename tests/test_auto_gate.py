@@ -3,6 +3,9 @@
 import asyncio
 import concurrent.futures
 import os
+import subprocess
+import sys
+import textwrap
 import threading
 
 import pytest
@@ -38,6 +41,12 @@ def forgotten(monkeypatch):
     monkeypatch.setattr(gate, "_PATIENCE", NEVER)
 
 
+@pytest.fixture
+def undecided(monkeypatch):
+    """Have no number of calls be enough to decide by."""
+    monkeypatch.setattr(Record, "knows_enough", lambda self: False)
+
+
 class Calls:
     """Counts how many calls run at once, and holds them as long as the test wants."""
 
@@ -65,18 +74,16 @@ class Calls:
             assert self.begun.acquire(timeout=LIMIT)
 
     def submit(self, count):
-        """Submit so many calls; return their futures and their record."""
+        """Submit so many calls; return their futures."""
         fn = plait.task(lambda number: self(number), parallel_safe=True)
-        record = record_of(fn)[0]
-        return [plait.submit(fn, n, on="auto") for n in range(count)], record
+        return [plait.submit(fn, n, on="auto") for n in range(count)]
 
 
-def test_a_few_are_made_at_once(monkeypatch):
-    monkeypatch.setattr(Record, "knows_enough", lambda self: False)
+def test_a_few_are_made_at_once(undecided):
     calls = Calls()
 
     async def main():
-        futures, _ = calls.submit(MANY)
+        futures = calls.submit(MANY)
         calls.go.set()
         assert await asyncio.gather(*futures) == list(range(MANY))
         assert calls.most <= FEW
@@ -108,12 +115,11 @@ def test_more_are_made_where_calls_wait_for_each_other(monkeypatch):
     plait.run(main())
 
 
-def test_one_is_withdrawn_while_it_waits(monkeypatch):
-    monkeypatch.setattr(Record, "knows_enough", lambda self: False)
+def test_one_is_withdrawn_while_it_waits(undecided):
     calls = Calls()
 
     async def main():
-        futures, _ = calls.submit(MANY)
+        futures = calls.submit(MANY)
         # The first few have begun, or will.
         for future in futures[FEW:-1]:
             assert future.cancel()
@@ -127,8 +133,7 @@ def test_one_is_withdrawn_while_it_waits(monkeypatch):
     plait.run(main())
 
 
-def test_what_was_found_to_have_an_effect_goes_on_one_by_one(monkeypatch):
-    monkeypatch.setattr(Record, "knows_enough", lambda self: False)
+def test_what_was_found_to_have_an_effect_goes_on_one_by_one(monkeypatch, undecided):
     calls = Calls()
 
     fn = lambda number: calls(number)  # noqa: E731
@@ -148,19 +153,52 @@ def test_what_was_found_to_have_an_effect_goes_on_one_by_one(monkeypatch):
     plait.run(main())
 
 
-def test_what_goes_wrong_at_the_start_is_told(monkeypatch):
-    monkeypatch.setattr(Record, "knows_enough", lambda self: False)
+def test_what_goes_wrong_at_the_start_is_told(monkeypatch, undecided):
     calls = Calls()
 
     async def main():
-        futures, record = calls.submit(MANY)
-        record.decision = None
-        monkeypatch.setattr(
-            "plait._auto.calling._threaded", lambda *_, **__: (_ for _ in ()).throw(OSError("full"))
-        )
+        futures = calls.submit(MANY)
+
+        def full(*args, **kwargs):
+            raise OSError("full")
+
+        monkeypatch.setattr("plait._auto.calling._threaded", full)
         calls.go.set()
         outcomes = await asyncio.gather(*futures, return_exceptions=True)
         assert outcomes[:FEW] == list(range(FEW))
         assert all(isinstance(each, OSError) for each in outcomes[FEW:])
 
     plait.run(main())
+
+
+SCRIPT = """
+    import os, threading, plait
+    from plait._auto import gate
+
+    gate._PATIENCE = 3600.0
+    go = threading.Event()
+
+    @plait.task(parallel_safe=True)
+    def told(number):
+        go.wait()
+        os.write(1, f"{number}\\n".encode())
+
+    async def main():
+        for number in range(100):
+            plait.submit(told, number, on="auto")
+
+    plait.run(main())
+    go.set()
+"""
+
+
+def test_the_exit_waits_for_those_that_wait():
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(SCRIPT)],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(map(int, done.stdout.split())) == list(range(100))

@@ -19,6 +19,7 @@ import weakref
 import pytest
 from taking import outcomes
 from tasks import meet, until, wait_for_file
+from work import double, square
 
 import plait
 from plait._mapping.feed import LOOKAHEAD
@@ -28,15 +29,6 @@ LIMIT = 60
 PLACES = ["auto", "thread", "process", "serial"]
 
 number = contextvars.ContextVar("number", default=0)
-
-
-def square(x):
-    return x * x
-
-
-async def double(x):
-    await asyncio.sleep(0)
-    return 2 * x
 
 
 def fail_at_three(x):

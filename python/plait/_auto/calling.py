@@ -188,21 +188,22 @@ class Caller:
             barred.append(("process", str(effect)))
         else:
             found, seconds = self._timed_digests()
+            most = _COMPARED * max(self._wall(), _CHUNK)
+            if seconds > most:
+                # The first time there is more to be made, which is kept.
+                found, seconds = self._timed_digests()
             if isinstance(found, str):
                 barred.append(("process", found))
-            elif seconds > _COMPARED * max(self._wall(), _CHUNK):
+            elif seconds > most:
                 barred.append(("process", "reads globals that take long to be compared there"))
         new = () if self.record.is_known_there else ("process",)
         return Need(batch, pools.is_cold(), tuple(barred), new, pools.width(), *pools.wide())
 
     def _timed_digests(self) -> tuple[tuple[tuple[str, str, bytes], ...] | str, float]:
-        """Make them twice, the first time with all that is made once; tell the second's seconds."""
-        found, seconds = self.digests(), 0.0
-        if found and not isinstance(found, str):
-            begun = perf_counter()
-            found = self.digests()
-            seconds = perf_counter() - begun
-        return found, seconds
+        """Make them; tell how many seconds that took."""
+        begun = perf_counter()
+        found = self.digests()
+        return found, perf_counter() - begun
 
     def _wall(self) -> float:
         signals = self.record.signals()

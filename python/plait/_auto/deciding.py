@@ -7,13 +7,13 @@ from typing import NamedTuple
 from plait._measure.estimating import Estimate, estimates
 from plait._measure.signals import Signals
 
-__all__ = ["Decision", "Need", "decided"]
+__all__ = ["Decision", "Need", "decided", "waits"]
 
 # Another place has to be so many times as fast to be changed to: places that are about as fast
 # would be changed to and fro.
 _BETTER = 1.2
-# Calls wait whose waiting is so much of their time: more processes than there are cores are worth
-# their memory.
+# Calls wait whose waiting is so much of their time: many threads, and more processes than there
+# are cores, are worth their memory.
 _WAITING = 0.2
 # Threads wait side by side, but not without end.
 _THREADS = 256
@@ -78,7 +78,7 @@ def decided(
         barred["process"] = process
     found = _estimates(signals, need, need.processes)
     wants_more = False
-    if need.wide > need.processes and signals.waited > _WAITING * signals.wall:
+    if need.wide > need.processes and waits(signals):
         more = _estimates(signals, need, need.wide)
         gains = more[0].method == "process" and more[0].width > need.processes
         stay = before is not None and before.method == "process" and before.width > need.processes
@@ -106,6 +106,11 @@ def decided(
         reason = f"{barred[first]}; {reason}" if reason else barred[first]
     seconds = tuple((one.method, _time(one, need)) for one in found)
     return Decision(best.method, width, best.chunk, reason, seconds, wants_more)
+
+
+def waits(signals: Signals) -> bool:
+    """Whether calls wait for a part of their time that counts."""
+    return signals.waited > _WAITING * signals.wall
 
 
 def _estimates(signals: Signals, need: Need, processes: int) -> list[Estimate]:

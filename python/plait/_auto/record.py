@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from plait import _cores
 from plait._auto import pools
 from plait._auto.analysis import Analysis
-from plait._auto.deciding import Decision, Need, decided
+from plait._auto.deciding import Decision, Need, decided, waits
 from plait._auto.effects import Effect
 from plait._auto.gate import Gate
 from plait._auto.measuring import LOOKS, Sample
@@ -36,8 +36,6 @@ _FIRST, _ENOUGH = 3, 0.02
 _LONG = 1.0
 # The latest calls count.
 _KEPT = 24
-# Calls wait that wait for so much of their time.
-_WAITING = 0.2
 # Calls that take no longer are short, in seconds.
 _SHORT = 2e-5
 # A call is looked at again after so many, and after so many seconds; nor is anything decided anew
@@ -342,7 +340,7 @@ class Record:
             self._settled = self._look_at = time.monotonic() + _APART
             self._next_look = self.calls + _EVERY
             self._usual = signals.wall
-            self.waits = signals.waited > _WAITING * signals.wall
+            self.waits = waits(signals)
             if before is None or before.method != made.method:
                 self.history.append(Event(time.time(), self.measured, made.method, made.reason))
         return made
