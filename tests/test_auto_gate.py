@@ -187,18 +187,22 @@ SCRIPT = """
         for number in range(100):
             plait.submit(told, number, on="auto")
 
+    def release():
+        os.read(0, 1)
+        go.set()
+
+    threading.Thread(target=release, daemon=True).start()
     plait.run(main())
-    go.set()
+    os.write(1, b"leaving\\n")
 """
 
 
 def test_the_exit_waits_for_those_that_wait():
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(SCRIPT)],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert sorted(map(int, done.stdout.split())) == list(range(100))
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+        # None has ended when the program does.
+        assert child.stdout.readline() == "leaving\n"
+        out, err = child.communicate("x", timeout=LIMIT)
+    assert (child.returncode, err) == (0, "")
+    assert sorted(map(int, out.split())) == list(range(100))
