@@ -322,8 +322,11 @@ if __name__ == "__main__":
     futures = concurrent.futures
     for kind in futures.ThreadPoolExecutor, futures.ProcessPoolExecutor:
         with kind(1) as pool:
-            tell(lambda: pool.submit(fail, 0).result())
-            tell(lambda: next(pool.map(fail, [0])))
+            # Each has failed before it is asked: another line of Python's waits for it.
+            asked, mapped = pool.submit(fail, 0), pool.map(fail, [0])
+            pool.submit(int).result()
+            tell(asked.result)
+            tell(lambda: next(mapped))
             traceback.print_exception(pool.submit(fail, 0).exception())
         tell(lambda: pool.submit(fail, 0))
     with multiprocessing.Pool(1) as pool:
