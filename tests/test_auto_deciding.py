@@ -55,6 +55,21 @@ def test_what_was_seen_beside_others_of_its_kind_is_no_cost_of_a_call():
     assert (signals.wall, signals.queued) == (0.02, 0.0)
 
 
+def test_all_calls_tell_how_busy_the_machine_is():
+    record = Record(lambda: None)
+    record.note(Sample(0.3, 0.3, 0.0, 0.3, 0, (9, 9, {}), rivals=9))
+    for queued, rivals in ((0.0, 2), (0.03, 4), (0.0, None)):
+        one = Sample(0.01 + queued, 0.01, queued, 0.01, 0, (9, 9, {}), rivals=rivals)
+        record.note(one)
+    signals = record.signals()
+    assert signals.wall == pytest.approx(0.02)
+    assert signals.queued == pytest.approx(0.01)
+    assert signals.rivals == 3
+    # Beside others of its kind, those are among who wants a core.
+    assert one.in_a_crowd().rivals is None
+    assert Sample(1, 1, 0, 1, 0, (9, 9, {}), rivals=3).beside_others().rivals is None
+
+
 def seen(wall, cpu):
     """Return what calls have shown that take so long."""
     record = Record(lambda: None)
@@ -94,6 +109,17 @@ def test_what_is_left_of_a_map_is_not_moved(told):
     told(serial=3.0, thread=2.0)
     assert deciding.decided(SIGNALS, Need(5), before=before)[1] == 30
     assert deciding.decided(SIGNALS, Need(50), before=before)[1] == 5
+
+
+def test_the_last_chunk_of_a_map_says_nothing_of_how_many_are_under_way(monkeypatch):
+    def estimates(signals, batch, **_):
+        return [Estimate("process", min(2, -(-batch // 8)), 8, 1.0, 0.0, 0.0, 0, "two at once")]
+
+    monkeypatch.setattr(deciding, "estimates", estimates)
+    before = Decision("process", 2, 8, "two at once", ())
+    for batch in (7, 9, 900):
+        assert deciding.decided(SIGNALS, Need(batch), before=before).width == 2
+    assert deciding.decided(SIGNALS, Need(7)).width == 1
 
 
 @pytest.fixture

@@ -58,12 +58,23 @@ def test_it_is_kept_for_a_busy_machine(shares):
     assert kept(BUSY, 3.2, 2) == Crowd(32, 0.9, 0.7)
     # What does not hold the lock does not wait for it.
     assert kept(RELEASES, 3, 2) == Crowd(32, None, 0.7)
-    assert kept(BUSY, 9, 2) == Crowd(32, 0.9, 0.7)
     assert kept(BUSY, 3, 1) is None
     assert kept(BUSY, 0, 2) is None
+    # That was another load.
+    assert kept(BUSY, 9, 2) is None
+    assert kept(BUSY, 1.4, 2) is None
+
+
+def test_half_of_what_was_measured_before_counts(shares):
+    measured(BUSY, 3, 2)
     shares[0]["free"] = 0.8
-    measured(RELEASES, 3, 2)
-    assert kept(BUSY, 3, 2) == Crowd(32, 0.9, 0.8)
+    assert measured(RELEASES, 4, 2) == Crowd(32, None, 0.75)
+    assert kept(BUSY, 4, 2) == Crowd(32, 0.9, 0.75)
+    shares[0].update(locked=0.8, free=None)
+    assert measured(BUSY, 4, 2) == Crowd(32, pytest.approx(0.85), 0.75)
+    # Not where the load was another.
+    shares[0].update(locked=0.5, free=0.5)
+    assert measured(BUSY, 12, 2) == kept(BUSY, 12, 2) == Crowd(32, 0.5, 0.5)
 
 
 def test_what_is_kept_grows_old(shares, monkeypatch):
@@ -83,6 +94,9 @@ def test_what_is_kept_grows_old(shares, monkeypatch):
         {"free": -1.0},
         {"free": "much"},
         {"at": None},
+        {"others": None},
+        {"others": float("nan")},
+        {"others": True},
         {"locked": float("nan")},
     ],
 )
@@ -154,7 +168,7 @@ def test_a_crowd_at_the_lock_is_chosen_where_it_gets_more(shares, monkeypatch):
         f"the machine is busy: {found.engines[0].width} threads take turns at the interpreter"
         " lock, and whoever has it is given a core sooner"
     )
-    assert chosen(PYTHON, Crowd(32, 0.65, 0.65)).engines[0].method == "process"
+    assert chosen(PYTHON, Crowd(32, 0.65, 0.9)).engines[0].method == "process"
     assert chosen(LOCKED, Crowd(32, 0.65, 0.65)).engines[0].method == "serial"
     # Who has calls to make goes by what others have measured.
     assert estimates(PYTHON, 40, load=2.0, cores=2)[0].method == "process"

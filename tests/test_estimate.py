@@ -13,7 +13,7 @@ from plait._measure.estimating import estimates, estimates_of, rivals
 from plait._measure.load import Load
 from plait._measure.machine import TYPICAL
 from plait._measure.peak import Peak
-from plait._measure.reading import Read
+from plait._measure.reading import Read, signals_of
 from plait._measure.reading_coroutines import _standing
 from plait._measure.sampling import Spent, Stretches
 
@@ -119,6 +119,34 @@ def test_the_time_in_the_queue_tells_how_many_others_there_are(queued, cores, ex
     assert rivals(read, cores) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("calls", "queued", "counted", "expected"),
+    [
+        # One call has told nothing yet: two want a core beside it, one does, or none.
+        (1, 0.0, 2.0, 2.0),
+        (1, 0.0, 0.8, 0.8),
+        (1, 0.0, 0.0, 0.0),
+        # Luck, either way, is worth little in a fifth of a second.
+        (20, 0.001, 2.0, 1.86),
+        (20, 0.03, 2.0, 3.15),
+        # Who reads for ten seconds knows what it is given.
+        (1000, 0.03, 2.0, 6.69),
+        # Nothing is taken away: those that want a core have a low priority.
+        (20, 0.0, 2.0, 0.0),
+    ],
+)
+def test_who_wants_a_core_is_counted_too(monkeypatch, calls, queued, counted, expected):
+    monkeypatch.setattr("plait._measure.estimating._online", lambda: 2)
+    read = signals(0.01 + queued, 0.01, queued=queued, calls=calls, rivals=counted)
+    assert rivals(read, 2) == pytest.approx(expected, abs=0.05)
+
+
+def test_others_are_counted_only_where_all_cores_are_ours(monkeypatch):
+    monkeypatch.setattr("plait._measure.estimating._online", lambda: 64)
+    read = signals(0.02, 0.01, queued=0.01, rivals=40.0)
+    assert rivals(read, 2) == rivals(signals(0.02, 0.01, queued=0.01), 2) == pytest.approx(3.0)
+
+
 def test_reasons_say_what_issue_7_says():
     said = on(2, dataclasses.replace(PYTHON, held=0.98), 40).reasons
     assert said["thread"] == ("holds the interpreter lock 98 % of the time: threads cannot help")
@@ -208,6 +236,15 @@ def test_few_samples_say_nothing():
     read.waits.update({"socket": 4, "file": 1})
     assert read.share_held == 0.5
     assert read.share_waited == {"socket": 0.4, "file": 0.1}
+
+
+@pytest.mark.parametrize(("process_cpu", "expected"), [(0.01, 2.0), (0.02, 1.0)])
+def test_a_library_that_looks_for_more_work_is_no_rival(process_cpu, expected):
+    first = Stretches([Spent(1, 0.01, 0.01, 0.0, process_cpu, 0.0)], rivals=[1])
+    rest = Stretches([Spent(3, 0.01, 0.01, 0.0, process_cpu, 0.0)] * 2, rivals=[2, 3])
+    assert signals_of(first, rest, None, None).rivals == expected
+    # Where nobody can tell, nobody does.
+    assert signals_of(Stretches(first.spent), Stretches(), None, None).rivals is None
 
 
 def test_what_others_take_of_the_cores():

@@ -67,3 +67,7 @@ def test_a_probe_is_used_again_and_again():
 def test_a_probe_that_did_not_begin_cannot_end():
     with pytest.raises(RuntimeError, match="before it began"):
         native.Probe().end()
+
+
+def test_who_wants_a_core_beside_this_thread_is_counted():
+    assert native.rivals() >= 0

@@ -481,6 +481,9 @@ class Probe:
     def begin(self) -> None: ...
     def end(self) -> tuple[float, float, float, float, int]: ...
 
+def rivals() -> int | None:
+    """Return how many threads of the machine want a core at the moment, beside the calling one."""
+
 # lock_sampler.rs: who holds the interpreter lock, and what a thread waits on.
 
 @final

@@ -1,8 +1,9 @@
-//! The probe around a call: what it cost the calling thread.
+//! The probe around a call: what it cost the calling thread, and who else wants a core.
 
 use std::sync::Mutex;
 
 use plait_sys::accounts::Accounts;
+use plait_sys::runnable;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 
@@ -46,6 +47,14 @@ impl Probe {
     }
 }
 
+/// How many threads of the machine want a core at the moment, beside the
+/// calling one; `None` where the kernel does not tell.
+#[pyfunction]
+fn rivals() -> Option<u32> {
+    runnable::runnable().map(|count| count.saturating_sub(1))
+}
+
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(rivals, module)?)?;
     module.add_class::<Probe>()
 }

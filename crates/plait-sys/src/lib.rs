@@ -35,6 +35,7 @@ pub mod process;
 mod raw;
 pub mod remains;
 pub mod resident;
+pub mod runnable;
 pub mod slack;
 pub mod sparse;
 pub mod stopping;

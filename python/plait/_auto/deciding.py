@@ -95,7 +95,8 @@ def decided(
             best, stays = other, True
     width, reason = best.width, best.reason
     same = before is not None and before.method == best.method
-    if before is not None and same and width == need.batch < before.width:
+    chunks = -(-need.batch // best.chunk)
+    if before is not None and same and width == chunks < before.width:
         # There are fewer calls left than that; it would be as many if there were more.
         width, stays = before.width, True
     first = found[0].method

@@ -38,6 +38,8 @@ class Sample:
     looks: tuple[int, int, Mapping[str, int]]
     # How often it was seen to let go of the lock, and in how many seconds of close looks.
     released: tuple[int, float] = (0, 0.0)
+    # How many threads wanted a core beside this one, before the call.
+    rivals: int | None = None
     argument_bytes: int | None = None
     result_bytes: int | None = None
     pickle_seconds: float | None = None
@@ -53,11 +55,11 @@ class Sample:
 
     def beside_others(self) -> Sample:
         """Leave out what others have computed that ran meanwhile."""
-        return replace(self, process_cpu=self.cpu, beside=True)
+        return replace(self, process_cpu=self.cpu, rivals=None, beside=True)
 
     def in_a_crowd(self) -> Sample:
         """Leave out the time in which it queued for a core, behind others of its kind."""
-        return replace(self, wall=self.wall - self.queued, queued=0.0)
+        return replace(self, wall=self.wall - self.queued, queued=0.0, rivals=None)
 
     @property
     def alone(self) -> Sample:
@@ -147,16 +149,18 @@ def observed(
             sample = replace(sample, effect=sample.effect or changed)
         note(sample)
 
+    # Before the sampling thread wants a core as well.
+    rivals = native.rivals()
     watch, probe = _watch(), native.Probe()
     probe.begin()
     try:
         result = call()
     except BaseException:
         spent, seen = probe.end(), _unwatch(watch)
-        noted(_sample(spent, seen, before, compare, None, shares, failed=True))
+        noted(_sample(spent, seen, before, compare, None, shares, rivals, failed=True))
         raise
     spent, seen = probe.end(), _unwatch(watch)
-    noted(_sample(spent, seen, before, compare, result, shares))
+    noted(_sample(spent, seen, before, compare, result, shares, rivals))
     return result
 
 
@@ -167,6 +171,7 @@ def _sample(
     compare: bool,
     result: Any,
     shares: bool,
+    rivals: int | None,
     *,
     failed: bool = False,
 ) -> Sample:
@@ -202,6 +207,7 @@ def _sample(
         pauses,
         looks=seen[0],
         released=seen[1],
+        rivals=rivals,
         argument_bytes=before.size if carried else None,
         result_bytes=size if carried else None,
         pickle_seconds=seconds if carried else None,

@@ -14,6 +14,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
+from statistics import fmean
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -246,7 +247,7 @@ class Record:
 
     def _drifts(self, sample: Sample) -> bool:
         """Whether calls cost something else by now; called with the lock."""
-        usual, cost = self._wall(), sample.wall - sample.queued
+        usual, cost = self._wall(), _cost(sample)
         if cost * _DRIFT > usual and usual * _DRIFT > cost:
             self._others.clear()
             return False
@@ -352,8 +353,13 @@ class Record:
         if first is None:
             return None
         usual = samples or [first]
-        # The middle one: neither a pause of the machine nor a call with little to do counts.
-        middle = sorted(usual, key=lambda sample: sample.wall)[(len(usual) - 1) // 2]
+        # The middle one: neither a pause of the machine nor a call with little to do counts. The
+        # time in the queue is that of all together: it says how busy the machine is.
+        middle = sorted(usual, key=_cost)[(len(usual) - 1) // 2]
+        computed = sum(sample.cpu for sample in usual)
+        waiting = sum(sample.queued for sample in usual)
+        queued = middle.cpu * waiting / computed if computed > 0 else middle.queued
+        rivals = [sample.rivals for sample in usual if sample.rivals is not None]
         looks = sum(sample.looks[0] for sample in usual)
         held = sum(sample.looks[1] for sample in usual)
         releases = sum(sample.released[0] for sample in usual)
@@ -365,9 +371,9 @@ class Record:
         return Signals(
             calls=self.measured,
             first=first.wall,
-            wall=middle.wall,
+            wall=_cost(middle) + queued,
             cpu=middle.cpu,
-            queued=middle.queued,
+            queued=queued,
             # A few looks tell nothing.
             held=held / looks if looks >= LOOKS else None,
             waits={what: count / looks for what, count in waits.items()} if looks else {},
@@ -387,15 +393,20 @@ class Record:
             memory=None,
             process_cpu=middle.process_cpu,
             pauses=middle.pauses,
-            releases=releases / closely * middle.wall if closely else 0.0,
+            releases=releases / closely * _cost(middle) if closely else 0.0,
+            rivals=fmean(rivals) if rivals else None,
         )
 
     def _wall(self) -> float:
-        # Time in the queue for a core is not the function's.
-        walls = sorted(sample.wall - sample.queued for sample in self._samples)
-        if walls:
-            return walls[(len(walls) - 1) // 2]
-        return 0.0 if self._first is None else self._first.wall - self._first.queued
+        costs = sorted(map(_cost, self._samples))
+        if costs:
+            return costs[(len(costs) - 1) // 2]
+        return 0.0 if self._first is None else _cost(self._first)
+
+
+def _cost(sample: Sample) -> float:
+    # Time in the queue for a core is not the function's.
+    return sample.wall - sample.queued
 
 
 def _load() -> float:

@@ -23,6 +23,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from statistics import fmean
 from threading import Barrier, BrokenBarrierError, Thread
 from typing import Any
 
@@ -43,6 +44,8 @@ _PATIENCE = 5.0
 _BUSY = 0.9
 #: Seconds for which what was measured in another program is good: those beside it come and go.
 _LASTS = 600.0
+#: What was measured beside so many times as many others, or as few, was another load.
+_ALIKE = 2.0
 #: What waits for more than this share of its time is no crowd that computes.
 _WAITS = 0.1
 
@@ -66,6 +69,9 @@ class Crowd:
 def measured(signals: Signals, others: float, cores: int) -> Crowd | None:
     """Measure what a crowd gets that computes as the calls do; keep it for other programs.
 
+    Of what was measured before beside as many others half counts: beside two programs the same
+    crowd was seen to have 0.7 of a core and 1.2 one after the other, as the cores happened to fall.
+
     That takes 0.4 s, or twice that where they hold the interpreter lock: processes are a
     crowd without it. Nothing is measured where it would tell nothing of the calls: on a machine
     that is not busy, and where they wait.
@@ -85,17 +91,20 @@ def measured(signals: Signals, others: float, cores: int) -> Crowd | None:
         None if locked is None else min(1.0, locked),
         None if free is None else min(float(cores), free),
     )
-    _keep(found, cores)
-    return found
+    return _fitting(signals, _keep(found, others, cores))
 
 
 def kept(signals: Signals, others: float, cores: int) -> Crowd | None:
     """Return what was measured of late on this busy machine; nothing is measured."""
     if not _counts(signals, others, cores):
         return None
-    found = _checked(_all_kept().get(_key(cores)), cores)
-    # Calls of the one kind do not wait for the lock, whatever a crowd got that did.
-    return found if found is None or _holds(signals) else replace(found, locked=None)
+    found = _checked(_all_kept().get(_key(cores)), others, cores)
+    return None if found is None else _fitting(signals, found)
+
+
+def _fitting(signals: Signals, crowd: Crowd) -> Crowd:
+    # Who does not hold the lock does not wait for it, whatever a crowd got that did.
+    return crowd if _holds(signals) else replace(crowd, locked=None)
 
 
 def _counts(signals: Signals, others: float, cores: int) -> bool:
@@ -174,14 +183,20 @@ def _all_kept() -> dict[str, Any]:
     return crowds if isinstance(crowds, dict) else {}
 
 
-def _checked(told: Any, cores: int) -> Crowd | None:
-    """Make of what a file says what it should be; None if it is old, or makes no sense."""
+def _checked(told: Any, others: float, cores: int) -> Crowd | None:
+    """Make of what a file says what it should be; None if it is old or makes no sense.
+
+    So it is where the machine was busier by far than beside so many others, or less so.
+    """
     if not isinstance(told, dict):
         return None
     threads, at = told.get("threads"), told.get("at")
     if type(threads) is not int or not 2 <= threads < 10_000:
         return None
     if type(at) is not float or not 0 <= time.time() - at <= _LASTS:
+        return None
+    beside = told.get("others")
+    if type(beside) is not float or not beside <= _ALIKE * others <= _ALIKE**2 * beside:
         return None
     shares = {"locked": (told.get("locked"), 1), "free": (told.get("free"), cores)}
     for given, most in shares.values():
@@ -190,11 +205,18 @@ def _checked(told: Any, cores: int) -> Crowd | None:
     return Crowd(threads, **{name: given for name, (given, _) in shares.items()})
 
 
-def _keep(found: Crowd, cores: int) -> None:
-    """Note a measurement; what it has left out is what it was, if that is not old."""
+def _keep(found: Crowd, others: float, cores: int) -> Crowd:
+    """Note a measurement; return it together with the one before."""
     crowds = _all_kept()
-    before = _checked(crowds.get(_key(cores)), cores)
-    if before is not None and found.locked is None:
-        found = replace(found, locked=before.locked)
-    crowds[_key(cores)] = {**asdict(found), "at": time.time()}
+    before = _checked(crowds.get(_key(cores)), others, cores)
+    if before is not None:
+        locked = _together(before.locked, found.locked)
+        found = Crowd(found.threads, locked, _together(before.free, found.free))
+    crowds[_key(cores)] = {**asdict(found), "others": float(others), "at": time.time()}
     write_json(_path(), {"identity": identity(), "crowds": crowds})
+    return found
+
+
+def _together(*figures: float | None) -> float | None:
+    known = [figure for figure in figures if figure is not None]
+    return fmean(known) if known else None

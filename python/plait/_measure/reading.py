@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
+from statistics import fmean
 from time import perf_counter, sleep
 from typing import Any
 
@@ -26,6 +27,8 @@ _SHARE, _ENOUGH = 0.5, 0.25
 _ROUND = 0.005
 #: So many rounds are read where there is time, and more say nothing new.
 _MOST = 50
+#: Whose process computes for so much longer than its calls take has threads of its own.
+_OWN = 1.35
 #: So many calls at most: what is called may print, or write, or keep what it is given.
 _CALLS = 2_000
 
@@ -121,5 +124,13 @@ def signals_of(
         process_cpu=call.process_cpu,
         pauses=call.pauses,
         releases=read.release_rate * call.alone,
+        rivals=_rivals(first, rest, own=call.process_cpu > _OWN * call.alone),
         stepped=stepped,
     )
+
+
+def _rivals(first: Stretches, rest: Stretches, *, own: bool) -> float | None:
+    """Return how many threads wanted a core beside the calling one, on average."""
+    # A library's own threads look for more work for a while after each call.
+    seen = first.rivals if own else first.rivals + rest.rivals
+    return fmean(seen) if seen else None

@@ -58,6 +58,8 @@ class Stretches:
     waits: Counter[str] = field(default_factory=Counter)
     released: int = 0
     closely: float = 0.0
+    # Before each stretch: how many threads wanted a core beside this one.
+    rivals: list[int] = field(default_factory=list)
 
     @property
     def calls(self) -> int:
@@ -118,6 +120,10 @@ class Watch:
     @contextmanager
     def reading(self, into: Stretches, calls: int) -> Iterator[None]:
         """Read what the block costs, which makes so many calls."""
+        rivals = native.rivals()
+        if rivals is not None:
+            # Before the sampling thread wants a core as well.
+            into.rivals.append(rivals)
         watched = self._sampler is not None and self._sampler.begin()
         self._probe.begin()
         try:

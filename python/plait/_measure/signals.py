@@ -34,6 +34,8 @@ class Signals:
             program that is called does.
         pauses: How often a call stopped to wait (voluntary context switches).
         releases: How often a call let go of the interpreter lock, as far as a close look has seen.
+        rivals: How many threads of the machine wanted a core beside the calling one when a call
+            began, on average; None if the kernel did not tell.
         stepped: For a coroutine: seconds of its steps, in which the loop stands still; None for a
             plain function.
     """
@@ -53,6 +55,7 @@ class Signals:
     process_cpu: float = 0.0
     pauses: float = 0.0
     releases: float = 0.0
+    rivals: float | None = None
     stepped: float | None = None
 
     @property

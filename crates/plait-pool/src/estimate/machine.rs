@@ -40,7 +40,7 @@ pub struct Overheads {
 /// one that never rests. Measured with two processes beside two programs that
 /// never rest, on two cores: 1.3 cores with chunks of 1 ms, 0.9 with calls of
 /// 3.5 ms, 0.75 with calls of 11 ms.
-const LONG: f64 = 20e-3;
+const LONG: f64 = 10e-3;
 
 /// What a crowd of threads was given of a busy machine, measured there: it
 /// depends on how the kernel groups programs, and on which core a thread wakes.
@@ -120,10 +120,13 @@ impl Machine {
 
     /// The same for as many as there are cores at most, each of which sleeps a
     /// moment after every `stretch` seconds: then it is let in before those that
-    /// never rest, as those are that wait for the interpreter lock.
+    /// never rest, as those are that wait for the interpreter lock, but has to
+    /// share with others that are.
     pub(super) fn rested(&self, threads: f64, stretch: f64) -> f64 {
         let threads = threads.min(f64::from(self.cores.max(1)));
-        let often = self.dealt(threads).max(self.locked(f64::INFINITY).min(threads));
+        let dealt = self.dealt(threads);
+        let each = threads * self.locked(f64::INFINITY);
+        let often = dealt + (each - dealt).max(0.0) / 3.0;
         let never = self.crowd(threads);
         often + (never - often) * (stretch / LONG).min(1.0)
     }
