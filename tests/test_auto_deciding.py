@@ -65,6 +65,10 @@ def test_all_calls_tell_how_busy_the_machine_is():
     assert signals.wall == pytest.approx(0.02)
     assert signals.queued == pytest.approx(0.01)
     assert signals.rivals == 3
+    # A library's own threads look for more work for a while.
+    for _ in range(5):
+        record.note(Sample(0.01, 0.01, 0.0, 0.02, 0, (9, 9, {}), rivals=3))
+    assert record.signals().rivals == 9
     # Beside others of its kind, those are among who wants a core.
     assert one.in_a_crowd().rivals is None
     assert Sample(1, 1, 0, 1, 0, (9, 9, {}), rivals=3).beside_others().rivals is None

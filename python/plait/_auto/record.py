@@ -26,7 +26,7 @@ from plait._auto.effects import Effect
 from plait._auto.gate import Gate
 from plait._auto.measuring import LOOKS, Sample
 from plait._auto.unread import about_to_read
-from plait._measure.signals import Signals
+from plait._measure.signals import Signals, has_threads
 
 __all__ = ["Event", "Record", "can_be_weak", "same"]
 
@@ -359,7 +359,9 @@ class Record:
         computed = sum(sample.cpu for sample in usual)
         waiting = sum(sample.queued for sample in usual)
         queued = middle.cpu * waiting / computed if computed > 0 else middle.queued
-        rivals = [sample.rivals for sample in usual if sample.rivals is not None]
+        has_own = has_threads(middle.process_cpu, middle.cpu, _cost(middle))
+        before = [first] if has_own else usual
+        rivals = [sample.rivals for sample in before if sample.rivals is not None]
         looks = sum(sample.looks[0] for sample in usual)
         held = sum(sample.looks[1] for sample in usual)
         releases = sum(sample.released[0] for sample in usual)

@@ -17,7 +17,7 @@ from plait._measure.load import Load
 from plait._measure.notes import noting
 from plait._measure.peak import Peak
 from plait._measure.sampling import Stretches, Watch
-from plait._measure.signals import Signals
+from plait._measure.signals import Signals, has_threads
 
 __all__ = ["IsCoroutine", "Read", "read", "rounds_of"]
 
@@ -27,8 +27,6 @@ _SHARE, _ENOUGH = 0.5, 0.25
 _ROUND = 0.005
 #: So many rounds are read where there is time, and more say nothing new.
 _MOST = 50
-#: Whose process computes for so much longer than its calls take has threads of its own.
-_OWN = 1.35
 #: So many calls at most: what is called may print, or write, or keep what it is given.
 _CALLS = 2_000
 
@@ -108,6 +106,8 @@ def signals_of(
     read = rest if rest.spent else first
     call = read.typical()
     weight = carriage if isinstance(carriage, Carriage) else None
+    has_own = has_threads(call.process_cpu, call.cpu, call.alone)
+    rivals = first.rivals if has_own else first.rivals + rest.rivals
     return Signals(
         calls=first.calls + rest.calls,
         first=first.spent[0].wall,
@@ -124,13 +124,6 @@ def signals_of(
         process_cpu=call.process_cpu,
         pauses=call.pauses,
         releases=read.release_rate * call.alone,
-        rivals=_rivals(first, rest, own=call.process_cpu > _OWN * call.alone),
+        rivals=fmean(rivals) if rivals else None,
         stepped=stepped,
     )
-
-
-def _rivals(first: Stretches, rest: Stretches, *, own: bool) -> float | None:
-    """Return how many threads wanted a core beside the calling one, on average."""
-    # A library's own threads look for more work for a while after each call.
-    seen = first.rivals if own else first.rivals + rest.rivals
-    return fmean(seen) if seen else None

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Signals"]
+__all__ = ["Signals", "has_threads"]
+
+# As the estimate has it.
+_MORE = 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +70,15 @@ class Signals:
     def _waits(self) -> list[tuple[str, float]]:
         """The waits as the estimate takes them."""
         return list(self.waits.items())
+
+
+def has_threads(process_cpu: float, cpu: float, alone: float) -> bool:
+    """Tell whether a library's own threads compute for a call: they look for more for a while.
+
+    Args:
+        process_cpu: CPU seconds of the whole process in a call.
+        cpu: those of the calling thread.
+        alone: the seconds of a call without its time in the queue.
+
+    """
+    return process_cpu - cpu > _MORE * alone
