@@ -360,8 +360,8 @@ class Record:
         waiting = sum(sample.queued for sample in usual)
         queued = middle.cpu * waiting / computed if computed > 0 else middle.queued
         has_own = has_threads(middle.process_cpu, middle.cpu, _cost(middle))
-        before = [first] if has_own else usual
-        rivals = [sample.rivals for sample in before if sample.rivals is not None]
+        looked = [first] if has_own else [first, *samples]
+        rivals = [sample.rivals for sample in looked if sample.rivals is not None]
         looks = sum(sample.looks[0] for sample in usual)
         held = sum(sample.looks[1] for sample in usual)
         releases = sum(sample.released[0] for sample in usual)
