@@ -11,6 +11,9 @@ const WORTH: f64 = 0.02;
 const WAITS: f64 = 0.2;
 const ROOM: f64 = 0.1;
 
+/// Calls do next to nothing else whose waiting is so much of their time.
+const IDLES: f64 = 0.8;
+
 /// So many times as long a call takes whose thread has to take turns with a
 /// crowd: its data is out of the caches by its next turn. Measured from 1.0 to
 /// 1.5.
@@ -54,9 +57,11 @@ pub(super) fn in_threads(call: &Call, machine: &Machine, batch: &Batch) -> Estim
     let narrow = narrowest(candidates.iter().copied())
         .unwrap_or_else(|| threads(call, machine, batch, 1, &mut Queue::default()));
     // Of calls that wait, threads beyond what is estimated cost next to nothing,
-    // and too few much: 24 instead of 48 took half as long again.
-    let twice = narrow.width.saturating_mul(2).min(widest);
-    let roomy = candidates.into_iter().find(|one| one.width == twice);
+    // and too few much: 24 instead of 48 took half as long again, and so did 32
+    // of calls that do little else.
+    let times = if call.share_waited() > IDLES { 4 } else { 2 };
+    let wide = narrow.width.saturating_mul(times).min(widest);
+    let roomy = candidates.into_iter().find(|one| one.width == wide);
     match roomy.filter(|one| one.seconds <= narrow.seconds * (1.0 + ROOM)) {
         Some(roomy) if narrow.width > 1 && call.share_waited() > WAITS => roomy,
         _ => narrow,
