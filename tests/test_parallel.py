@@ -208,7 +208,7 @@ def test_ctrl_c_ends_the_calls(program):
     program.watch()
     program.process.send_signal(signal.SIGINT)
     assert program.end() == (0, "interrupted\n", "")
-    program.nothing_is_left_within(LIMIT)
+    program.nothing_is_left()
     assert pids
 
 

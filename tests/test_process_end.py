@@ -324,7 +324,7 @@ def start_busy(program, rest):
 def test_the_parent_killed_leaves_nobody(program):
     start_busy(program, "start(); time.sleep(1000)")
     program.process.kill()
-    program.nothing_is_left_within(1)
+    program.nothing_is_left()
 
 
 def test_a_parent_that_leaves_by_os_exit_leaves_nobody(program):
@@ -332,7 +332,7 @@ def test_a_parent_that_leaves_by_os_exit_leaves_nobody(program):
         program, "signal.signal(signal.SIGUSR1, lambda *_: os._exit(3)); start(); time.sleep(1000)"
     )
     program.process.send_signal(signal.SIGUSR1)
-    program.nothing_is_left_within(1)
+    program.nothing_is_left()
     assert program.end()[0] == 3
 
 
@@ -340,7 +340,7 @@ def test_an_interrupt_of_the_terminal_leaves_nobody(program):
     pids = start_busy(program, "start(); time.sleep(1000)")
     os.kill(pids["stopped"], signal.SIGCONT)
     os.killpg(program.process.pid, signal.SIGINT)
-    program.nothing_is_left_within(5)
+    program.nothing_is_left()
     code, _, err = program.end()
     assert code == -signal.SIGINT
     # Of each, but the daemon if the end of the program terminates it before it has said so.

@@ -56,14 +56,14 @@ def test_the_parent_killed_leaves_nobody(program):
     pids = start_busy(program, POOL)
     os.kill(pids[2], signal.SIGSTOP)
     program.process.kill()
-    program.nothing_is_left_within(1)
+    program.nothing_is_left()
 
 
 def test_a_parent_that_leaves_by_os_exit_leaves_nobody(program):
     leave = 'while not pathlib.Path("end").exists(): time.sleep(0.001)\n    os._exit(3)'
     start_busy(program, POOL.replace("futures[0].result()", leave))
     (program.directory / "end").touch()
-    program.nothing_is_left_within(1)
+    program.nothing_is_left()
     assert program.end()[0] == 3
 
 
@@ -75,7 +75,7 @@ def test_an_interrupt_leaves_nobody(program, script, whole_group):
         os.killpg(program.process.pid, signal.SIGINT)
     else:
         program.process.send_signal(signal.SIGINT)
-    program.nothing_is_left_within(5)
+    program.nothing_is_left()
     code, _, err = program.end()
     assert code == -signal.SIGINT
     assert err.count("Traceback") == 1, err
@@ -88,7 +88,7 @@ def test_an_interrupt_during_the_wait_at_exit_leaves_nobody(program):
     # The wait begins when the main thread has left the script; an interrupt
     # before that ends the script instead, and the outcome is the same.
     program.process.send_signal(signal.SIGINT)
-    program.nothing_is_left_within(5)
+    program.nothing_is_left()
     assert "KeyboardInterrupt" in program.end()[2]
 
 
@@ -96,7 +96,7 @@ def test_an_interrupt_during_the_wait_of_with_leaves_nobody(program):
     start_busy(program, WITH.replace("futures[0].result()", "announce('end')"))
     program.wait_for("end")
     program.process.send_signal(signal.SIGINT)
-    program.nothing_is_left_within(5)
+    program.nothing_is_left()
     assert program.end()[0] == -signal.SIGINT
 
 
@@ -116,7 +116,7 @@ def test_an_interrupt_of_a_coroutine_leaves_nobody(program, run):
         """,
     )
     program.process.send_signal(signal.SIGINT)
-    program.nothing_is_left_within(5)
+    program.nothing_is_left()
     code, _, err = program.end()
     assert code == -signal.SIGINT
     assert err.rstrip().endswith("KeyboardInterrupt")
@@ -374,7 +374,7 @@ def test_a_forked_child_that_lives_on_keeps_no_worker_alive(program):
     assert len(descendants) == 3
     program.process.kill()
     survivor = program._sentinels.pop(child)
-    program.nothing_is_left_within(1)
+    program.nothing_is_left()
     signal.pidfd_send_signal(survivor, signal.SIGKILL)
     os.close(survivor)
 

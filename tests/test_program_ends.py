@@ -1,7 +1,4 @@
-"""However a program ends whose workers hang, stopped ones among them: nothing of it is left.
-
-What is to happen within a second is given ten: a busy machine does not decide.
-"""
+"""However a program ends whose workers hang, stopped ones among them: nothing of it is left."""
 
 import os
 import re
@@ -14,10 +11,6 @@ from pathlib import Path
 
 import pytest
 from programs import Program
-
-LIMIT = 60
-SECONDS = 10
-
 
 HANGING = """
 import ctypes, faulthandler, os, pathlib, signal, sys, time
@@ -91,7 +84,7 @@ def test_a_parent_that_is_gone_leaves_no_worker_hung_or_stopped(program, how):
     for pid in pids[1:]:
         os.kill(pid, signal.SIGSTOP)
     (program.directory / "end").touch()
-    program.nothing_is_left_within(SECONDS)
+    program.nothing_is_left()
     program.end()
     assert list((program.directory / "tmp").iterdir()) == []
 
@@ -103,7 +96,7 @@ def test_a_stopped_template_does_not_outlive_its_parent(program):
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     program.process.kill()
-    program.nothing_is_left_within(SECONDS)
+    program.nothing_is_left()
 
 
 # ---- the interpreter's exit
@@ -124,7 +117,7 @@ def test_the_exit_waits_no_longer_than_it_may(program, made):
     )
     os.kill(pids[2], signal.SIGSTOP)
     (program.directory / "end").touch()
-    program.nothing_is_left_within(SECONDS)
+    program.nothing_is_left()
     assert program.end() == (0, "", "")
 
 
@@ -156,7 +149,7 @@ def test_the_exit_without_a_limit_waits_for_ctrl_c(program):
     )
     program.wait_for("exiting")
     program.process.send_signal(signal.SIGINT)
-    program.nothing_is_left_within(SECONDS)
+    program.nothing_is_left()
     _, out, err = program.end()
     assert (out, err.count("KeyboardInterrupt")) == ("", 1), err
     assert err.count("Traceback") <= 1, err
@@ -177,7 +170,7 @@ def test_ctrl_c_is_one_traceback(program, how):
     start(program, f"def call(task): task()\n{INTERRUPTED[how]}")
     # As a terminal does: all that are in the group.
     os.killpg(program.process.pid, signal.SIGINT)
-    program.nothing_is_left_within(SECONDS)
+    program.nothing_is_left()
     code, out, err = program.end()
     assert (code, out) == (-signal.SIGINT, ""), err
     assert err.count("Traceback") == 1, err

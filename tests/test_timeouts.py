@@ -10,40 +10,51 @@ import time
 
 import pytest
 import tasks
-from tasks import LIMIT, double, read_pid, wait_for_file, wait_until_gone, write
+from tasks import LIMIT, double, read_pid, timeouts, until, wait_for_file, wait_until_gone, write
 
 import plait
 from plait._worker import stopping
 
-# The issue has 0.1 s; machines that are busy with nine builds get more.
-SLACK = 5.0
 
-
-@pytest.fixture
-def pool():
+@pytest.fixture(scope="module")
+def alone():
     with plait.ProcessPoolExecutor(1) as pool:
-        # What the worker imports for its first task is not to count.
-        assert pool.submit(double, 2).result(LIMIT) == 4
         yield pool
 
 
-def timed(fn, timeout=1, *, grace=LIMIT, **options):
+@pytest.fixture
+def pool(alone):
+    # What the worker imports for its first task is not to count.
+    assert alone.submit(double, 2).result(LIMIT) == 4
+    return alone
+
+
+def timed(fn, timeout=0.5, *, grace=LIMIT, **options):
     """Give a function a timeout, and a grace that no load makes too short."""
     return plait.task(fn, timeout=timeout, grace=grace, **options)
+
+
+def stopped(pool, begun, fn, *args, grace=LIMIT):
+    """Have a task stopped that has begun by then: it makes a file. Return the timeout, and how."""
+    for timeout in timeouts(0.5):
+        start = time.monotonic()
+        error = pool.submit(timed(fn, timeout, grace=grace), *args).exception(LIMIT)
+        assert type(error) is plait.TaskTimeout
+        assert time.monotonic() - start >= timeout + grace * error.worker_killed
+        if begun.exists():
+            break
+    return timeout, error
 
 
 @pytest.mark.parametrize("fn", [tasks.hang, tasks.doze])
 def test_a_hung_task_is_stopped_and_cleans_up(pool, tmp_path, fn):
     begun, cleaned = tmp_path / "begun", tmp_path / "cleaned"
-    start = time.monotonic()
-    error = pool.submit(timed(fn), begun, cleaned).exception(LIMIT)
-    assert 1 <= time.monotonic() - start < 1 + SLACK
-    assert type(error) is plait.TaskTimeout
+    timeout, error = stopped(pool, begun, fn, begun, cleaned)
     assert isinstance(error, TimeoutError)
-    assert f"{fn.__name__} was stopped at its timeout of 1 s" in str(error)
+    assert f"{fn.__name__} was stopped at its timeout of {timeout:g} s" in str(error)
     assert "larger timeout" in str(error)
     assert (error.pid, error.worker_killed) == (read_pid(begun), False)
-    assert 1 <= error.elapsed < 1 + SLACK
+    assert timeout <= error.elapsed < LIMIT
     assert read_pid(cleaned) == error.pid
     # Where it hung.
     [note] = error.__notes__
@@ -57,10 +68,8 @@ def test_a_hung_task_is_stopped_and_cleans_up(pool, tmp_path, fn):
     "fn", [tasks.block_signals, tasks.swallow, tasks.sit_in_c], ids=lambda fn: fn.__name__
 )
 def test_one_that_does_not_stop_is_killed(pool, tmp_path, fn):
-    start = time.monotonic()
-    error = pool.submit(timed(fn, grace=0.1), tmp_path / "begun").exception(LIMIT)
-    assert 1.1 <= time.monotonic() - start < 1.1 + SLACK
-    assert type(error) is plait.TaskTimeout
+    begun = tmp_path / "begun"
+    _, error = stopped(pool, begun, fn, begun, grace=0.1)
     assert error.worker_killed
     assert error.pid == read_pid(tmp_path / "begun")
     assert "did not stop by itself within 0.1 s" in str(error)
@@ -68,21 +77,22 @@ def test_one_that_does_not_stop_is_killed(pool, tmp_path, fn):
 
 
 def test_what_it_returns_when_stopped_does_not_count(pool, tmp_path):
-    error = pool.submit(timed(tasks.give_in), tmp_path / "begun").exception(LIMIT)
-    assert type(error) is plait.TaskTimeout
+    begun = tmp_path / "begun"
+    _, error = stopped(pool, begun, tasks.give_in, begun)
     assert not error.worker_killed
     assert pool.submit(os.getpid).result(LIMIT) == error.pid
 
 
-def test_what_it_raises_when_stopped_is_told(pool):
+def test_what_it_raises_when_stopped_is_told(pool, tmp_path):
+    begun = tmp_path / "begun"
+
     def clumsy():
         try:
-            tasks.hang()
+            tasks.hang(begun)
         finally:
             raise ValueError("while cleaning up")
 
-    error = pool.submit(timed(clumsy, 2)).exception(LIMIT)
-    assert type(error) is plait.TaskTimeout
+    _, error = stopped(pool, begun, clumsy)
     assert "while cleaning up" in error.__notes__[0]
 
 
@@ -111,31 +121,34 @@ def test_what_it_started_is_killed_with_it(pool, tmp_path):
         write(tmp_path / "child", child.pid)
         tasks.block_signals()
 
-    # On a busy machine it may be too late to start it.
-    timeout = 0.25
-    while not (tmp_path / "child").exists():
-        timeout *= 2
-        assert timeout < LIMIT
-        error = pool.submit(timed(start, timeout, grace=0)).exception(LIMIT)
-        assert type(error) is plait.TaskTimeout
+    _, error = stopped(pool, tmp_path / "child", start, grace=0)
     assert error.worker_killed
     wait_until_gone(read_pid(tmp_path / "child"))
 
 
 def test_a_stopped_worker_is_ended(pool, tmp_path):
-    future = pool.submit(timed(tasks.hang, 0.5, grace=0.2), tmp_path / "begun")
-    os.kill(read_pid(tmp_path / "begun"), signal.SIGSTOP)
-    error = future.exception(LIMIT)
-    assert type(error) is plait.TaskTimeout
-    assert error.worker_killed
+    for timeout in timeouts(0.5):
+        begun = tmp_path / f"{timeout}"
+        future = pool.submit(timed(tasks.hang, timeout, grace=0.2), begun)
+        until(lambda: begun.exists() or future.done())
+        pid = pool.statistics().workers[0].pid
+        os.kill(pid, signal.SIGSTOP)
+        error = future.exception(LIMIT)
+        assert type(error) is plait.TaskTimeout
+        if error.worker_killed:
+            break
+        os.kill(pid, signal.SIGCONT)  # It had given in.
     assert pool.submit(double, 2).result(LIMIT) == 4
 
 
 def test_the_time_before_it_begins_does_not_count(pool):
-    first = pool.submit(time.sleep, 0.6)
-    futures = [pool.submit(timed(double, 0.3), n) for n in range(10)]
-    assert [future.result(LIMIT) for future in futures] == list(range(0, 20, 2))
-    assert first.result(LIMIT) is None
+    for timeout in timeouts(0.3):
+        first = pool.submit(time.sleep, 2 * timeout)
+        futures = [pool.submit(timed(double, timeout), n) for n in range(10)]
+        assert first.result(LIMIT) is None
+        if not any(future.exception(LIMIT) for future in futures):
+            break
+    assert [future.result() for future in futures] == list(range(0, 20, 2))
 
 
 def test_no_other_task_pays():
@@ -145,40 +158,44 @@ def test_no_other_task_pays():
         return 2 * n
 
     with plait.ProcessPoolExecutor(2) as pool:
-        fn = timed(mostly_double, 4, grace=0)
-        futures = [pool.submit(fn if n % 3 else double, n) for n in range(100)]
         hung = {n for n in range(100) if n % 3 and n % 40 == 7}
-        errors = {n: e for n, future in enumerate(futures) if (e := future.exception(LIMIT))}
-        assert set(errors) == hung
-        assert {type(error) for error in errors.values()} == {plait.TaskTimeout}
+        for timeout in timeouts(1):
+            fn = timed(mostly_double, timeout, grace=0)
+            futures = [pool.submit(fn if n % 3 else double, n) for n in range(100)]
+            errors = {n: e for n, future in enumerate(futures) if (e := future.exception(LIMIT))}
+            assert {type(error) for error in errors.values()} == {plait.TaskTimeout}
+            assert hung <= {n for n in errors if n % 3} == set(errors)
+            if hung == set(errors):
+                break
 
 
 def test_tasks_that_end_at_their_deadline_hit_no_other():
     """A kill that races with a completion must not hit the next task."""
 
-    def nearly(n):
-        end = time.monotonic() + 0.01 + (n % 20 - 10) * 1e-5
+    def nearly(n, step):
+        end = time.monotonic() + 0.005 + (n % 20 - 10) * step
         while time.monotonic() < end:
             pass
         return n
 
-    raced = timed(nearly, 0.01)
+    raced = timed(nearly, 0.005)
+    late, step = 0, 1e-5
     with plait.ProcessPoolExecutor(2) as pool:
-        futures = []
-        for n in range(150):
-            futures += [(n, pool.submit(raced, n)), (2 * n, pool.submit(double, n))]
-        late = 0
-        for n, (value, future) in enumerate(futures):
-            error = future.exception(LIMIT)
-            if error is None:
-                assert future.result() == value
-            else:
-                assert type(error) is plait.TaskTimeout, error
-                assert not error.worker_killed
-                assert n % 2 == 0, "a task without a timeout was stopped"
-                late += 1
-        # Some on either side, or nothing was raced; on a busy machine, most are late.
-        assert late > 0
+        # None is late, and nothing raced, where who stops them is later: on to longer ones.
+        while not late:
+            futures = []
+            for n in range(150):
+                futures += [(n, pool.submit(raced, n, step)), (2 * n, pool.submit(double, n))]
+            for n, (value, future) in enumerate(futures):
+                error = future.exception(LIMIT)
+                if error is None:
+                    assert future.result() == value
+                else:
+                    assert type(error) is plait.TaskTimeout, error
+                    assert not error.worker_killed
+                    assert n % 2 == 0, "a task without a timeout was stopped"
+                    late += 1
+            step *= 2
 
 
 def test_many_that_are_in_time():
@@ -195,7 +212,7 @@ def test_a_decorated_function_and_what_binds_it(pool):
     hang = timed(tasks.hang)
 
     class Slow:
-        @plait.task(timeout=1, grace=LIMIT)
+        @plait.task(timeout=0.5, grace=LIMIT)
         def hang(self):
             tasks.hang()
 
@@ -230,31 +247,35 @@ def test_each_item_has_a_deadline_of_its_own(pool):
 
     # What it imports for the first time is not to count.
     pool.submit(items, [0]).result(LIMIT)
-    # Together longer than the timeout, and one of them alone.
-    pid, outcomes = pool.submit(timed(items, 1.5), [1, 1, 1000, 1]).result(LIMIT)
-    fine = ("done", False)
-    assert outcomes == [fine, fine, ("interrupted", True), fine]
+    fine, late = ("done", False), ("interrupted", True)
+    for timeout in timeouts(0.5):
+        # Together longer than the timeout, and one of them alone.
+        short = timeout * 0.6
+        pid, outcomes = pool.submit(timed(items, timeout), [short, short, 1000, short]).result()
+        assert outcomes[2] == late
+        if outcomes == [fine, fine, late, fine]:
+            break
     assert pool.submit(os.getpid).result(LIMIT) == pid
 
 
-def test_an_item_that_does_not_stop_ends_the_task(pool):
+def test_an_item_that_does_not_stop_ends_the_task(pool, tmp_path):
+    begun = tmp_path / "begun"
+
     def items():
         stopping.next_item()
-        tasks.block_signals()
+        tasks.block_signals(begun)
 
-    error = pool.submit(timed(items, 2, grace=0)).exception(LIMIT)
-    assert type(error) is plait.TaskTimeout
+    _, error = stopped(pool, begun, items, grace=0)
     assert error.worker_killed
 
 
 def test_threads_of_a_task_do_not_take_the_signal(pool, tmp_path):
     def with_thread():
         threading.Thread(target=wait_for_file, args=(tmp_path / "end",), daemon=True).start()
-        tasks.doze()
+        tasks.doze(tmp_path / "begun")
 
-    error = pool.submit(timed(with_thread)).exception(LIMIT)
+    _, error = stopped(pool, tmp_path / "begun", with_thread)
     write(tmp_path / "end")
-    assert type(error) is plait.TaskTimeout
     assert not error.worker_killed
 
 
@@ -277,27 +298,32 @@ def test_a_death_tells_how(pool):
 
 def test_an_import_is_not_left_half_done(pool, tmp_path, monkeypatch):
     """Others would find what a module had got done, and take it for the module."""
-    package = tmp_path / "halfway"
-    package.mkdir()
-    (package / "__init__.py").write_text("from .part import *\nfrom .end import *\n")
-    (package / "part.py").write_text("__all__ = ['part']\npart = 1\n")
-    (package / "end.py").write_text(
-        "import time\nend = time.monotonic() + 1\nwhile time.monotonic() < end: pass\n"
-    )
 
-    def imports():
+    def imports(name):
+        import importlib
         import sys
 
         sys.path.insert(0, str(tmp_path))
-        import halfway
+        return importlib.import_module(name).part
 
-        return halfway.part
-
-    error = pool.submit(timed(imports, 0.5)).exception(LIMIT)
+    for n, timeout in enumerate(timeouts(0.5)):
+        name = f"halfway{n}"
+        package = tmp_path / name
+        package.mkdir()
+        (package / "__init__.py").write_text("from .part import *\nfrom .end import *\n")
+        (package / "part.py").write_text("__all__ = ['part']\npart = 1\n")
+        (package / "end.py").write_text(
+            "import time\n"
+            f"end = time.monotonic() + 2 * {timeout}\n"
+            "while time.monotonic() < end: pass\n"
+        )
+        # There is none where the module was through before anybody stopped it.
+        if error := pool.submit(timed(imports, timeout), name).exception(LIMIT):
+            break
     assert type(error) is plait.TaskTimeout
     assert not error.worker_killed
     # The same worker, the same module.
-    assert pool.submit(imports).result(LIMIT) == 1
+    assert pool.submit(imports, name).result(LIMIT) == 1
     assert pool.submit(os.getpid).result(LIMIT) == error.pid
 
 
@@ -318,9 +344,13 @@ async def without_builtins_in_a_loop(caught):
 @pytest.mark.parametrize("fn", [without_builtins, without_builtins_in_a_loop])
 def test_the_first_stop_of_a_worker_may_come_anywhere(tmp_path, fn, concurrency):
     caught = tmp_path / "caught"
-    with plait.ProcessPoolExecutor(1, concurrency=concurrency) as pool:
-        # What is imported for a task takes its time, too.
-        pool.submit(asyncio.sleep, 0).result(LIMIT)
-        error = pool.submit(timed(fn), caught).exception(LIMIT)
-    assert type(error) is plait.TaskTimeout
+    for timeout in timeouts(0.5):
+        with plait.ProcessPoolExecutor(1, concurrency=concurrency) as pool:
+            # What is imported for a task takes its time, too.
+            pool.submit(asyncio.sleep, 0).result(LIMIT)
+            error = pool.submit(timed(fn, timeout), caught).exception(LIMIT)
+        assert type(error) is plait.TaskTimeout
+        # It is not there where the task was stopped before it came to the code.
+        if caught.exists():
+            break
     assert caught.read_text() == "Stopped"

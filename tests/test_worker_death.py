@@ -265,22 +265,28 @@ def test_shutdown_while_workers_die():
     assert time.monotonic() - started < LIMIT
 
 
-# Long enough for the worker to begin a task, or else the test finds nothing.
 SLOW_REPORT = """\
 import os, time
-os.register_at_fork(after_in_parent=lambda: time.sleep(2))
+
+def until_killed():
+    while not os.path.exists({killed!r}):
+        time.sleep(0.001)
+
+os.register_at_fork(after_in_parent=until_killed)
 """
 
 
 def test_a_template_that_dies_before_it_reports_loses_no_task(tmp_path, monkeypatch):
     # The worker is forked, ready, and at a task; its template has not said so.
-    (tmp_path / "slow_report.py").write_text(SLOW_REPORT)
+    killed = tmp_path / "killed"
+    (tmp_path / "slow_report.py").write_text(SLOW_REPORT.format(killed=str(killed)))
     monkeypatch.syspath_prepend(tmp_path)
     path = tmp_path / "worker"
     with plait.ProcessPoolExecutor(1, preload=["slow_report"]) as pool:
         future = pool.submit(announce, path)
         wait_for_file(path)
         kill(template_of(int(path.read_text())))
+        killed.touch()
         with pytest.raises(
             plait.WorkerDied, match=r"^a worker process died, how is unknown"
         ) as info:

@@ -65,13 +65,14 @@ class Program:
             self._sentinels[pid] = os.pidfd_open(pid)
         return found
 
-    def nothing_is_left_within(self, seconds: float) -> None:
+    def nothing_is_left(self) -> None:
+        """Wait for the end of all that were noted; by themselves, they would not end."""
         poll = select.poll()
         for fd in self._sentinels.values():
             poll.register(fd, select.POLLIN)
         left = set(self._sentinels.values())
         while left:
-            ready = poll.poll(seconds * 1000)
+            ready = poll.poll(LIMIT * 1000)
             alive = [pid for pid, fd in self._sentinels.items() if fd in left]
             assert ready, f"still there: {alive}"
             for fd, _ in ready:

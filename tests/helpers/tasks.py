@@ -21,6 +21,17 @@ def until(condition, what="it"):
         time.sleep(0.001)
 
 
+def timeouts(first):
+    """Give ever longer timeouts, to be tried until what is to come before them has come before.
+
+    On a machine that stands still for a while, any timeout passes before anything else happens.
+    """
+    while first < LIMIT:
+        yield first
+        first *= 3
+    raise AssertionError("it was too late for every timeout")
+
+
 def wait_for_file(path):
     """Wait for a file, and return its name."""
     path = Path(path)
