@@ -13,7 +13,7 @@ import types
 import pytest
 from choosing import choose, here
 from taking import outcomes
-from tasks import wait_for_file
+from tasks import timeouts, wait_for_file
 
 import plait
 from plait._auto import pools
@@ -380,9 +380,13 @@ def test_a_timeout_stops_an_item(take):
             pass
         return x
 
-    fn = plait.task(hang_at_three, timeout=1)
-    taken = take(plait.map(fn, range(9), return_exceptions=True))
-    assert type(taken.pop(3)) is plait.TaskTimeout
+    for timeout in timeouts(0.5):
+        fn = plait.task(hang_at_three, timeout=timeout)
+        taken = take(plait.map(fn, range(9), return_exceptions=True))
+        assert type(taken.pop(3)) is plait.TaskTimeout
+        # On a busy machine others may be too late as well.
+        if plait.TaskTimeout not in map(type, taken):
+            break
     assert taken == [0, 1, 2, 4, 5, 6, 7, 8]
 
 

@@ -138,8 +138,8 @@ def test_ctrl_c_interrupts_who_waits(tmp_path):
 
         pool = plait.ProcessPoolExecutor(1, max_pending=0)
         first = pool.submit(wait)
-        pathlib.Path(sys.argv[1], "begun").touch()
         try:
+            pathlib.Path(sys.argv[1], "begun").touch()
             pool.submit(wait)
         except KeyboardInterrupt:
             print("interrupted", first.done())

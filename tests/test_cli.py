@@ -9,6 +9,7 @@ import time
 from importlib.metadata import version
 
 import pytest
+from tasks import timeouts
 
 MODULES = {
     "good": """
@@ -167,7 +168,11 @@ def test_the_answer_is_json(plait):
 
 def test_the_answer_can_be_verified(plait):
     words = ["which", "good:compute", "--args", "[3000]", "--batch", "20", "--verify", "--json"]
-    answer = json.loads(plait(*words).stdout)
+    # On a busy machine there is no time to run it everywhere.
+    for budget in timeouts(1):
+        answer = json.loads(plait(*words, "--budget", str(budget)).stdout)
+        if len(answer["verified"]) == 3:
+            break
     assert set(answer["verified"]) == {"serial", "thread", "process"}
     assert answer["best"] in answer["verified"]
 

@@ -187,8 +187,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 pool = plait.ProcessPoolExecutor(2)
 running = pool.submit(hang, sys.argv[1])
 pid = read_pid(sys.argv[1])
-threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
     running.result()
 except KeyboardInterrupt:
     print("interrupted")

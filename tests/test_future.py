@@ -280,7 +280,7 @@ def test_bad_timeouts(timeout, error, message):
 
 def test_ctrl_c_ends_a_wait():
     main = threading.main_thread().ident
-    raised = threading.Event()
+    begun, raised = threading.Event(), threading.Event()
 
     def interrupt():
         # Again and again: one that comes before the sleep only sets a flag.
@@ -288,14 +288,16 @@ def test_ctrl_c_ends_a_wait():
             signal.pthread_kill(main, signal.SIGINT)
 
     def handler(*_):
-        raised.set()
-        raise KeyboardInterrupt
+        if begun.is_set() and not raised.is_set():
+            raised.set()
+            raise KeyboardInterrupt
 
     future = plait.Future()
     before = signal.signal(signal.SIGINT, handler)
     try:
         thread = later(interrupt)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+            begun.set()
             future.result(LIMIT)
         thread.join()
     finally:

@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from tasks import LIMIT, behave, meet, until
+from tasks import LIMIT, behave, meet, timeouts, until
 from work import double, fail_until_third, square, write
 
 import plait
@@ -69,9 +69,7 @@ def test_coroutine_functions():
 
 def test_what_one_does_costs_the_others_nothing():
     hows = ["fine", "raise", "exit", "hang", "block", "die", "leave", "fine"]
-    outcomes = plait.parallel(behave, hows, timeout=2, grace=0.1)
-    kinds = [type(outcome.error) for outcome in outcomes]
-    assert kinds == [
+    expected = [
         type(None),
         ValueError,
         SystemExit,
@@ -81,11 +79,18 @@ def test_what_one_does_costs_the_others_nothing():
         plait.WorkerDied,
         type(None),
     ]
+    for timeout in timeouts(1):
+        outcomes = plait.parallel(behave, hows, timeout=timeout, grace=0.1)
+        kinds = [type(outcome.error) for outcome in outcomes]
+        # On a busy machine the others may be too late as well.
+        late = [n for n, kind in enumerate(kinds) if kind is plait.TaskTimeout]
+        if late == [3, 4] and outcomes[4].error.worker_killed:
+            break
+    assert kinds == expected
     assert [outcome.value for outcome in outcomes if outcome.ok] == ["fine", "fine"]
     assert all(isinstance(outcome.worker, int) for outcome in outcomes)
-    assert 2 <= outcomes[3].duration < LIMIT
-    assert outcomes[1].duration < 2
-    assert outcomes[4].error.worker_killed
+    assert timeout <= outcomes[3].duration < LIMIT
+    assert outcomes[1].duration < timeout
     assert outcomes[5].error.signal == signal.SIGKILL
     assert outcomes[6].error.exitcode == 7
     assert "behave (call 6)" in str(outcomes[6].error)
@@ -95,9 +100,12 @@ def test_what_one_does_costs_the_others_nothing():
 
 
 def test_a_thread_that_hangs():
-    outcomes = plait.parallel(behave, ["hang", "fine"], on="thread", timeout=0.2)
-    assert type(outcomes[0].error) is plait.TaskTimeout
-    assert outcomes[1][:2] == (True, "fine")
+    for timeout in timeouts(0.2):
+        hung, fine = plait.parallel(behave, ["hang", "fine"], on="thread", timeout=timeout)
+        assert type(hung.error) is plait.TaskTimeout
+        if fine.ok:
+            break
+    assert fine.value == "fine"
 
 
 def test_what_cannot_travel_fails_alone():

@@ -130,6 +130,7 @@ def test_an_interrupted_pool_says_what_became_of_its_tasks(program):
             with plait.ProcessPoolExecutor(3) as pool:
                 futures = [pool.submit(task) for task in (spin, compute, sleep)]
                 waiting = [pool.submit(announce, "never") for _ in range(10)]
+                announce("ready")
                 futures[0].result()
         except KeyboardInterrupt:
             print([type(future.exception(0)).__name__ for future in futures])
@@ -138,6 +139,7 @@ def test_an_interrupted_pool_says_what_became_of_its_tasks(program):
             print(pool.submit(abs, -3).result())
         """,
     )
+    program.wait_for("ready")
     program.process.send_signal(signal.SIGINT)
     code, out, err = program.end()
     assert (code, err) == (0, "")

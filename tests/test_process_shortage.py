@@ -54,6 +54,13 @@ with plait.ProcessPoolExecutor(2) as pool:
 """
 
 GROWTH = """
+import tempfile
+
+def meet(folder, n):
+    open(f"{folder}/{n}", "w").close()
+    while len(os.listdir(folder)) < 4:
+        time.sleep(0.001)
+
 with plait.ProcessPoolExecutor(4) as pool:
     pool.submit(pow, 2, 3).result(LIMIT)
     with without_descriptors():
@@ -61,12 +68,9 @@ with plait.ProcessPoolExecutor(4) as pool:
         for _ in range(6):
             futures.append(pool.submit(time.sleep, 0.2))
             time.sleep(0.05)
-    barrier = [pool.submit(time.sleep, 0.5) for _ in range(12)]
-    limit = time.monotonic() + LIMIT
-    while len(pool._pool.pids()) < 4:
-        assert time.monotonic() < limit and not barrier[-1].done()
-        time.sleep(0.01)
-    for future in futures + barrier:
+    folder = tempfile.mkdtemp()
+    futures += [pool.submit(meet, folder, n) for n in range(4)]
+    for future in futures:
         future.result(LIMIT)
 """
 

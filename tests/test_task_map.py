@@ -18,7 +18,7 @@ import weakref
 
 import pytest
 from taking import outcomes
-from tasks import meet, until, wait_for_file
+from tasks import meet, timeouts, until, wait_for_file
 from work import double, square
 
 import plait
@@ -318,9 +318,13 @@ def test_what_cannot_be_pickled_costs_its_item_alone():
 
 
 def test_timeouts_are_of_each_item():
-    fn = plait.task(hang_at_three, timeout=0.3, on="process")
-    taken = outcomes(plait.map(fn, range(6)))
-    assert type(taken[3]) is plait.TaskTimeout
+    for timeout in timeouts(0.3):
+        fn = plait.task(hang_at_three, timeout=timeout, on="process")
+        taken = outcomes(plait.map(fn, range(6)))
+        assert type(taken[3]) is plait.TaskTimeout
+        # On a busy machine others may be too late as well.
+        if [type(x) for x in taken].count(plait.TaskTimeout) == 1:
+            break
     assert "In item 3 of" in notes(taken[3])
     assert taken[:3] + taken[4:] == [0, 1, 2, 4, 5]
 

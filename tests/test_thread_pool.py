@@ -392,23 +392,25 @@ def test_a_task_cannot_wait_for_its_own_pool():
 
 
 def test_ctrl_c_ends_a_shutdown_that_waits():
-    pool, go_on, raised = plait.ThreadPoolExecutor(1), threading.Event(), threading.Event()
+    pool, go_on = plait.ThreadPoolExecutor(1), threading.Event()
     pool.submit(go_on.wait, LIMIT)
-    main = threading.main_thread().ident
+    main, begun, raised = threading.main_thread().ident, threading.Event(), threading.Event()
 
     def interrupt():
         while not raised.wait(0.01):
             signal.pthread_kill(main, signal.SIGINT)
 
     def handler(*_):
-        raised.set()
-        raise KeyboardInterrupt
+        if begun.is_set() and not raised.is_set():
+            raised.set()
+            raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, handler)
     thread = threading.Thread(target=interrupt)
     try:
         thread.start()
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+            begun.set()
             pool.shutdown()
         thread.join()
     finally:

@@ -289,7 +289,8 @@ def test_the_advice_on_many_pages_follows_the_numbers():
     assert "Stay with one after another" in many.advise(faked(many, [1, 2, None, 2]))
 
 
-def test_the_advice_on_sorting_follows_the_numbers():
+def test_the_advice_on_sorting_follows_the_numbers(monkeypatch):
+    monkeypatch.setattr(sort._all_engines, "cores", lambda: 2)
     program = sort.program(8, 10)
     usual = program.advise(faked(program, [1.0, 1.0, 0.5]))
     assert usual.startswith("Use processes")
