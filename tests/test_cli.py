@@ -29,6 +29,18 @@ def talk():
 async def wait(seconds):
     import asyncio
     await asyncio.sleep(seconds)
+def close(number):
+    import sys
+    sys.stdout.close()
+    return compute(number)
+def replace(number):
+    import io, sys
+    sys.stdout = io.StringIO()
+    return compute(number)
+def remove(number):
+    import sys
+    sys.stdout = None
+    return compute(number)
 class Class:
     @staticmethod
     def method(text): return text
@@ -201,6 +213,17 @@ def test_what_the_function_prints_is_not_in_the_json(plait):
     assert json.loads(ended.stdout)["function"] == "good:talk"
     assert "talking" in ended.stderr
     assert "straight to the descriptor" in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["close", "replace", "remove"])
+def test_what_the_function_does_to_stdout_keeps_no_answer_back(plait, name):
+    words = ["which", f"good:{name}", "--args", "[1000]", "--budget", "0.1"]
+    ended = plait(*words)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"good:{name}(1000)" in ended.stdout
+    ended = plait(*words, "--json")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert json.loads(ended.stdout)["function"] == f"good:{name}"
 
 
 def test_a_coroutine_function_can_be_named(plait):

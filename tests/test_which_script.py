@@ -302,6 +302,15 @@ def test_an_interrupt_ends_the_program_as_ever(script: Script) -> None:
     assert "compute: use " in ended.stderr
 
 
+@pytest.mark.parametrize("end", ["stdout.close()", "stdout = None", "stderr.close()"])
+def test_a_stream_that_the_program_closes_keeps_no_answer_back(script: Script, end: str) -> None:
+    text = COMPUTES + f"    sys.{end}\n"
+    assert list(script.answers(text)) == ["compute"]
+    ended = script.run(text)
+    assert "compute: use " in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 COROUTINES = """
     import asyncio, time
 

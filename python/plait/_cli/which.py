@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -84,7 +84,7 @@ def which(
     # Of their own: the function may change the others.
     told = arguments(args_json)
     try:
-        with _stdout_to_stderr() if as_json else nullcontext():
+        with _stdout_kept(to_stderr=as_json):
             measurement = measure(fn, *args, batch=batch, budget=budget, verify=verify)
     except Exception:
         # The function's own: its traceback is what its author wants to see.
@@ -109,14 +109,31 @@ def _shortened(args: list[Any]) -> str:
 
 
 @contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
-    """Keep what the function prints, here and in workers, out of the JSON."""
-    sys.stdout.flush()
+def _stdout_kept(*, to_stderr: bool) -> Iterator[None]:
+    """Have standard output as it was, whatever the function closes or puts in its place.
+
+    Args:
+        to_stderr: keep what it prints, here and in workers, out of the JSON.
+
+    """
+    stream = sys.stdout
+    if stream is None:  # It was closed before this program began.
+        yield
+        return
+    stream.flush()
     kept = os.dup(1)
-    os.dup2(2, 1)
+    if to_stderr:
+        os.dup2(2, 1)
     try:
         yield
     finally:
-        sys.stdout.flush()
+        for each in (sys.stdout, stream):
+            if getattr(each, "closed", None) is False:
+                each.flush()
         os.dup2(kept, 1)
         os.close(kept)
+        if stream.closed:
+            stream = open(  # noqa: SIM115 - it stays open
+                1, "w", encoding=stream.encoding, errors=stream.errors, closefd=False
+            )
+        sys.stdout = stream

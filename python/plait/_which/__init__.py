@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Iterable
 from time import perf_counter
+from typing import IO
 
 __all__ = ["begin"]
 
@@ -63,6 +64,15 @@ def _stay_interrupted() -> None:
             exec("raise KeyboardInterrupt")
 
 
+def _stderr() -> IO[str] | None:
+    """Return standard error, anew where the program has closed it; None: there is none."""
+    if getattr(sys.stderr, "closed", False):
+        with contextlib.suppress(OSError):  # The descriptor may be closed as well.
+            return open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+        return None
+    return sys.stderr
+
+
 def _report(watcher: object, elapsed: float, failures: list[str], answer: int | None) -> None:
     from plait._which.ranking import answers
     from plait._which.report import write_json, write_table
@@ -71,18 +81,20 @@ def _report(watcher: object, elapsed: float, failures: list[str], answer: int | 
     assert isinstance(watcher, Watcher)
     script = sys.argv[0] if sys.argv else ""
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
+        # The program may have closed it, or put something of its own in its place.
+        if not getattr(stream, "closed", False) and hasattr(stream, "flush"):
             stream.flush()
+    errors = _stderr()
     if failures:
-        print(f"plait which: measuring {script} failed, and ended early:", file=sys.stderr)
-        print(failures[0], file=sys.stderr)
+        print(f"plait which: measuring {script} failed, and ended early:", file=errors)
+        print(failures[0], file=errors)
     records = watcher.records()
     # Threads have more time together than passes by the clock.
     total = max(elapsed, sum(record.callers.get(0, 0.0) for record in records))
     found = answers(records, total)
     if answer is None:
-        if sys.stderr is not None:
-            write_table(script, found, records, elapsed, total, sys.stderr)
+        if errors is not None:
+            write_table(script, found, records, elapsed, total, errors)
     else:
         with os.fdopen(answer, "w", encoding="utf-8") as out:
             write_json(script, found, elapsed, total, out)
