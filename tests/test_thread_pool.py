@@ -16,6 +16,7 @@ import weakref
 from pathlib import Path
 
 import pytest
+from tasks import until
 
 import plait
 from plait import _crew
@@ -146,28 +147,22 @@ def test_an_idle_pool_uses_no_cpu(pool):
     for future in [pool.submit(barrier.wait, LIMIT) for _ in range(4)]:
         future.result(LIMIT)
     threads = [thread.native_id for thread in pool._threads]
-    wait_until_asleep(threads)
-    # Whatever else this process does, these do not run: they are asleep until they are given work.
-    before = [switches(thread) for thread in threads]
-    # This is the one thing here that can only be seen by letting time pass.
-    time.sleep(0.3)
-    assert [switches(thread) for thread in threads] == before
+
+    def nothing_happens():
+        before = [switches(thread) for thread in threads]
+        # This is the one thing here that can only be seen by letting time pass.
+        time.sleep(0.3)
+        return [switches(thread) for thread in threads] == before
+
+    # Whatever else this process does, these do not run: once they are asleep, after their last
+    # calls, they are until they are given work.
+    until(nothing_happens, "a while in which nothing happens")
 
 
 def switches(thread):
     """Return how often a thread of this process was given a CPU and left it."""
     text = Path(f"/proc/self/task/{thread}/status").read_text()
     return [int(line.split()[1]) for line in text.splitlines() if "ctxt_switches" in line]
-
-
-def wait_until_asleep(threads):
-    deadline = time.monotonic() + LIMIT
-    for thread in threads:
-        while (
-            Path(f"/proc/self/task/{thread}/stat").read_text().rpartition(")")[2].split()[0] != "S"
-        ):
-            assert time.monotonic() < deadline
-            os.sched_yield()
 
 
 def test_names(pool):
