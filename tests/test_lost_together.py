@@ -197,15 +197,17 @@ def sleep_long():
 
 
 def test_what_goes_on_when_nobody_awaits_it_any_more_is_lost(lost, foreign):
-    gate = threading.Event()
+    begun, gate = threading.Event(), threading.Event()
 
     def fail_at_last():
+        begun.set()
         gate.wait(60)
         raise ValueError("late")
 
     async def main():
         task = asyncio.create_task(wait())
-        await asyncio.sleep(0.05)
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

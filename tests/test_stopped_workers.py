@@ -62,7 +62,7 @@ ALONE = """
 with plait.ProcessPoolExecutor(1) as pool:
     stopped = pool.submit(name).result(LIMIT)
     stop(stopped)
-    future = pool.submit(plait.task(name, timeout=0.5))
+    future = pool.submit(plait.task(name, timeout=2))
     assert future.result(LIMIT) != stopped
 """
 
@@ -105,7 +105,7 @@ def initialize(path):
 import tempfile
 with tempfile.TemporaryDirectory() as folder:
     with plait.ProcessPoolExecutor(1, initializer=initialize, initargs=(folder + "/x",)) as pool:
-        assert pool.submit(plait.task(pow, timeout=0.5), 2, 3).result(LIMIT) == 8
+        assert pool.submit(plait.task(pow, timeout=2), 2, 3).result(LIMIT) == 8
 """
 
 
