@@ -2,7 +2,7 @@
 
 import pytest
 
-from plait._auto import deciding
+from plait._auto import deciding, measuring
 from plait._auto.comparing import NUMBER, Arguments
 from plait._auto.deciding import Decision, Need
 from plait._auto.measuring import Sample
@@ -23,6 +23,23 @@ def test_waiting_for_the_interpreter_lock_is_no_wait_of_the_function():
     found = sample(0.2, 0.02, (100, 10, {"sleep": 50})).alone
     assert found.wall == pytest.approx(0.12)
     assert found.looks == (60, 10, {"sleep": 50})
+
+
+def test_the_queue_is_never_all_of_the_time(monkeypatch):
+    class Disturbed:
+        """As a thread finds it that queues for a core between two readings."""
+
+        def begin(self):
+            pass
+
+        def end(self):
+            return 1e-6, 9e-7, 3e-4, 9e-7, 0
+
+    record = Record(len)
+    monkeypatch.setattr(measuring.native, "Probe", Disturbed)
+    measuring.observed(int, (), {}, record.note, compare=False)
+    signals = record.signals()
+    assert signals.wall - signals.queued >= signals.cpu == 9e-7
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,8 @@ def _sample(
             seconds += took
     carried = problem is None
     wall, cpu, queued, process_cpu, pauses = spent
+    # It is read a little before and after the clocks: it is never all of the time.
+    queued = min(queued, max(wall - cpu, 0.0))
     if process_cpu - cpu < _BLUR:
         process_cpu = cpu
     return Sample(
