@@ -23,6 +23,15 @@ class AutoFlow(Flow):
         self._auto = sender
         super().__init__(sender, items, sender.sizer, length=length, bound=1, ordered=ordered)
 
+    def _send(self, items: list[Any], reading: float) -> None:
+        try:
+            super()._send(items, reading)
+            # What is sent is in its place by now, whoever reads on meanwhile.
+            self._auto.sent(self)
+        except BaseException as error:
+            self._auto.interrupted(error)
+            raise
+
     def send_again(self, part: Part) -> None:
         """Send the items of a chunk that has failed as a whole once more, each by itself."""
         self._auto.repeats = True

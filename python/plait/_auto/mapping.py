@@ -19,8 +19,9 @@ from plait._auto.calling import Caller
 from plait._auto.chunks import GuardedSender, made_here, made_in_thread
 from plait._auto.comparing import parts_of
 from plait._auto.deciding import Decision, Need
+from plait._auto.first_calls import FirstCalls
 from plait._auto.fixed import are_plain, is_fixed
-from plait._auto.lane import Start, in_lane
+from plait._auto.lane import in_lane
 from plait._auto.sizes import AutoSizer
 from plait._auto.unread import NotRead, without_reading
 from plait._engines.defaults import default_executor
@@ -35,6 +36,7 @@ from plait._terms import DEFAULT
 from plait._worker.chunk import GO_ON, STARRED
 
 if TYPE_CHECKING:
+    from plait._map.flow import Flow
     from plait._terms import Terms
 
     _Sent = list[tuple[Future[Any], list[Any]]]
@@ -89,6 +91,8 @@ class AutoSender:
         self._mode = GO_ON | (STARRED if starred else 0)
         self._has_terms = terms._replace(on=None, name=None, grace=DEFAULT.grace) not in _PLAIN
         self._changing = changing and not terms.parallel_safe
+        # Nobody but who makes the first calls reads an input that runs code of the user's.
+        ahead = 1 if changing and self._loop is None else window or _SINGLES
         self._seen: deque[list[Any]] = deque(maxlen=_REMEMBERED)
         self._number = 0
         # With which item another call is measured, and how many were when it was decided.
@@ -105,6 +109,9 @@ class AutoSender:
         self._lease: pools.Lease | None = None
         # Kept alive as long as this.
         self._pool: object = None
+        self._first_calls = FirstCalls(
+            self._caller, self.sizer, self._loop, self._arguments, ahead, self._many
+        )
         self._send: Callable[[list[Any]], _Sent] = self._first
         if terms.timeout is not None or terms.capture:
             self._go_each(default_executor("process")._max_workers)
@@ -126,7 +133,8 @@ class AutoSender:
             try:
                 place = self._first_bound(items)
             except NotRead:
-                return self._unread(items)
+                self.single = True
+                return self._first_calls.unread(items, self._left(), self._has_terms)
             if place is not None:
                 return self._bound_from(place, items)
         if self._send == self._first:
@@ -146,22 +154,15 @@ class AutoSender:
     def _first(self, items: list[Any]) -> _Sent:
         """Make calls that are measured."""
         self.single = True
-        first, beside = self._caller.first, self._loop is not None
-        return [(first(beside, self._arguments(item), {}, None), [item]) for item in items]
+        return self._first_calls(items, self._left(), self.repeats)
 
-    def _unread(self, items: list[Any]) -> _Sent:
-        """Have threads read what the calls would call, and make them where they may be made."""
-        self.single = True
-        caller, loop, sent = self._caller, self._loop, []
-        assert loop is not None
-        for item in items:
-            arguments = self._arguments(item)
-            free: Start = partial(caller.first, True, arguments, {}, None)
-            if self._has_terms:
-                free = partial(caller.free, loop, arguments, {})
-            kept = partial(caller.kept, arguments, {})
-            sent.append((caller.once_read(loop, arguments, {}, free, kept), [item]))
-        return sent
+    def sent(self, flow: Flow) -> None:
+        """Do what is left to do when items were sent; see `FirstCalls`."""
+        self._first_calls.sent(flow)
+
+    def interrupted(self, error: BaseException) -> None:
+        """Take note that this was not done to its end; see `FirstCalls`."""
+        self._first_calls.interrupted(error)
 
     def _is_look(self, items: list[Any]) -> bool:
         """Whether an item is measured of those that go elsewhere: where is not settled yet."""
@@ -258,6 +259,7 @@ class AutoSender:
 
     def _go(self, send: Callable[[list[Any]], _Sent], sizer: Sizer | None, bound: int = 1) -> None:
         """Send so from now on; without a sizer, one item when its result is wanted."""
+        self._first_calls.leave()
         self._send = send
         if sizer is None:
             self.sizer.use(Steady(1), 1)
@@ -285,16 +287,13 @@ class AutoSender:
                 return
         elif decision.method == "thread":
             signals = self._caller.record.signals()
-            width = self._width(decision)
+            width = self._width(decision.width)
             chunked = self._is_plain and signals is not None and signals.wall < _SHORT
             sizer = Sizer(width, None) if chunked else Steady(2 * width)
             if pools.is_deepest():
                 self._go_here()
                 return
-            if self._lease is None or self._lease.width != width:
-                # The other threads end when nobody has them and their calls are done.
-                self._lease = pools.Lease(width)
-            send = partial(self._threads, self._lease.pool, chunked)
+            send = partial(self._threads, self._leased(width).pool, chunked)
             self._go(send, sizer, LOOKAHEAD if chunked else max(_SINGLES, 2 * width))
             return
         self._go_here()
@@ -308,13 +307,26 @@ class AutoSender:
         if lease is not None:
             lease.end()
 
-    def _width(self, decision: Decision) -> int:
+    def _leased(self, width: int) -> pools.Lease:
+        if self._lease is None or self._lease.width != width:
+            # The other threads end when nobody has them and their calls are done.
+            self._lease = pools.Lease(width)
+        return self._lease
+
+    def _many(self) -> pools.Lease:
+        """Take as many threads as all calls that are left have if they wait."""
+        if self._lease is not None:
+            return self._lease
+        left = self._left()
+        return self._leased(self._width(pools.MOST_THREADS if left is None else left))
+
+    def _width(self, wanted: int) -> int:
         """Tell how many threads are to have calls."""
         if self._window is not None:
             return self._window
         # Where there are many it is a power of two, so that the next map finds those of this one.
-        many = decision.width > default_executor("thread")._max_workers
-        width = 1 << (decision.width - 1).bit_length() if many else decision.width
+        many = wanted > default_executor("thread")._max_workers
+        width = 1 << (wanted - 1).bit_length() if many else wanted
         return min(width, pools.MOST_THREADS)
 
     def _follow_to_processes(self, width: int) -> bool:
@@ -337,8 +349,12 @@ class AutoSender:
         sizer = Sizer(width, 1)
         self._go(self._each, sizer, max(_SINGLES, sizer.depth()))
 
+    def _left(self) -> int | None:
+        """Count the items from the one that is sent on, if that is known."""
+        return None if self._length is None else max(0, self._length - self._number) + 1
+
     def _need(self) -> Need:
-        left = None if self._length is None else max(0, self._length - self._number) + 1
+        left = self._left()
         if left is None:
             signals = self._caller.record.signals()
             wall = 1e-6 if signals is None else max(signals.wall, 1e-6)

@@ -223,6 +223,12 @@ class Record:
         """Whether the same was decided so often that only other costs change it."""
         return self.decision is not None and self._agreed >= _AGREED
 
+    @property
+    def is_short(self) -> bool:
+        """Whether its first call was too short to be looked at."""
+        first = self._first
+        return first is not None and first.wall < _LOOKED_AT
+
     def note(self, sample: Sample) -> None:
         """Take in what a call has shown."""
         sample = sample.alone
