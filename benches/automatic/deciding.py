@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 from typing import Any
 from unittest import mock
 
 import plait
 from automatic.rows import Row, noted
-from plait._auto import calling, record, records
+from plait._auto import calling, first_calls, record, records
 from plait._auto.analysis import Analysis
 from plait._auto.measuring import observed as original
+from plait._engines.thread import ThreadEngine
+
+original_decide = record.Record.decide
 
 __all__ = ["PARTS", "forget", "parts_of"]
 
@@ -28,26 +32,58 @@ def parts_of(row: Row) -> dict[str, float]:
     """Run a batch of a function that is new; return the seconds that each part took.
 
     `reading` is that of its code; `looking`, what surrounds a measured call; `deciding`, the
-    estimates and what they need; `delay`, by how much less the first calls would have held the
-    batch up where it was decided to make the others.
+    estimates and what they need; `delay`, for how long calls had been made when it was decided
+    where to make them, less the time that what was done by then takes there.
     """
     forget()
     noted.clear()
     found = dict.fromkeys(PARTS, 0.0)
-    with _counted(found):
+    calls: list[tuple[float, float]] = []
+    decided: list[float] = []
+    with _counted(found, calls, decided):
         for _ in plait.map(row.fn, row.items):
             pass
     known = records.record_of(row.fn)[0]
-    decision, signals = known.decision, known.signals()
-    if decision is not None and signals is not None and known.history:
+    decision = known.decision
+    if decision is not None and decided:
         seconds = dict(decision.seconds)
-        gain = 1 - min(1.0, seconds[decision.method] / seconds["serial"])
-        found["delay"] = known.history[0].calls * signals.wall * gain
+        share = min(1.0, seconds[decision.method] / seconds["serial"])
+        early = [(begun, min(ended, decided[0])) for begun, ended in calls if begun < decided[0]]
+        done = sum(ended - begun for begun, ended in early)
+        found["delay"] = max(0.0, _covered(early) - done * share)
     return found
 
 
+def _covered(times: list[tuple[float, float]]) -> float:
+    """Return for how many seconds one was under way at least."""
+    covered, end = 0.0, 0.0
+    for begun, ended in sorted(times):
+        covered += max(0.0, ended - max(begun, end))
+        end = max(end, ended)
+    return covered
+
+
 @contextmanager
-def _counted(found: dict[str, float]) -> Iterator[None]:
+def _counted(
+    found: dict[str, float], calls: list[tuple[float, float]], decided: list[float]
+) -> Iterator[None]:
+    def timed_call(call: Any, *args: Any, **kwargs: Any) -> Any:
+        begun = perf_counter()
+        try:
+            return call(*args, **kwargs)
+        finally:
+            calls.append((begun, perf_counter()))
+
+    class Timed(ThreadEngine):
+        """Has calls timed that are made beside the first."""
+
+        def submit(self, fn: Any, *args: Any) -> Any:
+            return super().submit(partial(timed_call, fn), *args)
+
+    def decide(known: record.Record, need: Any) -> Any:
+        decided.append(perf_counter())
+        return original_decide(known, need)
+
     def observed(call: Any, *args: Any, **kwargs: Any) -> Any:
         called = 0.0
 
@@ -58,6 +94,7 @@ def _counted(found: dict[str, float]) -> Iterator[None]:
                 return call()
             finally:
                 called = perf_counter() - begun
+                calls.append((begun, begun + called))
 
         begun = perf_counter()
         try:
@@ -67,6 +104,8 @@ def _counted(found: dict[str, float]) -> Iterator[None]:
 
     with (
         mock.patch.object(calling, "observed", observed),
+        mock.patch.object(first_calls, "ThreadEngine", Timed),
+        mock.patch.object(record.Record, "decide", decide),
         _timed(Analysis, "__init__", found, "reading"),
         _timed(record.Record, "decide", found, "deciding"),
         _timed(calling.Caller, "need", found, "deciding"),
