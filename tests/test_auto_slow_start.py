@@ -186,7 +186,7 @@ def test_what_can_be_changed_is_made_by_itself(monkeypatch, undecided, waiting):
 )
 def test_an_input_is_read_by_nobody_else(monkeypatch, undecided, run):
     read = []
-    monkeypatch.setattr(SlowStart, "begin", lambda self, *_: read.append(self))
+    monkeypatch.setattr(SlowStart, "prepare", lambda self, *_: read.append(self))
     fn = plait.task(lambda *xs: xs[0], parallel_safe=True)
     assert list(run(fn)) == list(range(30))
     assert read == []

@@ -181,7 +181,7 @@ class FirstCalls:
     ) -> None:
         """Make the first call, while another thread may send others."""
         try:
-            start.begin(partial(self._may, arguments), self._more(flow))
+            start.prepare(partial(self._may, arguments), self._more(flow))
             made = self._caller.first(False, arguments, {}, None)
         finally:
             start.end()
@@ -194,7 +194,7 @@ class FirstCalls:
         future.add_done_callback(lambda _: start.over())
 
         def look(flow: Flow) -> None:
-            start.begin(partial(self._may, arguments), self._more(flow))
+            start.prepare(partial(self._may, arguments), self._more(flow))
 
         self._own = look
 

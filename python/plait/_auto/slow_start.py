@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextvars import Context
+from functools import partial
 
 from plait._auto import pools
 from plait._auto.measuring import Watch
@@ -59,6 +60,8 @@ class SlowStart(Sizer):
         # Held for single steps.
         self._step = threading.Lock()
         self._watched: list[_Watched] = []
+        # What is done by the thread that looks, until it begins.
+        self._prepared: Callable[[], None] | None = None
         self._depth = 1
         self._under_way = 0
         #: How many calls were sent.
@@ -94,25 +97,39 @@ class SlowStart(Sizer):
         with self._step:
             self._under_way -= 1
 
-    def watched(self, watch: Watch) -> None:
-        """Look at a call that begins, if it is one of the first two."""
-        with self._step:
-            if len(self._watched) < _LOOKED_AT:
-                self._watched.append(_Watched(watch))
-
     # -- the thread that looks ------------------------------------------------
 
-    def begin(self, may: Callable[[], bool], more: Callable[[], object]) -> None:
-        """Look at the first call from now on.
+    def prepare(self, may: Callable[[], bool], more: Callable[[], object]) -> None:
+        """Look at the first call from its beginning on.
 
         Args:
             may: tells whether others may be made beside it; asked once.
             more: hands out as many as there is room for.
 
         """
+        with self._step:
+            self._prepared = partial(self._look_on, may, more)
+            begins = bool(self._watched)
+        if begins:
+            self._begin()
+
+    def watched(self, watch: Watch) -> None:
+        """Look at a call that begins, if it is one of the first two."""
+        with self._step:
+            is_first = not self._watched
+            if len(self._watched) < _LOOKED_AT:
+                self._watched.append(_Watched(watch))
+        if is_first:
+            self._begin()
+
+    def _begin(self) -> None:
+        with self._step:
+            look_on, self._prepared = self._prepared, None
+        if look_on is None:
+            return
         try:
-            # In no context of the caller's: `more` has it.
-            pools.threads()._submit(self._look_on, (may, more), {}, DEFAULT, Context())
+            # In no context of the caller's: what hands out calls has it.
+            pools.threads()._submit(look_on, (), {}, DEFAULT, Context())
         except RuntimeError:
             # No thread can be started: the first calls are made one by one.
             self._over.set()
