@@ -97,8 +97,8 @@ def report(rounds: int) -> list[str]:
         "",
         "Calls that are submitted all at once in a coroutine, by `plait.submit` where the function"
         " is new, where it is known, and to threads, and by `asyncio.to_thread`: for how long the"
-        " loop stood still at most (a task looks at the clock every millisecond), and how long all took;"
-        f" ms, median [least..most] of {rounds} interleaved rounds in one process.",
+        " loop stood still at most (a task looks at the clock every millisecond), and how long all"
+        f" took; ms, median [least..most] of {rounds} interleaved rounds in one process.",
         "",
         *table(("calls", "by", "longest stall of the loop", "time"), rows),
     ]

@@ -8,22 +8,19 @@ short. Items that must stay where they are called are called there, each when it
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from plait._auto import pools
 from plait._auto.calling import Caller
 from plait._auto.chunks import GuardedSender, made_here, made_in_thread
-from plait._auto.comparing import parts_of
 from plait._auto.deciding import Decision, Need
 from plait._auto.first_calls import FirstCalls
-from plait._auto.fixed import are_plain, is_fixed
 from plait._auto.lane import in_lane
 from plait._auto.sizes import AutoSizer
-from plait._auto.unread import NotRead, without_reading
+from plait._auto.staying import Staying
+from plait._auto.unread import NotRead
 from plait._engines.defaults import default_executor
 from plait._engines.thread import ThreadEngine
 from plait._future import Future
@@ -49,10 +46,6 @@ _SHORT = 2e-4
 _AHEAD, _MOST = 1.0, 100_000
 # So many single items may be under way or have results that nobody has taken.
 _SINGLES = 1024
-# So many items are remembered of an input that may give out one object again and again.
-_REMEMBERED = 4
-# So many levels of what is in it, and so many parts of each, are looked for again.
-_DEEP, _WIDE = 2, 32
 
 
 class AutoSender:
@@ -90,10 +83,10 @@ class AutoSender:
         self._length = length
         self._mode = GO_ON | (STARRED if starred else 0)
         self._has_terms = terms._replace(on=None, name=None, grace=DEFAULT.grace) not in _PLAIN
-        self._changing = changing and not terms.parallel_safe
+        is_changing = changing and not terms.parallel_safe
+        self._staying = Staying(self._caller, self._loop, starred, is_changing)
         # Nobody but who makes the first calls reads an input that runs code of the user's.
         ahead = 1 if changing and self._loop is None else window or _SINGLES
-        self._seen: deque[list[Any]] = deque(maxlen=_REMEMBERED)
         self._number = 0
         # With which item another call is measured, and how many were when it was decided.
         self._next_look = self._measured = 0
@@ -131,7 +124,7 @@ class AutoSender:
         record.calls += len(items)
         if self._send != self._bound:
             try:
-                place = self._first_bound(items)
+                place = self._staying.first(items)
             except NotRead:
                 self.single = True
                 return self._first_calls.unread(items, self._left(), self._has_terms)
@@ -275,8 +268,7 @@ class AutoSender:
         record = self._caller.record
         if record.found is not None or not (record.decision or record.knows_enough()):
             return False
-        # Of an input that gives out one object again and again the first few items tell.
-        return not self._changing or self._number > _REMEMBERED or all(map(is_fixed, items))
+        return self._staying.is_known(items, self._number)
 
     def _follow(self, decision: Decision) -> None:
         """Send items where it was decided."""
@@ -378,50 +370,6 @@ class AutoSender:
     def _is_plain(self) -> bool:
         """Whether calls may be made in chunks: on no terms, nor each in a context of its own."""
         return not self._has_terms and not self._caller.record.analysis.uses_context
-
-    def _first_bound(self, items: list[Any]) -> int | None:
-        """Find the first item whose call must be made where it is.
-
-        Raises:
-            NotRead: a thread must first read what calls would call.
-
-        """
-        if self._caller.terms.parallel_safe:
-            return None
-        if self._loop is None:
-            return self._looked_for(items)
-        with without_reading():
-            return self._looked_for(items)
-
-    def _looked_for(self, items: list[Any]) -> int | None:
-        caller = self._caller
-        caller.record.check()
-        if not caller.depends_on_arguments and are_plain(
-            chain.from_iterable(items) if self._starred else items
-        ):
-            return None
-        return next((place for place, item in enumerate(items) if self._is_bound(item)), None)
-
-    def _is_bound(self, item: Any) -> bool:
-        """Whether a call must stay where it is made, by what is known of it."""
-        arguments = self._arguments(item)
-        # Here, and not beside the loop: who has to read code for that, raises.
-        if self._caller.is_bound(None, arguments, {}):
-            return True
-        return self._changing and any(map(self._is_again, arguments))
-
-    def _is_again(self, value: Any) -> bool:
-        """Whether the input has given out this object before, and can change it."""
-        if is_fixed(value):
-            return False
-        parts = parts_of(value, _DEEP, _WIDE)
-        found = any(part is old for seen in self._seen for old in seen for part in parts)
-        self._seen.append(parts)
-        if found:
-            self._caller.record.note_bound(
-                "is given the same object again by its input, which may change it in between"
-            )
-        return found
 
 
 _PLAIN = (DEFAULT, DEFAULT._replace(parallel_safe=True))
