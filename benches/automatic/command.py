@@ -119,8 +119,8 @@ def main() -> None:
         " arises: reading the code; looking at the first calls (their arguments before and after,"
         " who holds the interpreter lock); deciding; and by how much the first calls hold up the"
         " batch: for how long calls had been made when it was decided where to make them, less the"
-        " time that what was done by then takes there. The bar of issue 7: all under 2 % of a"
-        " batch of one second, 20 ms.",
+        " time in which as much is done where the function is known. The bar of issue 7: all"
+        " under 2 % of a batch of one second, 20 ms.",
         "",
         *began,
         "",

@@ -9,7 +9,7 @@ from unittest import mock
 
 import plait
 from automatic.rows import Row, noted
-from plait._auto import calling, first_calls, record, records
+from plait._auto import calling, first_calls, mapping, record, records
 from plait._auto.analysis import Analysis
 from plait._auto.measuring import observed as original
 from plait._engines.thread import ThreadEngine
@@ -33,25 +33,36 @@ def parts_of(row: Row) -> dict[str, float]:
 
     `reading` is that of its code; `looking`, what surrounds a measured call; `deciding`, the
     estimates and what they need; `delay`, for how long calls had been made when it was decided
-    where to make them, less the time that what was done by then takes there.
+    where to make them, less the time in which as much is done where the function is known.
     """
     forget()
-    noted.clear()
     found = dict.fromkeys(PARTS, 0.0)
+    calls, decided = _run(row, found)
+    known = records.record_of(row.fn)[0]
+    decision = known.decision
+    if decision is not None and decided:
+        early = [(begun, min(ended, decided[0])) for begun, ended in calls if begun < decided[0]]
+        done = sum(ended - begun for begun, ended in early)
+        later, _ = _run(row, dict.fromkeys(PARTS, 0.0))
+        if decision.method == "thread" and len(later) >= len(row.items):
+            took = _until(later, done)
+        else:
+            # What processes do is not seen here: by the estimate.
+            seconds = dict(decision.seconds)
+            took = done * min(1.0, seconds[decision.method] / seconds["serial"])
+        found["delay"] = max(0.0, _covered(early) - took)
+    return found
+
+
+def _run(row: Row, found: dict[str, float]) -> tuple[list[tuple[float, float]], list[float]]:
+    """Run a batch; return when the calls in this process began and ended; when was decided."""
+    noted.clear()
     calls: list[tuple[float, float]] = []
     decided: list[float] = []
     with _counted(found, calls, decided):
         for _ in plait.map(row.fn, row.items):
             pass
-    known = records.record_of(row.fn)[0]
-    decision = known.decision
-    if decision is not None and decided:
-        seconds = dict(decision.seconds)
-        share = min(1.0, seconds[decision.method] / seconds["serial"])
-        early = [(begun, min(ended, decided[0])) for begun, ended in calls if begun < decided[0]]
-        done = sum(ended - begun for begun, ended in early)
-        found["delay"] = max(0.0, _covered(early) - done * share)
-    return found
+    return calls, decided
 
 
 def _covered(times: list[tuple[float, float]]) -> float:
@@ -61,6 +72,19 @@ def _covered(times: list[tuple[float, float]]) -> float:
         covered += max(0.0, ended - max(begun, end))
         end = max(end, ended)
     return covered
+
+
+def _until(times: list[tuple[float, float]], done: float) -> float:
+    """Return after how many seconds so many seconds of calls are done."""
+    steps = sorted([(begun, 1) for begun, _ in times] + [(ended, -1) for _, ended in times])
+    first = last = steps[0][0]
+    under_way = 0
+    for moment, step in steps:
+        if under_way and under_way * (moment - last) >= done:
+            return last + done / under_way - first
+        done -= under_way * (moment - last)
+        under_way, last = under_way + step, moment
+    return last - first
 
 
 @contextmanager
@@ -105,6 +129,7 @@ def _counted(
     with (
         mock.patch.object(calling, "observed", observed),
         mock.patch.object(first_calls, "ThreadEngine", Timed),
+        mock.patch.object(mapping, "ThreadEngine", Timed),
         mock.patch.object(record.Record, "decide", decide),
         _timed(Analysis, "__init__", found, "reading"),
         _timed(record.Record, "decide", found, "deciding"),

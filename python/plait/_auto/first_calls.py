@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["FirstCalls"]
 
 # So many calls of a slow start are measured while its first one is under way.
-_MEASURED = 3
+_MEASURED = 2
 
 
 class FirstCalls:

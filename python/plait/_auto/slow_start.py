@@ -28,7 +28,7 @@ from plait._terms import DEFAULT
 __all__ = ["SlowStart"]
 
 # Seconds after which a call is looked at first, and between two looks once calls are handed out.
-_PATIENCE, _TICK = 2e-3, 1e-3
+_PATIENCE, _TICK = 1e-3, 7e-4
 # The first look is repeated after twice the time, up to so many seconds.
 _LATEST = 0.1
 # So many calls are looked at.
