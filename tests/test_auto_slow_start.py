@@ -1,5 +1,6 @@
 """Calls of a map that are made while its first is seen to wait."""
 
+import functools
 import itertools
 import threading
 
@@ -19,6 +20,7 @@ LIMIT = 60
 FEW = slow_start._FEW
 
 settings = {"depth": 3}
+number = 3
 
 
 def plain(x):
@@ -27,6 +29,23 @@ def plain(x):
 
 def reads_settings(x):
     return x + settings["depth"]
+
+
+def reads_a_number(x):
+    # Nobody can change it, but it can be another number after the first call.
+    return x + number
+
+
+def has_a_default(x, y=number):
+    return x + y
+
+
+class Method:
+    def __init__(self, number):
+        self.number = number
+
+    def plain(self, x):
+        return x + self.number
 
 
 @pytest.fixture(autouse=True)
@@ -158,10 +177,14 @@ def _then(original, event):
 
 
 def test_what_can_be_changed_is_made_by_itself(monkeypatch, undecided, waiting):
-    assert not Caller(plain, DEFAULT).is_fixed(([],))
-    assert not Caller(reads_settings, DEFAULT).is_fixed((1,))
-    assert Caller(plain, DEFAULT).is_fixed((1, "name", (2.5, None)))
-    assert Caller(plain, DEFAULT._replace(parallel_safe=True)).is_fixed(([],))
+    assert not Caller(plain, DEFAULT).is_free(([],))
+    held = 3
+    for fn in (reads_settings, reads_a_number, Method(3).plain, lambda x: x + held):
+        assert not Caller(fn, DEFAULT).is_free((1,))
+    assert Caller(has_a_default, DEFAULT).is_free((1,))
+    assert Caller(functools.partial(has_a_default, y=2), DEFAULT).is_free((1,))
+    assert Caller(plain, DEFAULT).is_free((1, "name", (2.5, None)))
+    assert Caller(plain, DEFAULT._replace(parallel_safe=True)).is_free(([],))
 
     asked, made = threading.Event(), []
     monkeypatch.setattr(FirstCalls, "_may", _then(lambda *_: False, asked))

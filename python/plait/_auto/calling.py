@@ -272,11 +272,12 @@ class Caller:
         finally:
             record.end()
 
-    def is_fixed(self, args: tuple[Any, ...]) -> bool:
-        """Whether a call with such arguments can change nothing: there is nothing to compare."""
+    def is_free(self, args: tuple[Any, ...]) -> bool:
+        """Whether nothing can change in or between such calls: there is nothing to be compared."""
         if self.terms.parallel_safe:
             return True
-        return all(map(is_fixed, args)) and all(map(is_fixed, self._held()))
+        known = (*args, *self._held())
+        return not self.record.has_surroundings and all(map(is_fixed, known))
 
     def _held(self) -> list[Any]:
         """List what a call may change beside its arguments, or others may between calls."""

@@ -1,8 +1,9 @@
 """The first calls of a map: made one by one, and measured, until it is known where the others go.
 
 Whoever takes the results makes them; beside a loop, a thread. Where the first is seen to wait,
-others are made beside it (`slow_start.py`), in threads: of those that can change nothing, so that
-no call has to be alone for what it changes to be seen.
+others are made beside it (`slow_start.py`), in threads: if nothing can change in them or between
+them. What calls change, or whoever takes their results, is seen only where they are made one by
+one.
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ class FirstCalls:
 
     def _may(self, arguments: tuple[Any, ...]) -> bool:
         """Tell whether others may be made beside a call with such arguments."""
-        if self._caller.record.found is not None or not self._caller.is_fixed(arguments):
+        if self._caller.record.found is not None or not self._caller.is_free(arguments):
             return False
         self._sizer.bound = self._ahead
         return True

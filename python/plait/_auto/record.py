@@ -174,6 +174,12 @@ class Record:
         function = self.function()
         return [] if function is None else self.analysis.state(function)
 
+    @property
+    def has_surroundings(self) -> bool:
+        """Whether it reads or holds what others may change between calls."""
+        function = self.function()
+        return function is None or self.analysis.has_surroundings(function)
+
     def _read_again(self, function: Any, why: str) -> None:
         about_to_read()
         with self._reading:
