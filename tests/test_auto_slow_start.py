@@ -277,6 +277,27 @@ def test_an_interrupt_before_the_first_is_made(monkeypatch, undecided):
         next(results)
 
 
+def test_others_cannot_be_made(monkeypatch, waiting, undecided):
+    refused = threading.Event()
+
+    def full(*_):
+        refused.set()
+        raise OSError("full")
+
+    @plait.task(parallel_safe=True)
+    def call(x):
+        assert refused.wait(LIMIT)
+        return x
+
+    monkeypatch.setattr(FirstCalls, "_beside", full)
+    results = plait.map(call, range(30))
+    # The first has its result; and nothing more is taken.
+    assert next(results) == 0
+    with pytest.raises(OSError, match="full"):
+        next(results)
+    assert list(results) == []
+
+
 def test_no_thread_can_be_started(monkeypatch, undecided):
     def full(*, wide=True):
         raise RuntimeError("can't start new thread")

@@ -9,6 +9,7 @@ one.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
@@ -25,8 +26,8 @@ from plait._map.calls import Steady
 
 if TYPE_CHECKING:
     from plait._auto.calling import Caller
+    from plait._auto.flow import AutoFlow
     from plait._auto.sizes import AutoSizer
-    from plait._map.flow import Flow
 
     _Sent = list[tuple[Future[Any], list[Any]]]
 
@@ -68,9 +69,10 @@ class FirstCalls:
         self._lease = lease
         self._slow_start: SlowStart | None = None
         # What is left to be done when a call was sent: it is made, or looked at.
-        self._own: Callable[[Flow], None] | None = None
-        # The future of a call that this thread is to make.
+        self._own: Callable[[AutoFlow], None] | None = None
+        # The future of a call that a thread is to make itself, and which.
         self._owed: Chained | None = None
+        self._owner = 0
 
     def __call__(self, items: list[Any], left: int | None, alone: bool) -> _Sent:
         """Make calls that are measured.
@@ -100,6 +102,7 @@ class FirstCalls:
             self._look_at(start, arguments, future)
             return [(future, items)]
         owed = self._owed = Chained(caller.name)
+        self._owner = threading.get_ident()
         start.sends(owed)
         self._own = partial(self._make, start, owed, arguments)
         return [(owed, items)]
@@ -124,7 +127,7 @@ class FirstCalls:
             sent.append((future, [item]))
         return sent
 
-    def sent(self, flow: Flow) -> None:
+    def sent(self, flow: AutoFlow) -> None:
         """Do what is left when calls are sent: make the one that is this thread's, or look at it.
 
         Raises:
@@ -138,6 +141,9 @@ class FirstCalls:
 
     def interrupted(self, error: BaseException) -> None:
         """End what was not made for that."""
+        if self._owner != threading.get_ident():
+            # It was the thread that hands out others, and this call goes on.
+            return
         owed, self._owed, self._own = self._owed, None, None
         if owed is None or owed.done():
             return
@@ -178,11 +184,11 @@ class FirstCalls:
         return start
 
     def _make(
-        self, start: SlowStart, future: Chained, arguments: tuple[Any, ...], flow: Flow
+        self, start: SlowStart, future: Chained, arguments: tuple[Any, ...], flow: AutoFlow
     ) -> None:
         """Make the first call, while another thread may send others."""
         try:
-            start.prepare(partial(self._may, arguments), self._more(flow))
+            start.prepare(partial(self._may, arguments), self._more(start, flow))
             made = self._caller.first(False, arguments, {}, None)
         finally:
             start.end()
@@ -194,8 +200,8 @@ class FirstCalls:
         start.sends(future)
         future.add_done_callback(lambda _: start.over())
 
-        def look(flow: Flow) -> None:
-            start.prepare(partial(self._may, arguments), self._more(flow))
+        def look(flow: AutoFlow) -> None:
+            start.prepare(partial(self._may, arguments), self._more(start, flow))
 
         self._own = look
 
@@ -206,7 +212,7 @@ class FirstCalls:
         self._sizer.bound = self._ahead
         return True
 
-    def _more(self, flow: Flow) -> Callable[[], object]:
+    def _more(self, start: SlowStart, flow: AutoFlow) -> Callable[[], object]:
         """Return what has more calls sent: here, by the thread that looks, or by the loop's."""
         if self._loop is not None:
             return flow._tell
@@ -214,7 +220,7 @@ class FirstCalls:
 
         def more() -> None:
             with pools.standing_at(level):
-                context.run(flow.advance)
+                context.run(flow.advance_until, lambda: start.has_ended)
 
         return more
 

@@ -33,7 +33,7 @@ from plait._terms import DEFAULT
 from plait._worker.chunk import GO_ON, STARRED
 
 if TYPE_CHECKING:
-    from plait._map.flow import Flow
+    from plait._auto.flow import AutoFlow
     from plait._terms import Terms
 
     _Sent = list[tuple[Future[Any], list[Any]]]
@@ -149,7 +149,7 @@ class AutoSender:
         self.single = True
         return self._first_calls(items, self._left(), self.repeats)
 
-    def sent(self, flow: Flow) -> None:
+    def sent(self, flow: AutoFlow) -> None:
         """Do what is left to do when items were sent; see `FirstCalls`."""
         self._first_calls.sent(flow)
 

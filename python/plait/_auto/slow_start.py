@@ -57,6 +57,8 @@ class SlowStart(Sizer):
         # Held while calls are handed out by the thread that looks.
         self._turn = threading.Lock()
         self._over = threading.Event()
+        #: Whether the first call has ended.
+        self.has_ended = False
         # Held for single steps.
         self._step = threading.Lock()
         self._watched: list[_Watched] = []
@@ -84,7 +86,10 @@ class SlowStart(Sizer):
         if self.sent > 1 and self._is_known():
             # There is room: with the next one it is decided.
             return self._under_way + 1
-        return self._depth
+        if self._over.is_set():
+            return self._depth
+        # What has ended meanwhile counts as well: no more are risked.
+        return self._under_way + max(0, self._depth - self.sent)
 
     def sends(self, future: Future[object]) -> None:
         """Take note of a call that was sent."""
@@ -136,11 +141,12 @@ class SlowStart(Sizer):
 
     def over(self) -> None:
         """Hand out no more for what is seen: the first call has ended."""
+        self.has_ended = True
         self._over.set()
 
     def end(self) -> None:
         """Do so, and return when nobody hands out any."""
-        self._over.set()
+        self.over()
         with self._turn:
             return
 
