@@ -245,7 +245,7 @@ def test_the_first_is_interrupted(monkeypatch, waiting, undecided, kind):
         begun.set()
         return x
 
-    results = plait.map(interrupt, range(1000))
+    results = plait.map(interrupt, range(8 * FEW))
     with pytest.raises(kind):
         next(results)
     with pytest.raises(RuntimeError, match="the call of this item was interrupted"):
