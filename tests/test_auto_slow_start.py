@@ -1,6 +1,7 @@
 """Calls of a map that are made while its first is seen to wait."""
 
 import functools
+import gc
 import itertools
 import threading
 
@@ -305,6 +306,25 @@ def test_no_thread_can_be_started(monkeypatch, undecided):
     fn = plait.task(lambda x: (x, here()), parallel_safe=True)
     monkeypatch.setattr(pools, "threads", full)
     assert list(plait.map(fn, range(30))) == [(x, here()) for x in range(30)]
+
+
+def test_threads_of_a_map_that_is_garbage_are_not_the_next_ones(monkeypatch):
+    monkeypatch.setattr(pools, "_free", {})
+
+    class Dropped:
+        def __init__(self):
+            self.lease = pools.Lease(2)
+            self.itself = self
+
+        def __del__(self):
+            self.lease.end()
+
+    Dropped()
+    gc.collect()
+    following = pools.Lease(2)
+    assert following.pool.submit(abs, -1).result(LIMIT) == 1
+    following.end()
+    assert list(pools._free.values()) == [following.pool]
 
 
 def test_what_a_call_is_seen_to_do():

@@ -47,7 +47,8 @@ MOST_THREADS = 256
 # So many levels of threads there are whose calls hand out calls.
 _LEVELS = 4
 
-_lock = threading.Lock()
+# Reentrant: the collector may drop a map, which leaves its threads, wherever something is made.
+_lock = threading.RLock()
 # By their level, and whether they are for calls that wait.
 _threads: dict[tuple[int, bool], ThreadPoolExecutor] = {}
 # Those that no map has, by their level and how many threads they have.
@@ -145,7 +146,8 @@ class Lease:
 
     def end(self) -> None:
         """Leave them to the next map: they have nothing to do."""
-        if os.getpid() != self._process:
+        if os.getpid() != self._process or self.pool._shutdown:
+            # They end with the map: the collector has ended them before it dropped that.
             return
         with _lock:
             _free.pop(self._key, None)
@@ -265,7 +267,7 @@ def _is_default(context: Any, default: Any) -> bool:
 def _after_fork_in_child() -> None:
     global _lock, _threads, _free, _more, _most
     _inherited.append((_threads, _free, _more))
-    _lock, _threads, _free, _more, _most = threading.Lock(), {}, {}, None, None
+    _lock, _threads, _free, _more, _most = threading.RLock(), {}, {}, None, None
     _here.level = 0
 
 
