@@ -171,6 +171,36 @@ def test_what_goes_wrong_at_the_start_is_told(monkeypatch, undecided):
     plait.run(main())
 
 
+def test_a_loop_that_is_closed_has_no_timer(monkeypatch):
+    closed = asyncio.new_event_loop()
+    closed.close()
+    doors = gate.Gate(lambda: False)
+    firsts = [plait.Future() for _ in range(FEW)]
+    for first in firsts:
+        assert doors.enter()
+        assert doors.made(lambda first=first: first) is first
+    done = plait.Future()
+    done.set_result("made")
+
+    def wait(loop):
+        assert not doors.enter()
+        return doors.wait(loop, "told", lambda: done, lambda: done)
+
+    waiting = wait(closed)
+    assert not waiting.done()
+    # An end makes the next call.
+    firsts[0].set_result(None)
+    assert waiting.result(LIMIT) == "made"
+    assert doors.enter()
+    monkeypatch.setattr(gate, "_PATIENCE", 0.001)
+
+    async def main():
+        # There is a timer again: none of those under way ends.
+        assert await wait(asyncio.get_running_loop()) == "made"
+
+    plait.run(main())
+
+
 SCRIPT = """
     import os, threading, plait
     from plait._auto import gate
@@ -206,3 +236,44 @@ def test_the_exit_waits_for_those_that_wait():
         out, err = child.communicate("x", timeout=LIMIT)
     assert (child.returncode, err) == (0, "")
     assert sorted(map(int, out.split())) == list(range(100))
+
+
+TO_PROCESSES = """
+    import os, sys, plait
+    from plait._auto import gate, record
+    from plait._auto.deciding import Decision
+
+    gate._PATIENCE = 3600.0
+    record.Record.knows_enough = lambda self: True
+    record.decided = lambda *_, **__: Decision("process", 2, 1, "the test says so", ())
+    home, path = os.getpid(), sys.argv[1]
+
+    @plait.task(parallel_safe=True)
+    def told(number):
+        if os.getpid() == home:
+            os.read(0, 1)
+        with open(path, "a") as file:
+            file.write(f"{number} {os.getpid() == home}\\n")
+
+    async def main():
+        for number in range(40):
+            plait.submit(told, number, on="auto")
+
+    plait.run(main())
+    os.write(1, b"leaving\\n")
+"""
+
+
+def test_the_exit_waits_for_those_that_go_on_to_processes(tmp_path):
+    path = tmp_path / "told"
+    command = [sys.executable, "-c", textwrap.dedent(TO_PROCESSES), str(path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+        # The few that are made here have not ended when the program does.
+        assert child.stdout.readline() == "leaving\n"
+        out, err = child.communicate("x" * FEW, timeout=LIMIT)
+    assert (child.returncode, out, err) == (0, "", "")
+    told = dict(line.split() for line in path.read_text().splitlines())
+    assert sorted(map(int, told)) == list(range(40))
+    assert [told[str(number)] for number in range(FEW)] == ["True"] * FEW
+    assert list(told.values()).count("False") == 40 - FEW

@@ -54,6 +54,9 @@ Calls, and where they go:
 | `sizes.py` | how many items of a map are sent at a time |
 | `chunks.py` | chunks of a map's calls: here, in a thread, in processes that may refuse them |
 | `mapping.py` | the items of a map, likewise |
+| `first_calls.py` | those of which the others are decided by |
+| `slow_start.py` | more and more of them while the first is seen to wait |
+| `staying.py` | items whose calls must be made where they are |
 | `flow.py` | a map whose look-ahead changes with the place |
 | `explanation.py` | `plait.explain` |
 """

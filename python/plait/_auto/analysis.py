@@ -96,6 +96,11 @@ class Analysis:
                 found.append(data_of(cls))
         return found
 
+    def has_surroundings(self, function: Any) -> bool:
+        """Whether there is such state beside its defaults: what others may change between calls."""
+        defaults = self._parameters.defaults if self._is_code else ()
+        return len(self.state(function)) > len(defaults)
+
     @property
     def binds_all(self) -> bool:
         """Whether calls with any arguments are to be made where they are."""

@@ -15,9 +15,10 @@ from plait._auto.chained import Chained
 from plait._auto.deciding import Need
 from plait._auto.digesting import Incomparable
 from plait._auto.effects import Effect
+from plait._auto.fixed import is_fixed
 from plait._auto.guarding import Differs, Guarded, digests_of, replaced
 from plait._auto.lane import Start, in_lane
-from plait._auto.measuring import Around, Sample, observed
+from plait._auto.measuring import Around, Sample, Watch, observed
 from plait._auto.records import record_of
 from plait._auto.unread import NotRead, without_reading
 from plait._carried import carrying
@@ -40,12 +41,14 @@ class Caller:
 
     def __init__(self, fn: Callable[..., Any], terms: Terms) -> None:
         """Send nothing yet."""
-        self._fn = fn
+        self.fn = fn
         self.terms = terms
         self.name = terms.name or describe(fn)
         self.record, self._before, self._keywords = record_of(fn)
         # A map has one of these for all its calls.
         self._around = Around(self._held)
+        #: Is given what looks at a call that is measured, while it is made.
+        self.watched: Callable[[Watch], None] | None = None
 
     # -- single calls -------------------------------------------------------
 
@@ -53,7 +56,7 @@ class Caller:
         """Have one call made."""
         if self.terms.capture:
             # Nothing else keeps what a call prints.
-            return ProcessEngine(None).submit(self._fn, args, kwargs, self.terms)
+            return ProcessEngine(None).submit(self.fn, args, kwargs, self.terms)
         loop = asyncio._get_running_loop()
         try:
             bound = self.is_bound(loop, args, kwargs)
@@ -214,7 +217,7 @@ class Caller:
     def here(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         """Make a call now, in this thread."""
         begun = perf_counter()
-        future = SerialEngine().submit(self._fn, args, kwargs, self.terms)
+        future = SerialEngine().submit(self.fn, args, kwargs, self.terms)
         self.record.note_cost_here(perf_counter() - begun)
         return future
 
@@ -248,24 +251,33 @@ class Caller:
         number = record.begin()
 
         def note(sample: Sample) -> None:
-            sample = sample.beside_others() if beside else sample
-            record.note(sample if record.is_alone(number) else sample.in_a_crowd())
+            alone = record.is_alone(number)
+            sample = sample if alone and not beside else sample.beside_others()
+            record.note(sample if alone else sample.in_a_crowd())
             # Also where it was decided: by now there are more calls than anybody could know of.
             if need is not None and record.knows_enough():
                 record.decide(need())
 
         try:
             return observed(
-                partial(self._fn, *args, **kwargs),
+                partial(self.fn, *args, **kwargs),
                 (*self._before, *args),
                 keywords,
                 note,
                 compare=not self.terms.parallel_safe and record.found is None,
                 shares=record.analysis.returns_shared,
                 around=None if self.terms.parallel_safe else self._around,
+                watched=self.watched,
             )
         finally:
             record.end()
+
+    def is_free(self, args: tuple[Any, ...]) -> bool:
+        """Whether nothing can change in or between such calls: there is nothing to be compared."""
+        if self.terms.parallel_safe:
+            return True
+        known = (*args, *self._held())
+        return not self.record.has_surroundings and all(map(is_fixed, known))
 
     def _held(self) -> list[Any]:
         """List what a call may change beside its arguments, or others may between calls."""
@@ -274,7 +286,7 @@ class Caller:
     def in_thread(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         """Have a thread make a call."""
         wide = self.record.decision is None or self.record.waits
-        return _threaded(self._fn, args, kwargs, self.terms, wide=wide)
+        return _threaded(self.fn, args, kwargs, self.terms, wide=wide)
 
     def in_process(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any] | None:
         """Have a process make a call; None if that cannot be."""
@@ -290,7 +302,7 @@ class Caller:
             return None
         pool._pool.check_open()
         try:
-            fn = carrying(self._fn, self.terms.context) if self.terms.context else self._fn
+            fn = carrying(self.fn, self.terms.context) if self.terms.context else self.fn
             sent = Guarded(fn, digests, self.name) if digests else fn
             call = pool._outbound.encode(sent, args, kwargs)
         except Exception:
@@ -311,7 +323,7 @@ class Caller:
         if not isinstance(error, Differs):
             return None
         self.refuse(error)
-        return _threaded(self._fn, args, kwargs, self.terms, context)
+        return _threaded(self.fn, args, kwargs, self.terms, context)
 
     def refuse(self, error: Differs) -> None:
         """Send nothing more to processes."""
@@ -331,7 +343,7 @@ class Caller:
 
     def kept(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
         """Have a thread make a call whose turn it is."""
-        return _threaded(self._fn, args, kwargs, self.terms)
+        return _threaded(self.fn, args, kwargs, self.terms)
 
     def in_turn(
         self,
@@ -343,9 +355,9 @@ class Caller:
         if loop is not None:
             return in_lane(loop, self.name, _as_here(partial(self.kept, args, kwargs)))
         if self.terms.timeout is None:
-            return SerialEngine().submit(self._fn, args, kwargs, self.terms)
+            return SerialEngine().submit(self.fn, args, kwargs, self.terms)
         # This thread cannot be stopped: another makes the call, and this one waits for it.
-        future = _threaded(self._fn, args, kwargs, self.terms)
+        future = _threaded(self.fn, args, kwargs, self.terms)
         try:
             concurrent.futures.wait([future])
         except BaseException:

@@ -23,6 +23,25 @@ class AutoFlow(Flow):
         self._auto = sender
         super().__init__(sender, items, sender.sizer, length=length, bound=1, ordered=ordered)
 
+    def _send(self, items: list[Any], reading: float) -> None:
+        try:
+            super()._send(items, reading)
+            # What is sent is in its place by now, whoever reads on meanwhile.
+            self._auto.sent(self)
+        except BaseException as error:
+            self._auto.interrupted(error)
+            raise
+
+    def advance_until(self, ended: Callable[[], bool]) -> None:
+        """Read and send what there is room for, in the place of a taker who makes a call.
+
+        Args:
+            ended: whether he goes on.
+
+        """
+        while not ended() and self._items is not None and (count := self._room()):
+            self._advance(self._items, count)
+
     def send_again(self, part: Part) -> None:
         """Send the items of a chunk that has failed as a whole once more, each by itself."""
         self._auto.repeats = True

@@ -22,6 +22,7 @@ from contextvars import Context
 from typing import Any, TypeAlias
 
 from plait import _crew as _crew  # its exit hook comes after ours: threads end when lanes are empty
+from plait import _process_exit as _process_exit  # and so do processes, to which calls go on
 from plait._auto import pools
 from plait._auto.chained import Chained
 from plait._future import Future

@@ -8,21 +8,19 @@ short. Items that must stay where they are called are called there, each when it
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from plait._auto import pools
 from plait._auto.calling import Caller
 from plait._auto.chunks import GuardedSender, made_here, made_in_thread
-from plait._auto.comparing import parts_of
 from plait._auto.deciding import Decision, Need
-from plait._auto.fixed import are_plain, is_fixed
-from plait._auto.lane import Start, in_lane
+from plait._auto.first_calls import FirstCalls
+from plait._auto.lane import in_lane
 from plait._auto.sizes import AutoSizer
-from plait._auto.unread import NotRead, without_reading
+from plait._auto.staying import Staying
+from plait._auto.unread import NotRead
 from plait._engines.defaults import default_executor
 from plait._engines.thread import ThreadEngine
 from plait._future import Future
@@ -35,6 +33,7 @@ from plait._terms import DEFAULT
 from plait._worker.chunk import GO_ON, STARRED
 
 if TYPE_CHECKING:
+    from plait._auto.flow import AutoFlow
     from plait._terms import Terms
 
     _Sent = list[tuple[Future[Any], list[Any]]]
@@ -47,10 +46,6 @@ _SHORT = 2e-4
 _AHEAD, _MOST = 1.0, 100_000
 # So many single items may be under way or have results that nobody has taken.
 _SINGLES = 1024
-# So many items are remembered of an input that may give out one object again and again.
-_REMEMBERED = 4
-# So many levels of what is in it, and so many parts of each, are looked for again.
-_DEEP, _WIDE = 2, 32
 
 
 class AutoSender:
@@ -88,8 +83,10 @@ class AutoSender:
         self._length = length
         self._mode = GO_ON | (STARRED if starred else 0)
         self._has_terms = terms._replace(on=None, name=None, grace=DEFAULT.grace) not in _PLAIN
-        self._changing = changing and not terms.parallel_safe
-        self._seen: deque[list[Any]] = deque(maxlen=_REMEMBERED)
+        is_changing = changing and not terms.parallel_safe
+        self._staying = Staying(self._caller, self._loop, starred, is_changing)
+        # Nobody but who makes the first calls reads an input that runs code of the user's.
+        ahead = 1 if changing and self._loop is None else window or _SINGLES
         self._number = 0
         # With which item another call is measured, and how many were when it was decided.
         self._next_look = self._measured = 0
@@ -105,6 +102,9 @@ class AutoSender:
         self._lease: pools.Lease | None = None
         # Kept alive as long as this.
         self._pool: object = None
+        self._first_calls = FirstCalls(
+            self._caller, self.sizer, self._loop, self._arguments, ahead, self._many
+        )
         self._send: Callable[[list[Any]], _Sent] = self._first
         if terms.timeout is not None or terms.capture:
             self._go_each(default_executor("process")._max_workers)
@@ -124,9 +124,10 @@ class AutoSender:
         record.calls += len(items)
         if self._send != self._bound:
             try:
-                place = self._first_bound(items)
+                place = self._staying.first(items)
             except NotRead:
-                return self._unread(items)
+                self.single = True
+                return self._first_calls.unread(items, self._left(), self._has_terms)
             if place is not None:
                 return self._bound_from(place, items)
         if self._send == self._first:
@@ -146,22 +147,15 @@ class AutoSender:
     def _first(self, items: list[Any]) -> _Sent:
         """Make calls that are measured."""
         self.single = True
-        first, beside = self._caller.first, self._loop is not None
-        return [(first(beside, self._arguments(item), {}, None), [item]) for item in items]
+        return self._first_calls(items, self._left(), self.repeats)
 
-    def _unread(self, items: list[Any]) -> _Sent:
-        """Have threads read what the calls would call, and make them where they may be made."""
-        self.single = True
-        caller, loop, sent = self._caller, self._loop, []
-        assert loop is not None
-        for item in items:
-            arguments = self._arguments(item)
-            free: Start = partial(caller.first, True, arguments, {}, None)
-            if self._has_terms:
-                free = partial(caller.free, loop, arguments, {})
-            kept = partial(caller.kept, arguments, {})
-            sent.append((caller.once_read(loop, arguments, {}, free, kept), [item]))
-        return sent
+    def sent(self, flow: AutoFlow) -> None:
+        """Do what is left to do when items were sent; see `FirstCalls`."""
+        self._first_calls.sent(flow)
+
+    def interrupted(self, error: BaseException) -> None:
+        """Take note that this was not done to its end; see `FirstCalls`."""
+        self._first_calls.interrupted(error)
 
     def _is_look(self, items: list[Any]) -> bool:
         """Whether an item is measured of those that go elsewhere: where is not settled yet."""
@@ -258,6 +252,7 @@ class AutoSender:
 
     def _go(self, send: Callable[[list[Any]], _Sent], sizer: Sizer | None, bound: int = 1) -> None:
         """Send so from now on; without a sizer, one item when its result is wanted."""
+        self._first_calls.leave()
         self._send = send
         if sizer is None:
             self.sizer.use(Steady(1), 1)
@@ -273,8 +268,7 @@ class AutoSender:
         record = self._caller.record
         if record.found is not None or not (record.decision or record.knows_enough()):
             return False
-        # Of an input that gives out one object again and again the first few items tell.
-        return not self._changing or self._number > _REMEMBERED or all(map(is_fixed, items))
+        return self._staying.is_known(items, self._number)
 
     def _follow(self, decision: Decision) -> None:
         """Send items where it was decided."""
@@ -285,16 +279,13 @@ class AutoSender:
                 return
         elif decision.method == "thread":
             signals = self._caller.record.signals()
-            width = self._width(decision)
+            width = self._width(decision.width)
             chunked = self._is_plain and signals is not None and signals.wall < _SHORT
             sizer = Sizer(width, None) if chunked else Steady(2 * width)
             if pools.is_deepest():
                 self._go_here()
                 return
-            if self._lease is None or self._lease.width != width:
-                # The other threads end when nobody has them and their calls are done.
-                self._lease = pools.Lease(width)
-            send = partial(self._threads, self._lease.pool, chunked)
+            send = partial(self._threads, self._leased(width).pool, chunked)
             self._go(send, sizer, LOOKAHEAD if chunked else max(_SINGLES, 2 * width))
             return
         self._go_here()
@@ -308,13 +299,26 @@ class AutoSender:
         if lease is not None:
             lease.end()
 
-    def _width(self, decision: Decision) -> int:
+    def _leased(self, width: int) -> pools.Lease:
+        if self._lease is None or self._lease.width != width:
+            # The other threads end when nobody has them and their calls are done.
+            self._lease = pools.Lease(width)
+        return self._lease
+
+    def _many(self) -> pools.Lease:
+        """Take as many threads as all calls that are left have if they wait."""
+        if self._lease is not None:
+            return self._lease
+        left = self._left()
+        return self._leased(self._width(pools.MOST_THREADS if left is None else left))
+
+    def _width(self, wanted: int) -> int:
         """Tell how many threads are to have calls."""
         if self._window is not None:
             return self._window
         # Where there are many it is a power of two, so that the next map finds those of this one.
-        many = decision.width > default_executor("thread")._max_workers
-        width = 1 << (decision.width - 1).bit_length() if many else decision.width
+        many = wanted > default_executor("thread")._max_workers
+        width = 1 << (wanted - 1).bit_length() if many else wanted
         return min(width, pools.MOST_THREADS)
 
     def _follow_to_processes(self, width: int) -> bool:
@@ -337,8 +341,12 @@ class AutoSender:
         sizer = Sizer(width, 1)
         self._go(self._each, sizer, max(_SINGLES, sizer.depth()))
 
+    def _left(self) -> int | None:
+        """Count the items from the one that is sent on, if that is known."""
+        return None if self._length is None else max(0, self._length - self._number) + 1
+
     def _need(self) -> Need:
-        left = None if self._length is None else max(0, self._length - self._number) + 1
+        left = self._left()
         if left is None:
             signals = self._caller.record.signals()
             wall = 1e-6 if signals is None else max(signals.wall, 1e-6)
@@ -362,50 +370,6 @@ class AutoSender:
     def _is_plain(self) -> bool:
         """Whether calls may be made in chunks: on no terms, nor each in a context of its own."""
         return not self._has_terms and not self._caller.record.analysis.uses_context
-
-    def _first_bound(self, items: list[Any]) -> int | None:
-        """Find the first item whose call must be made where it is.
-
-        Raises:
-            NotRead: a thread must first read what calls would call.
-
-        """
-        if self._caller.terms.parallel_safe:
-            return None
-        if self._loop is None:
-            return self._looked_for(items)
-        with without_reading():
-            return self._looked_for(items)
-
-    def _looked_for(self, items: list[Any]) -> int | None:
-        caller = self._caller
-        caller.record.check()
-        if not caller.depends_on_arguments and are_plain(
-            chain.from_iterable(items) if self._starred else items
-        ):
-            return None
-        return next((place for place, item in enumerate(items) if self._is_bound(item)), None)
-
-    def _is_bound(self, item: Any) -> bool:
-        """Whether a call must stay where it is made, by what is known of it."""
-        arguments = self._arguments(item)
-        # Here, and not beside the loop: who has to read code for that, raises.
-        if self._caller.is_bound(None, arguments, {}):
-            return True
-        return self._changing and any(map(self._is_again, arguments))
-
-    def _is_again(self, value: Any) -> bool:
-        """Whether the input has given out this object before, and can change it."""
-        if is_fixed(value):
-            return False
-        parts = parts_of(value, _DEEP, _WIDE)
-        found = any(part is old for seen in self._seen for old in seen for part in parts)
-        self._seen.append(parts)
-        if found:
-            self._caller.record.note_bound(
-                "is given the same object again by its input, which may change it in between"
-            )
-        return found
 
 
 _PLAIN = (DEFAULT, DEFAULT._replace(parallel_safe=True))

@@ -121,6 +121,7 @@ def observed(
     compare: bool,
     shares: bool = False,
     around: Around | None = None,
+    watched: Callable[[Watch], None] | None = None,
 ) -> Any:
     """Make a call, and tell `note` what it has shown.
 
@@ -132,6 +133,7 @@ def observed(
         compare: whether to look for arguments that it changes.
         shares: whether its code returns what others have as well, or may.
         around: what it may change beside its arguments, or what changes between calls.
+        watched: is given what looks at the call while it is made.
 
     Returns:
         What the call returns.
@@ -151,15 +153,17 @@ def observed(
 
     # Before the sampling thread wants a core as well.
     rivals = native.rivals()
-    watch, probe = _watch(), native.Probe()
+    watch, probe = Watch(), native.Probe()
+    if watched is not None:
+        watched(watch)
     probe.begin()
     try:
         result = call()
     except BaseException:
-        spent, seen = probe.end(), _unwatch(watch)
+        spent, seen = probe.end(), watch.end()
         noted(_sample(spent, seen, before, compare, None, shares, rivals, failed=True))
         raise
-    spent, seen = probe.end(), _unwatch(watch)
+    spent, seen = probe.end(), watch.end()
     noted(_sample(spent, seen, before, compare, result, shares, rivals))
     return result
 
@@ -236,25 +240,58 @@ def _weighed(result: Any) -> tuple[int | None, float, str | None]:
     return packer.size, packer.both(perf_counter() - begun), None
 
 
-# The one sampler, which watches one thread at a time: who finds it busy does without.
-_samplers: list[native.LockSampler | None] = []
+class Watch:
+    """Looks from outside at the thread that makes a call, if there is a sampler for it."""
 
+    def __init__(self) -> None:
+        """Have this thread watched until `end`."""
+        self._sampler = _begun()
 
-def _watch() -> native.LockSampler | None:
-    """Have this thread watched, if nobody else is; return what `_unwatch` needs."""
-    if not _samplers:
+    def so_far(self) -> tuple[int, Mapping[str, int]] | None:
+        """Tell how often the thread was looked at, and what it waited on how often; in any thread.
+
+        Returns:
+            None where nobody looks, or not any more.
+
+        """
+        sampler = self._sampler
         try:
-            _samplers.append(native.LockSampler())
+            looks, _, waits = (0, 0, {}) if sampler is None else sampler.so_far()
         except RuntimeError:
-            # Who holds the lock cannot be read in this interpreter.
-            _samplers.append(None)
-    sampler = _samplers[0]
-    return sampler if sampler is not None and sampler.begin() else None
+            # It has just ended.
+            return None
+        return None if sampler is None or self._sampler is None else (looks, waits)
+
+    def end(self) -> _Seen:
+        """End it: looks, those with the interpreter lock, what was waited on; and releases."""
+        sampler, self._sampler = self._sampler, None
+        if sampler is None:
+            return (0, 0, {}), (0, 0.0)
+        released = sampler.released()
+        return sampler.end(), released
 
 
-def _unwatch(sampler: native.LockSampler | None) -> _Seen:
-    """End the watch: samples, those with the interpreter lock, what was waited on; and releases."""
-    if sampler is None:
-        return (0, 0, {}), (0, 0.0)
-    released = sampler.released()
-    return sampler.end(), released
+# Each watches one thread at a time: who finds them busy does without. Two calls that are made side
+# by side tell more than one.
+_MOST_SAMPLERS = 2
+_samplers: list[native.LockSampler] = []
+# Whether who holds the lock can be read in this interpreter.
+_is_readable = True
+
+
+def _begun() -> native.LockSampler | None:
+    """Have this thread watched, if there is a sampler that watches no other."""
+    global _is_readable
+    for sampler in _samplers:
+        if sampler.begin():
+            return sampler
+    if not _is_readable or len(_samplers) >= _MOST_SAMPLERS:
+        return None
+    try:
+        made = native.LockSampler()
+    except RuntimeError:
+        _is_readable = False
+        return None
+    # Another thread may have made one meanwhile: one too many does no harm.
+    _samplers.append(made)
+    return made if made.begin() else None

@@ -47,7 +47,8 @@ MOST_THREADS = 256
 # So many levels of threads there are whose calls hand out calls.
 _LEVELS = 4
 
-_lock = threading.Lock()
+# Reentrant: the collector may drop a map, which leaves its threads, wherever something is made.
+_lock = threading.RLock()
 # By their level, and whether they are for calls that wait.
 _threads: dict[tuple[int, bool], ThreadPoolExecutor] = {}
 # Those that no map has, by their level and how many threads they have.
@@ -58,6 +59,9 @@ _KEPT = 4
 _more: tuple[ProcessPoolExecutor, concurrent.futures.Future[Any]] | None = None
 # So many there are for each core.
 _EACH = 4
+# So many that is. It takes half a millisecond to find out, and reads files, after each of which the
+# interpreter lock is to be waited for.
+_most: int | None = None
 # Those of the processes that this one was forked from: held, so that nothing ends them here.
 _inherited: list[object] = []
 
@@ -142,7 +146,8 @@ class Lease:
 
     def end(self) -> None:
         """Leave them to the next map: they have nothing to do."""
-        if os.getpid() != self._process:
+        if os.getpid() != self._process or self.pool._shutdown:
+            # They end with the map: the collector has ended them before it dropped that.
             return
         with _lock:
             _free.pop(self._key, None)
@@ -172,7 +177,14 @@ def wide() -> tuple[int, bool]:
         return 0, False
     more = _more
     is_up = more is not None and more[1].done() and more[1].exception() is None
-    return _EACH * _cores.usable(), is_up
+    return _most_processes(), is_up
+
+
+def _most_processes() -> int:
+    global _most
+    if _most is None:
+        _most = _EACH * _cores.usable()
+    return _most
 
 
 def start_more_processes() -> None:
@@ -183,7 +195,7 @@ def start_more_processes() -> None:
     try:
         with _lock:
             if _more is None:
-                pool = ProcessPoolExecutor(_EACH * _cores.usable())
+                pool = ProcessPoolExecutor(_most_processes())
                 _more = pool, pool.submit(int)
     except (RuntimeError, OSError):
         # The interpreter is exiting, or there is no room: calls go where they went before.
@@ -253,9 +265,9 @@ def _is_default(context: Any, default: Any) -> bool:
 
 
 def _after_fork_in_child() -> None:
-    global _lock, _threads, _free, _more
+    global _lock, _threads, _free, _more, _most
     _inherited.append((_threads, _free, _more))
-    _lock, _threads, _free, _more = threading.Lock(), {}, {}, None
+    _lock, _threads, _free, _more, _most = threading.RLock(), {}, {}, None, None
     _here.level = 0
 
 

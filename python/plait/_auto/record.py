@@ -174,6 +174,12 @@ class Record:
         function = self.function()
         return [] if function is None else self.analysis.state(function)
 
+    @property
+    def has_surroundings(self) -> bool:
+        """Whether it reads or holds what others may change between calls."""
+        function = self.function()
+        return function is None or self.analysis.has_surroundings(function)
+
     def _read_again(self, function: Any, why: str) -> None:
         about_to_read()
         with self._reading:
@@ -222,6 +228,12 @@ class Record:
     def is_settled(self) -> bool:
         """Whether the same was decided so often that only other costs change it."""
         return self.decision is not None and self._agreed >= _AGREED
+
+    @property
+    def is_short(self) -> bool:
+        """Whether its first call was too short to be looked at."""
+        first = self._first
+        return first is not None and first.wall < _LOOKED_AT
 
     def note(self, sample: Sample) -> None:
         """Take in what a call has shown."""
