@@ -75,6 +75,23 @@ def test_who_said_nothing_is_not_judged(bench: Any) -> None:
     assert bench("choice.judging").judge(found, "measure") is None
 
 
+def test_about_as_many_threads_as_were_chosen_are_not_run_as_well(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure, row = bench("choice.measure"), bench("choice.rows").BY_NAME["python"]
+
+    def threads(batch: int, *widths: int) -> list[int]:
+        chosen = [{"workers": {"thread": width}} for width in widths]
+        return [n for method, n in measure.ways(row, batch, chosen) if method == "thread"]
+
+    monkeypatch.setattr(measure, "USUAL_THREADS", 6)
+    assert threads(48) == [6, 32]
+    assert threads(48, 30, 27) == [6, 27, 30]
+    assert threads(48, 25, 1) == [2, 6, 25, 32]
+    # Those that were chosen are all run, and the usual number; none that would have no call.
+    assert threads(30, 31, 5) == [5, 6, 30]
+
+
 def test_always_the_same_has_its_regret(bench: Any) -> None:
     judging, measure = bench("choice.judging"), bench("choice.measure")
     usual = min(measure.USUAL_THREADS, 30)

@@ -122,15 +122,15 @@ def test_the_time_in_the_queue_tells_how_many_others_there_are(queued, cores, ex
 @pytest.mark.parametrize(
     ("calls", "queued", "counted", "expected"),
     [
-        # One call has told nothing yet: two want a core beside it, one does, or none.
-        (1, 0.0, 2.0, 2.0),
+        # One call has told nothing yet: two want a core beside it (and stay on theirs), or fewer.
+        (1, 0.0, 2.0, 2.4),
         (1, 0.0, 0.8, 0.8),
         (1, 0.0, 0.0, 0.0),
         # Luck, either way, is worth little in a fifth of a second.
-        (20, 0.001, 2.0, 1.86),
-        (20, 0.03, 2.0, 3.15),
+        (20, 0.001, 2.0, 2.115),
+        (20, 0.03, 2.0, 3.6),
         # Who reads for ten seconds knows what it is given.
-        (1000, 0.03, 2.0, 6.69),
+        (1000, 0.03, 2.0, 6.75),
         # Nothing is taken away: those that want a core have a low priority.
         (20, 0.0, 2.0, 0.0),
     ],

@@ -19,6 +19,8 @@ CORES = len(os.sched_getaffinity(0))
 # What `concurrent.futures` takes for threads when it is not told.
 USUAL_THREADS = min(32, CORES + 4)
 MANY_THREADS = 32
+# So many times as many threads, or as few, are about as many.
+ALIKE = 1.25
 
 
 @dataclass
@@ -48,12 +50,16 @@ def ways(
         return [(SERIAL, 1), (LOOP, batch)]
     # One thread is serial by another name, and one more chance for noise to look fast.
     numbers = [each.get("workers", {}) for each in chosen]
-    threads = {max(2, each[THREAD]) for each in numbers if THREAD in each}
-    threads |= {USUAL_THREADS, MANY_THREADS}
+    threads = {min(max(2, each[THREAD]), batch) for each in numbers if THREAD in each}
+    threads.add(min(USUAL_THREADS, batch))
+    many = min(MANY_THREADS, batch)
+    # So are about as many as were chosen.
+    if not any(many <= ALIKE * each <= ALIKE**2 * many for each in threads):
+        threads.add(many)
     processes = {each[PROCESS] for each in numbers if PROCESS in each} | {CORES}
     return [
         (SERIAL, 1),
-        *((THREAD, width) for width in sorted({min(width, batch) for width in threads})),
+        *((THREAD, width) for width in sorted(threads)),
         *((PROCESS, width) for width in sorted({min(width, batch) for width in processes})),
     ]
 

@@ -40,7 +40,7 @@ pub struct Overheads {
 /// one that never rests. Measured with two processes beside two programs that
 /// never rest, on two cores: 1.3 cores with chunks of 1 ms, 0.9 with calls of
 /// 3.5 ms, 0.75 with calls of 11 ms.
-const LONG: f64 = 10e-3;
+const LONG: f64 = 8e-3;
 
 /// What a crowd of threads was given of a busy machine, measured there: it
 /// depends on how the kernel groups programs, and on which core a thread wakes.
