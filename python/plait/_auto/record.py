@@ -31,7 +31,7 @@ from plait._measure.signals import Signals, has_threads
 __all__ = ["Event", "Record", "can_be_weak", "same"]
 
 # So many calls are measured before anything is decided, or so many seconds of them.
-_FIRST, _ENOUGH = 3, 0.02
+_FIRST, _ENOUGH = 3, 0.01
 # One call is enough that takes so many seconds. A shorter one may be slow because it is the first:
 # by one, a function was sent to processes that warms up for 0.3 s, and others to few threads.
 _LONG = 1.0
