@@ -86,6 +86,11 @@ def test_all_calls_tell_how_busy_the_machine_is():
     for _ in range(5):
         record.note(Sample(0.01, 0.01, 0.0, 0.02, 0, (9, 9, {}), rivals=3))
     assert record.signals().rivals == 9
+    # Who has computed for long and never queued has no rivals that count.
+    record = Record(lambda: None)
+    for wall in (0.3, 0.01, 0.01):
+        record.note(Sample(wall, wall, 0.0, wall, 0, (9, 9, {}), rivals=2))
+    assert record.signals().rivals is None
     # Beside others of its kind, those are among who wants a core.
     assert one.in_a_crowd().rivals is None
     assert Sample(1, 1, 0, 1, 0, (9, 9, {}), rivals=3).beside_others().rivals is None

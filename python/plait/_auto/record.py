@@ -26,6 +26,7 @@ from plait._auto.effects import Effect
 from plait._auto.gate import Gate
 from plait._auto.measuring import LOOKS, Sample
 from plait._auto.unread import about_to_read
+from plait._measure.estimating import never_queues
 from plait._measure.signals import Signals, has_threads
 
 __all__ = ["Event", "Record", "can_be_weak", "same"]
@@ -374,6 +375,10 @@ class Record:
         has_own = has_threads(middle.process_cpu, middle.cpu, _cost(middle))
         looked = [first] if has_own else [first, *samples]
         rivals = [sample.rivals for sample in looked if sample.rivals is not None]
+        running = sum(sample.cpu + sample.queued for sample in [first, *samples])
+        if never_queues(running, sum(sample.queued for sample in [first, *samples])):
+            # A pool that has just been started, say: it takes nothing away.
+            rivals = []
         looks = sum(sample.looks[0] for sample in usual)
         held = sum(sample.looks[1] for sample in usual)
         releases = sum(sample.released[0] for sample in usual)

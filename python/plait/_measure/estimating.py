@@ -11,7 +11,7 @@ from plait._measure.crowding import Crowd, kept
 from plait._measure.machine import TYPICAL, Overheads, known
 from plait._measure.signals import Signals
 
-__all__ = ["Estimate", "Estimates", "estimates", "estimates_of", "others", "rivals"]
+__all__ = ["Estimate", "Estimates", "estimates", "estimates_of", "never_queues", "others", "rivals"]
 
 #: The engines count calls in 32 bits; nobody asks about as many.
 _MOST = 1_000_000_000
@@ -166,12 +166,18 @@ def rivals(signals: Signals, cores: int) -> float:
     # A few microseconds in the queue happen on every machine.
     queues = running > 0 and signals.queued >= max(0.02 * running, 1e-4)
     read = signals.calls * running
-    if signals.rivals is None or cores < _online() or (not queues and read > _TELLS):
+    alone = never_queues(read, signals.calls * signals.queued)
+    if signals.rivals is None or cores < _online() or alone:
         return max(0.0, cores * running / max(signals.cpu, 1e-9) - 1) if queues else 0.0
     weight = read / (read + _AS_MUCH)
     given = signals.cpu / running if queues else 1.0
     share = weight * given + (1 - weight) * _usual(signals.rivals, cores)
     return cores / share - 1 if share < 1 else min(signals.rivals, cores - 1.0)
+
+
+def never_queues(running: float, queued: float) -> bool:
+    """Tell whether who has wanted a core for so many seconds has had one, but for a trifle."""
+    return running > _TELLS and queued < 0.02 * running
 
 
 def _usual(count: float, cores: int) -> float:
