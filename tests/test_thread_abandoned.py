@@ -250,6 +250,19 @@ def test_one_that_hangs_while_the_interpreter_ends_is_abandoned():
     assert run(program) == (0, "and the rest\n", "")
 
 
+# Indented as the programs are that it is put before.
+HANG = """
+        import time
+
+        def hang():
+            while True:
+                try:
+                    time.sleep(3600)
+                except BaseException:
+                    pass
+"""
+
+
 def test_what_no_thread_is_left_for_is_not_lost_when_the_interpreter_ends():
     program = """
         import plait, threading, time
@@ -267,13 +280,6 @@ def test_what_no_thread_is_left_for_is_not_lost_when_the_interpreter_ends():
         def tell(future):
             print(repr(future.exception())[:32])
 
-        def hang():
-            while True:
-                try:
-                    time.sleep(3600)
-                except BaseException:
-                    pass
-
         threading.Thread.start = refuse
         pool = plait.ThreadPoolExecutor(1, initializer=set_up)
         hung = pool.submit(plait.task(hang, timeout=0.3, grace=0.1))
@@ -285,19 +291,12 @@ def test_what_no_thread_is_left_for_is_not_lost_when_the_interpreter_ends():
     """
     told = "RuntimeError('this call was not "
     lines = ["set up False", "set up True", "made", told, "made, too", "None"]
-    assert run(program) == (0, "\n".join([*lines, ""]), "")
+    assert run(HANG + program) == (0, "\n".join([*lines, ""]), "")
 
 
 def test_who_waits_for_the_pool_stands_in_when_the_interpreter_ends():
     program = """
         import plait, threading, time
-
-        def hang():
-            while True:
-                try:
-                    time.sleep(3600)
-                except BaseException:
-                    pass
 
         def use():
             pool = plait.ThreadPoolExecutor(1)
@@ -316,7 +315,7 @@ def test_who_waits_for_the_pool_stands_in_when_the_interpreter_ends():
         threading.Thread(target=use).start()
         begun.wait()
     """
-    assert run(program) == (0, "made\nTrue True\n", "")
+    assert run(HANG + program) == (0, "made\nTrue True\n", "")
 
 
 def test_one_that_comes_back_while_the_interpreter_ends():

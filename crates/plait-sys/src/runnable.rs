@@ -2,7 +2,7 @@
 //!
 //! The fourth field of `/proc/loadavg` begins with how many threads of the
 //! whole machine are on a core or in the queue for one (proc(5)), whoever
-//! reads it among them. The kernel adds up a counter of each core: 4 µs, most
+//! reads it among them. The kernel adds up a counter of each core: 6 µs, most
 //! of them for opening the file. A descriptor that is kept would be closed by
 //! daemons, and its number would then be somebody else's.
 

@@ -373,12 +373,13 @@ class Record:
         waiting = sum(sample.queued for sample in usual)
         queued = middle.cpu * waiting / computed if computed > 0 else middle.queued
         has_own = has_threads(middle.process_cpu, middle.cpu, _cost(middle))
-        looked = [first] if has_own else [first, *samples]
+        every = [first, *samples]
+        looked = [first] if has_own else every
+        waited = sum(sample.queued for sample in every)
+        if never_queues(waited + sum(sample.cpu for sample in every), waited):
+            # A pool that has just been started, say, takes nothing away.
+            looked = []
         rivals = [sample.rivals for sample in looked if sample.rivals is not None]
-        running = sum(sample.cpu + sample.queued for sample in [first, *samples])
-        if never_queues(running, sum(sample.queued for sample in [first, *samples])):
-            # A pool that has just been started, say: it takes nothing away.
-            rivals = []
         looks = sum(sample.looks[0] for sample in usual)
         held = sum(sample.looks[1] for sample in usual)
         releases = sum(sample.released[0] for sample in usual)

@@ -120,6 +120,12 @@ fn what_waits_runs_in_as_many_threads_as_there_are_calls() {
 fn what_waits_is_given_room() {
     let (_, all) = judge(&Call { cpu: 0.0005, held: Some(0.025), ..waiting(0.02) }, &machine(2), &calls(48));
     assert_eq!(of(&all, Engine::Thread).width, 48);
+    // The more it waits, the more room: the lock is busy with fewer.
+    let width = |cpu: f64| {
+        let call = Call { wall: 0.02, cpu, process_cpu: cpu, held: Some(cpu / 0.02), ..waiting(0.02) };
+        of(&judge(&call, &machine(2), &calls(200)).1, Engine::Thread).width
+    };
+    assert!(width(0.0035) > 2 * width(0.0045));
     // What computes is not: more threads than cores would take turns.
     let (_, all) = judge(&Call { held: Some(0.02), ..computing(0.01) }, &machine(2), &calls(48));
     assert_eq!(of(&all, Engine::Thread).width, 2);
